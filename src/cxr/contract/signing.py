@@ -1,0 +1,160 @@
+"""Short-lived, scoped URLs: JSON Web Tokens (RFC 7519) signed with HS256 (RFC 7515).
+
+The Lambda, the portal and every PACS gateway share one set of keys. The newest key signs; older
+ones still verify, so keys rotate without breaking open pages. A scope says what a token opens:
+
+    i:<orthanc id>   that instance's file
+    p:<path>         that path and all below it
+    w:<SOPInstanceUID>   WADO-URI of that instance
+    store            STOW-RS
+    reader:<id>      the portal, as that reader
+"""
+
+import base64
+import binascii
+import hashlib
+import hmac
+import json
+import re
+import secrets
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from cxr.errors import ConfigError, TokenError
+
+AUDIENCE = "pacs"
+MIN_KEY_BYTES = 32
+LEEWAY_S = 30
+"""Clock skew forgiven where a token seems to come from the future; expiry is exact."""
+_KID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+@dataclass(frozen=True)
+class Keys:
+    """Secrets by key ID; the first one signs, all verify."""
+
+    by_id: Mapping[str, bytes]
+
+    def __post_init__(self) -> None:
+        for kid, secret in self.by_id.items():
+            if not _KID.fullmatch(kid) or len(secret) < MIN_KEY_BYTES:
+                raise ConfigError(
+                    f"expected token keys as id:hex of at least {MIN_KEY_BYTES} bytes, "
+                    f"met key {kid!r} of {len(secret)} bytes"
+                )
+
+    def __repr__(self) -> str:
+        return f"Keys({', '.join(self.by_id)})"  # never the secrets
+
+
+def new_keys(kid: str | None = None) -> str:
+    """Draw one key, in the text form that `keys_from_text` reads."""
+    return f"{kid or 'k' + secrets.token_hex(4)}:{secrets.token_hex(MIN_KEY_BYTES)}"
+
+
+def keys_from_text(text: str) -> Keys:
+    """Read keys as `id:hex`, separated by commas or white space, newest first.
+
+    Raises:
+        ConfigError: Another form; the message holds no secret.
+    """
+    found: dict[str, bytes] = {}
+    for part in text.replace(",", " ").split():
+        kid, _, secret = part.partition(":")
+        try:
+            found[kid] = bytes.fromhex(secret)
+        except ValueError:
+            raise ConfigError(f"expected token keys as id:hex, met key {kid[:8]!r}...") from None
+    if not found:
+        raise ConfigError("expected at least one token key as id:hex, met none")
+    return Keys(found)
+
+
+def sign(
+    keys: Keys,
+    scope: Sequence[str],
+    *,
+    ttl_s: int,
+    subject: str = "",
+    audience: str = AUDIENCE,
+    now: float | None = None,
+) -> str:
+    """Make a token that opens `scope` for `ttl_s` seconds from now."""
+    issued = int(time.time() if now is None else now)
+    kid = next(iter(keys.by_id))
+    header = {"alg": "HS256", "typ": "JWT", "kid": kid}
+    claims: dict[str, Any] = {"aud": audience, "sub": subject, "scope": list(scope)}
+    claims |= {"iat": issued, "nbf": issued, "exp": issued + ttl_s}
+    signed = ".".join(_b64(json.dumps(p, separators=(",", ":")).encode()) for p in (header, claims))
+    return f"{signed}.{_b64(_mac(keys.by_id[kid], signed))}"
+
+
+def verify(
+    keys: Keys, token: str, *, audience: str = AUDIENCE, now: float | None = None
+) -> dict[str, Any]:
+    """Check a token and give its claims; whether its scope fits is for `opens` to say.
+
+    Raises:
+        TokenError: Malformed, another algorithm, unknown key, wrong signature or audience,
+            expired or not yet valid. The message never holds the token.
+    """
+    try:
+        signed, _, mac = token.rpartition(".")
+        head, _, body = signed.partition(".")
+        header, claims = json.loads(_unb64(head)), json.loads(_unb64(body))
+        given = _unb64(mac)
+    except (ValueError, RecursionError) as error:  # binascii.Error is a ValueError
+        raise TokenError("malformed token") from error
+    if not isinstance(header, dict) or not isinstance(claims, dict):
+        raise TokenError("malformed token")
+    if header.get("alg") != "HS256":
+        raise TokenError("expected algorithm HS256")
+    secret = keys.by_id.get(str(header.get("kid")))
+    if secret is None or not hmac.compare_digest(_mac(secret, signed), given):
+        raise TokenError("wrong signature")
+    if claims.get("aud") != audience:
+        raise TokenError("token is for another audience")
+    clock = time.time() if now is None else now
+    times = [claims.get("nbf", 0), claims.get("exp")]
+    if any(isinstance(t, bool) or not isinstance(t, int | float) for t in times):
+        raise TokenError("malformed token")
+    if clock >= times[1]:
+        raise TokenError("token expired")
+    if clock < times[0] - LEEWAY_S:
+        raise TokenError("token not valid yet; check this machine's clock")
+    return claims
+
+
+def opens(claims: Mapping[str, Any], need: str) -> bool:
+    """Say whether a verified token's scope covers `need`.
+
+    >>> opens({"scope": ["p:/dicom-web"]}, "p:/dicom-web/studies/1.2")
+    True
+    >>> opens({"scope": ["p:/dicom-web"]}, "p:/dicom-webx")
+    False
+    """
+    scope = claims.get("scope")
+    if not isinstance(scope, list):
+        return False
+    for item in scope:
+        if item == need:
+            return True
+        if isinstance(item, str) and item.startswith("p:") and need.startswith(item + "/"):
+            return True
+    return False
+
+
+def _mac(secret: bytes, signed: str) -> bytes:
+    return hmac.new(secret, signed.encode(), hashlib.sha256).digest()
+
+
+def _b64(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+
+
+def _unb64(text: str) -> bytes:
+    if not re.fullmatch(r"[A-Za-z0-9_-]+", text):
+        raise binascii.Error("not base64url")
+    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))

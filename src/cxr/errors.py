@@ -1,0 +1,68 @@
+"""Every error a user of cxr can cause or meet.
+
+CxrError
+├── ConfigError      the config asks for something that cannot be
+├── LabelError       a name is not in the label set, or the set contradicts itself
+├── DicomError       the file is not a chest radiograph that can be read
+├── PacsError        the PACS is unreachable, refuses, or holds no such instance
+├── TokenError       a signed URL does not open what it was used for
+├── ManifestError    a manifest line does not say what it must
+├── AnnotationError  a worker's answer cannot be understood
+├── JobError         a labeling job cannot start or go on
+├── DataError        the examples cannot be trained on, split or scored
+└── RunError         a training run is missing, incomplete, or its name is taken
+
+Standard library only: the Lambdas carry this file.
+"""
+
+
+class CxrError(Exception):
+    """Base class, so that `except CxrError` means: the user can act on this message."""
+
+
+class ConfigError(CxrError):
+    """The config asks for something that cannot be."""
+
+
+class LabelError(CxrError):
+    """A name is not in the label set, or the set contradicts itself."""
+
+
+class DicomError(CxrError):
+    """The file is not a chest radiograph that can be read."""
+
+
+class PacsError(CxrError):
+    """The PACS is unreachable, refuses, or holds no such instance."""
+
+
+class TokenError(CxrError):
+    """A signed URL does not open what it was used for."""
+
+
+class ManifestError(CxrError):
+    """A manifest line does not say what it must."""
+
+
+class AnnotationError(CxrError):
+    """A worker's answer cannot be understood.
+
+    Attributes:
+        field: Where in the submitted JSON, as a path like `rois[0].points`.
+    """
+
+    def __init__(self, message: str, field: str = "") -> None:
+        super().__init__(f"{field}: {message}" if field else message)
+        self.field = field
+
+
+class JobError(CxrError):
+    """A labeling job cannot start or go on."""
+
+
+class DataError(CxrError):
+    """The examples cannot be trained on, split or scored."""
+
+
+class RunError(CxrError):
+    """A training run is missing, incomplete, or its name is taken."""
