@@ -1,0 +1,318 @@
+"""The shape every command's config must have: types, ranges, and what goes with what.
+
+The models mirror `conf/`: one class per group, one per command. Validation is strict: text is no
+number and true is no integer. `config.py` turns what pydantic finds into one line.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from cxr import signatures
+from cxr.errors import ConfigError
+
+Name = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+Positive = Annotated[int, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Views = Literal["frontal", "lateral", "unknown"]
+
+
+class Section(BaseModel):
+    """One section of a config: no unknown keys, no silent conversions."""
+
+    model_config = ConfigDict(
+        extra="forbid", strict=True, protected_namespaces=(), validate_default=True
+    )
+
+
+class Target(BaseModel):
+    """A section that is instantiated: its arguments are checked against the target's own."""
+
+    model_config = ConfigDict(extra="allow", strict=True, protected_namespaces=())
+    target: str = Field(alias="_target_")
+
+    @model_validator(mode="after")
+    def _arguments_fit(self) -> "Target":
+        try:
+            wrong = signatures.problems(self.target, self.arguments())
+        except ConfigError as error:
+            raise ValueError(f"_target_: {error}") from error
+        if wrong:
+            # config.py splits at the first colon to name the key
+            raise ValueError("; ".join(f"{name}: {what}" for name, what in wrong.items()))
+        return self
+
+    def arguments(self) -> dict[str, Any]:
+        """Give everything but `_target_`."""
+        return self.model_dump(exclude={"target"})
+
+
+class Optimizer(Target):
+    """A torch optimizer; its learning rate is ours to check."""
+
+    lr: float = Field(gt=0, lt=10)
+    weight_decay: float = Field(default=0.0, ge=0, lt=10)
+
+
+class Labels(Section):
+    """conf/labels: which findings are asked about."""
+
+    name: Name
+    names: list[str] = Field(min_length=1)
+    no_finding: str | None = None
+    compatible: list[str] = []
+    parents: dict[str, list[str]] = {}
+    aliases: dict[str, str] = {}
+
+
+class FolderPacs(Section):
+    """conf/pacs/folder."""
+
+    target: Literal["cxr.pacs.folder.FolderPacs"] = Field(alias="_target_")
+    folder: str
+
+
+class LocalLabeling(Section):
+    """conf/labeling/local."""
+
+    target: Literal["cxr.labeling.local.LocalLabeling"] = Field(alias="_target_")
+    host: Literal["127.0.0.1", "localhost", "::1"]
+    port: int = Field(ge=0, le=65535)
+    open_browser: bool
+
+
+class ReplayLabeling(Section):
+    """conf/labeling/replay."""
+
+    target: Literal["cxr.labeling.replay.ReplayLabeling"] = Field(alias="_target_")
+
+
+class LocalCompute(Section):
+    """conf/compute/local."""
+
+    target: Literal["cxr.infra.compute.Local"] = Field(alias="_target_")
+
+
+class Tracking(Section):
+    """conf/tracking."""
+
+    uri: str = Field(min_length=1)
+    experiment: str = Field(min_length=1)
+
+
+class Site(Section):
+    """What conf/base.yaml and conf/site give every command."""
+
+    root: str = Field(min_length=1)
+    pacs: FolderPacs
+    labeling: LocalLabeling | ReplayLabeling = Field(discriminator="target")
+    tracking: Tracking
+    compute: LocalCompute
+
+
+class Synthetic(Section):
+    """Radiographs drawn by us, whose findings are known."""
+
+    images: int = Field(gt=0, le=100_000)
+    seed: int = Field(default=0, ge=0)
+    rows: int = Field(default=512, ge=64, le=4096)
+    columns: int = Field(default=448, ge=64, le=4096)
+
+
+class Job(Section):
+    """conf/job: one labeling job."""
+
+    name: str
+    query: dict[str, Any] = {}
+    views: list[Views] = Field(min_length=1)
+    max_objects: Positive | None = None
+    manifest: str | None = None
+    workers_per_object: int = Field(ge=1, le=9)
+    consolidation: Literal["majority"]
+    task_time_limit_s: int = Field(ge=30, le=28_800)
+    instructions: str = Field(max_length=20_000)
+    synthetic: Synthetic | None = None
+    answers: str | None = None
+    key: Literal["sop_instance_uid", "study", "path"] = "sop_instance_uid"
+    key_column: str | None = None
+    column: str | None = None
+    unlisted: Literal["absent", "not_mentioned"] = "absent"
+    label_source: Literal["report-text-mined", "readers", "model"] = "report-text-mined"
+
+
+class Skill(Section):
+    """How well a scripted reader reads; only the demo and the tests have such readers."""
+
+    sensitivity: Share
+    specificity: Share
+    uncertain: Share = 0.0
+    seed: int = Field(ge=0)
+
+
+class Reader(Section):
+    """One person, or one script, who labels."""
+
+    id: Name
+    script: Skill | None = None
+
+
+class Team(Section):
+    """conf/team: who labels."""
+
+    readers: list[Reader] = Field(min_length=1, max_length=1000)
+
+    @model_validator(mode="after")
+    def _ids_differ(self) -> "Team":
+        ids = [reader.id.casefold() for reader in self.readers]
+        if len(set(ids)) != len(ids):
+            raise ValueError("readers: two readers have the same id")
+        return self
+
+
+class Label(Site):
+    """python -m cxr.label."""
+
+    new: Name | None
+    labels: Labels
+    team: Team
+    job: Job
+
+    @model_validator(mode="after")
+    def _hands_suffice(self) -> "Label":
+        readers = len(self.team.readers)
+        if isinstance(self.labeling, LocalLabeling) and self.job.workers_per_object > readers:
+            raise ValueError(
+                f"job.workers_per_object: expected at most the {readers} readers of the team, "
+                f"met {self.job.workers_per_object}"
+            )
+        if isinstance(self.labeling, ReplayLabeling) and not self.job.answers and not self.new:
+            raise ValueError("job.answers: expected the CSV of existing labels, met none")
+        return self
+
+
+class Ingest(Site):
+    """python -m cxr.ingest."""
+
+    folder: str | None
+    synthetic: Synthetic | None
+    workers: int = Field(ge=0, le=256)
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "Ingest":
+        if (self.folder is None) == (self.synthetic is None):
+            raise ValueError("folder: expected folder=PATH or synthetic.images=N, one of the two")
+        return self
+
+
+class Serve(Site):
+    """python -m cxr.serve."""
+
+    host: Literal["127.0.0.1", "localhost", "::1"]
+    port: int = Field(ge=0, le=65535)
+    token_ttl_s: int = Field(ge=60, le=30 * 86_400)
+    allowed_origins: list[str]
+
+
+class Data(Section):
+    """conf/data: where examples come from and how they are split."""
+
+    job: str
+    attribute: str | None
+    preset: Literal["voi", "mimic_jpg", "chexpert"]
+    image_size: list[Annotated[int, Field(ge=32, le=4096)]] = Field(min_length=2, max_length=2)
+    batch_size: int = Field(gt=0, le=4096)
+    folds: int = Field(ge=2, le=100)
+    fold: int = Field(ge=0)
+    test: Literal["fold", "list", "none"]
+    test_list: str | None
+    workers: int = Field(ge=0, le=256)
+
+    @model_validator(mode="after")
+    def _folds_agree(self) -> "Data":
+        if self.fold >= self.folds:
+            raise ValueError(f"fold: expected 0 to {self.folds - 1}, met {self.fold}")
+        if self.test == "fold" and self.folds < 3:
+            raise ValueError("folds: expected at least 3 for train, val and test, met 2")
+        if (self.test == "list") != (self.test_list is not None):
+            raise ValueError("test_list: expected a file with test=list, and only then")
+        return self
+
+
+class Policy(Section):
+    """conf/targets: what states become in training."""
+
+    uncertain: Literal["ignore", "ones", "zeros"]
+    not_mentioned: Literal["zeros", "ignore"]
+
+
+class Augment(Section):
+    """conf/data augment: how far an image is moved and changed, at most."""
+
+    rotation_deg: float = Field(ge=0, le=45)
+    scale: float = Field(ge=0, lt=0.9)
+    shift: float = Field(ge=0, lt=0.9)
+    brightness: float = Field(ge=0, lt=1)
+    contrast: float = Field(ge=0, lt=1)
+
+
+class Model(Section):
+    """conf/model."""
+
+    name: Name
+    net: Target
+    optimizer: Optimizer
+    schedule: Literal["one_cycle", "constant"]
+
+
+class Trainer(Section):
+    """conf/trainer."""
+
+    max_epochs: Positive
+    accelerator: Literal["auto", "cpu", "gpu", "mps"]
+    precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"]
+    gradient_clip: float | None = Field(ge=0)
+    patience: Positive | None
+
+
+class Train(Site):
+    """python -m cxr.train."""
+
+    name: Name
+    seed: int = Field(ge=0, lt=2**32)
+    objective: str
+    resume: bool
+    examples: bool
+    draws: int = Field(ge=100, le=100_000)
+    labels: Labels | None = None
+    data: Data
+    targets: Policy
+    augment: Augment
+    model: Model
+    trainer: Trainer
+
+
+class Evaluate(Site):
+    """python -m cxr.evaluate."""
+
+    run: str
+    examples: bool
+    draws: int = Field(ge=100, le=100_000)
+    seed: int = Field(ge=0)
+    workers: int = Field(ge=0, le=256)
+    data: Data
+
+
+def shipped(name: str) -> Path:
+    """Find conf, lambdas or templates: beside src/ in a checkout, else inside the wheel.
+
+    Raises:
+        FileNotFoundError: Neither place has it, so the installation is broken.
+    """
+    here = Path(__file__).resolve().parent
+    checkout = here.parents[1]
+    # an editable install leaves a stale copy in site-packages, so the checkout comes first
+    folder = (checkout if (checkout / "pyproject.toml").is_file() else here) / name
+    if not folder.is_dir():
+        raise FileNotFoundError(f"no {name}/ at {folder}: install cxr again")
+    return folder
