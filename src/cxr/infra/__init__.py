@@ -1,0 +1,1 @@
+"""What others run for us: experiment tracking and the machine a training runs on."""

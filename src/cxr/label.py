@@ -1,0 +1,196 @@
+"""python -m cxr.label: images out to be labelled, labels back."""
+
+import logging
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from omegaconf import DictConfig
+
+from cxr import config, schema
+from cxr.errors import ConfigError, JobError
+
+if TYPE_CHECKING:
+    from cxr.labeling import Job, LabelingBackend, Status
+    from cxr.labeling.selection import Selection
+    from cxr.pacs.folder import FolderPacs
+
+_log = logging.getLogger(__name__)
+_POLL_S = 0.2
+_GRACE_S = 2.0
+"""How long the portal stays after the last answer, so that its reader sees the closing page."""
+
+
+def main(cfg: schema.Label, _: DictConfig) -> None:
+    """Select images, offer them to the readers, write the output manifest."""
+    if cfg.new:
+        _write_job_file(cfg.new)
+        return
+    from hydra.utils import instantiate
+
+    from cxr import root
+    from cxr.contract import manifest
+    from cxr.pacs.folder import FolderPacs
+
+    manifest.check_job_name(cfg.job.name)
+    folder = root.prepare(cfg.root)
+    keys = root.token_keys(folder)
+    pacs = FolderPacs(Path(cfg.pacs.folder), keys=keys)
+    job = _job(cfg, folder)
+    selection, job = _select(cfg, job, pacs, folder)
+    job.save()
+    backend = instantiate(cfg.labeling.model_dump(by_alias=True), pacs=pacs, keys=keys)
+    try:
+        backend.start(job, selection.path)
+        print(
+            f"{backend.status(job).total} images, {len(job.labels.names)} labels, "
+            f"{job.workers_per_object} worker{'s' if job.workers_per_object > 1 else ''} each"
+        )
+        if selection.passed_over:
+            views = ", ".join(f"{n} {view}" for view, n in sorted(selection.passed_over.items()))
+            print(f"left out by view: {views}; listed in {job.folder / 'passed_over.csv'}")
+        _follow(job, backend)
+        path = backend.collect(job)
+    finally:
+        backend.close()
+    _print_result(job, path)
+
+
+def _job(cfg: schema.Label, folder: Path) -> "Job":
+    from cxr.contract.labels import LabelSet
+    from cxr.labeling import Existing, Job, Reader
+
+    labels = cfg.labels
+    existing = cfg.job.answers and Existing(
+        Path(cfg.job.answers), cfg.job.key, cfg.job.key_column, cfg.job.column,
+        cfg.job.unlisted, cfg.job.label_source,
+    )  # fmt: skip
+    return Job(
+        name=cfg.job.name,
+        folder=folder / "jobs" / cfg.job.name,
+        labels=LabelSet(
+            labels.name, tuple(labels.names), labels.no_finding, tuple(labels.compatible),
+            {parent: tuple(names) for parent, names in labels.parents.items()}, labels.aliases,
+        ),
+        readers=tuple(
+            Reader(r.id, r.script.model_dump() if r.script else None) for r in cfg.team.readers
+        ),
+        workers_per_object=cfg.job.workers_per_object,
+        consolidation=cfg.job.consolidation,
+        task_time_limit_s=cfg.job.task_time_limit_s,
+        instructions=cfg.job.instructions,
+        truth=folder / "synthetic" / "truth.csv" if cfg.job.synthetic else None,
+        existing=existing or None,
+    )  # fmt: skip
+
+
+def _select(
+    cfg: schema.Label, job: "Job", pacs: "FolderPacs", folder: Path
+) -> tuple["Selection", "Job"]:
+    """Write the input manifest; an existing one brings its own label set."""
+    from dataclasses import replace
+
+    from cxr.contract import labels, manifest
+    from cxr.labeling import selection
+
+    if cfg.job.manifest:
+        selected = selection.from_manifest(job.folder, Path(cfg.job.manifest), job.labels)
+        lines = list(manifest.read(selected.path))
+        unknown = selection.unknown_sources(lines, pacs)
+        if unknown:
+            _log.warning(
+                "%d of %d images are not in %s, first %s: readers can only skip them",
+                len(unknown), len(lines), cfg.pacs.folder, unknown[0],
+            )  # fmt: skip
+        return selected, replace(job, labels=labels.from_data_object(lines[0]))
+    if cfg.job.synthetic:
+        from cxr.pacs import synthetic
+
+        wanted = cfg.job.synthetic
+        synthetic.draw_into(
+            pacs, folder / "synthetic" / "truth.csv",
+            images=wanted.images, seed=wanted.seed, size=(wanted.rows, wanted.columns),
+        )  # fmt: skip
+    selected = selection.from_query(
+        job.folder, pacs, query=cfg.job.query, views=cfg.job.views, label_set=job.labels,
+        max_objects=cfg.job.max_objects,
+    )  # fmt: skip
+    return selected, job
+
+
+def _follow(job: "Job", backend: "LabelingBackend") -> None:
+    """Show progress until all is labelled; Ctrl-C stops waiting and keeps what there is."""
+    status = backend.status(job)
+    if status.state == "Completed":
+        return
+    scripts = _start_readers(job, backend, status)
+    from cxr import progress
+
+    try:
+        with progress.bar("labelled", status.total) as advance:
+            while status.state == "InProgress":
+                advance(status.labelled)
+                time.sleep(_POLL_S)
+                status = backend.status(job)
+                for script in scripts:
+                    if script.error:
+                        raise JobError(f"{script.name}: {script.error}") from script.error
+            advance(status.labelled)
+        if not scripts:
+            time.sleep(_GRACE_S)
+    except KeyboardInterrupt:
+        if not status.labelled:
+            raise
+        _log.warning("stopped; every answer is kept, the same command goes on from here")
+
+
+def _start_readers(job: "Job", backend: "LabelingBackend", status: "Status") -> list:  # type: ignore[type-arg]
+    from cxr.labeling import scripted
+    from cxr.labeling.local import LocalLabeling
+
+    links = backend.links(job) if isinstance(backend, LocalLabeling) else {}
+    if any(reader.skill for reader in job.readers) and job.truth:
+        _log.info("portal at %s, answered by %d scripted readers", status.url, len(job.readers))
+        return list(scripted.start(job, links, scripted.read_truth(job.truth, job.labels)))
+    if len(links) == 1:
+        print(f"label at {status.url}   (Ctrl-C keeps what is labelled)", flush=True)
+    for reader, link in links.items() if len(links) > 1 else ():
+        print(f"{reader} labels at {link}", flush=True)
+    return []
+
+
+def _print_result(job: "Job", path: Path) -> None:
+    from cxr.contract import manifest
+    from cxr.contract.labels import State
+
+    lines = [manifest.labelled(line, job.name) for line in manifest.read(path)]
+    found = [line for line in lines if line is not None]
+    uncertain = sum(s is State.UNCERTAIN for line in found for s in line.states.values())
+    unusable = sum(not line.usable for line in found)
+    print(
+        f"{len(found)}/{len(lines)} labelled, {uncertain} findings uncertain, {unusable} unusable"
+    )
+    print(path)
+    print(f"next: python -m cxr.train data=job data.job={job.name}")
+
+
+def _write_job_file(name: str) -> None:
+    from cxr.contract import manifest
+
+    manifest.check_job_name(name)
+    path = Path("conf") / "job" / f"{name}.yaml"
+    if path.exists():
+        raise ConfigError(f"{path} is there already; edit it, or choose another name")
+    defaults = (config.conf_dir() / "job" / "_defaults.yaml").read_text().splitlines()[1:]
+    body = "\n".join(f"  {line}" for line in defaults)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(
+        f"# @package _global_\n# Labeling job {name}: python -m cxr.label job={name}\n"
+        f"job:\n{body.replace('name: ???', f'name: {name}', 1)}\n"
+    )
+    print(path)
+    print(f"next: edit it, then python -m cxr.label job={name}")
+
+
+if __name__ == "__main__":
+    config.command("label", schema.Label, main)

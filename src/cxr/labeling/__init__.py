@@ -1,0 +1,136 @@
+"""From an input manifest to an output manifest, by whoever labels.
+
+A backend is chosen by `labeling=`: readers at the local portal, SageMaker Ground Truth, or labels
+that exist already. All write the same files into the job's folder.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from cxr.contract.labels import LabelSet
+
+
+@dataclass(frozen=True)
+class Reader:
+    """One who labels.
+
+    Attributes:
+        id: Worker ID in every manifest.
+        skill: For a scripted reader, how well it reads: `sensitivity`, `specificity`,
+            `uncertain` (shares) and `seed`; None is a person.
+    """
+
+    id: str
+    skill: Mapping[str, float] | None = None
+
+
+@dataclass(frozen=True)
+class Existing:
+    """Labels that exist already, to be replayed.
+
+    Attributes:
+        path: A CSV file.
+        key: What one row is about: `sop_instance_uid`, `study` or `path`.
+        key_column: Where the key stands; None finds it by its usual names.
+        column: Where names joined by `|` stand; None finds it, or takes one column per label.
+        unlisted: `absent` or `not_mentioned`, for a label that such a list does not name.
+        label_source: `report-text-mined`, `readers` or `model`.
+    """
+
+    path: Path
+    key: str
+    key_column: str | None
+    column: str | None
+    unlisted: str
+    label_source: str
+
+
+@dataclass(frozen=True)
+class Job:
+    """One labeling job.
+
+    Attributes:
+        name: Also the label attribute name.
+        folder: `<root>/jobs/<name>`.
+        labels: What is asked.
+        readers: Who may answer.
+        workers_per_object: How many of them answer each image.
+        consolidation: `majority`.
+        task_time_limit_s: After which an open task goes back, in seconds.
+        instructions: Plain text for the readers.
+        truth: Findings of synthetic images, which scripted readers look up.
+        existing: Labels to replay.
+    """
+
+    name: str
+    folder: Path
+    labels: LabelSet
+    readers: tuple[Reader, ...] = (Reader("reader"),)
+    workers_per_object: int = 1
+    consolidation: str = "majority"
+    task_time_limit_s: int = 3600
+    instructions: str = ""
+    truth: Path | None = None
+    existing: Existing | None = None
+
+    @property
+    def input_manifest(self) -> Path:
+        """Where the job's data objects are listed."""
+        return self.folder / "input.manifest"
+
+    @property
+    def output_manifest(self) -> Path:
+        """Where the labelled data objects are listed, as Ground Truth lays it out."""
+        return self.folder / "manifests" / "output" / "output.manifest"
+
+    def save(self) -> None:
+        """Write `job.json`, so that the folder explains itself."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(_plain(asdict(self)), indent=2, ensure_ascii=False)
+        (self.folder / "job.json").write_text(text + "\n")
+
+
+@dataclass(frozen=True)
+class Status:
+    """How far a job is.
+
+    Attributes:
+        state: `InProgress`, `Completed` or `Stopped`, as DescribeLabelingJob names them.
+        labelled: Data objects with all their answers.
+        total: Data objects.
+        failed: Data objects that nobody could answer.
+        url: Where readers answer, or empty.
+    """
+
+    state: str
+    labelled: int
+    total: int
+    failed: int = 0
+    url: str = ""
+
+
+class LabelingBackend(Protocol):
+    """Whoever turns an input manifest into an output manifest."""
+
+    def start(self, job: Job, manifest: Path) -> None:
+        """Offer the manifest's data objects to the job's readers; again is harmless."""
+
+    def status(self, job: Job) -> Status:
+        """Count what is done."""
+
+    def collect(self, job: Job) -> Path:
+        """Consolidate what was answered and give the output manifest, on this machine."""
+
+    def close(self) -> None:
+        """Stop whatever `start` started; answers stay."""
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    return str(value) if isinstance(value, Path) else value

@@ -1,0 +1,100 @@
+"""The worker page: the one Liquid template, rendered as Ground Truth renders it.
+
+Ground Truth's filters are `to_json`, `grant_read_access` and `skip_autoescape`; everything else is
+HTML-escaped. Its crowd elements come from a script of its own, for which the portal has a shim.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import liquid
+from markupsafe import Markup, escape
+
+from cxr import schema
+from cxr.errors import JobError
+
+CROWD_SCRIPT = "https://assets.crowd.aws/crowd-html-elements.js"
+TEMPLATE = "worker.liquid.html"
+
+
+def template_text() -> str:
+    """Read the worker template, the same file that Ground Truth gets."""
+    return (schema.shipped("templates") / TEMPLATE).read_text()
+
+
+def sha(text: str | bytes) -> str:
+    """Give the SHA-256 of a template or a bundle, in hex."""
+    return hashlib.sha256(text.encode() if isinstance(text, str) else text).hexdigest()
+
+
+def viewer() -> Path:
+    """Find the built viewer, one hashed classic script.
+
+    Raises:
+        JobError: It was not built.
+    """
+    folder = schema.shipped("templates") / "viewer" / "dist"
+    try:
+        name = json.loads((folder / "viewer.json").read_text())["file"]
+    except (OSError, ValueError, KeyError) as error:
+        raise JobError(f"no built viewer in {folder}: run make viewer") from error
+    return folder / str(name)
+
+
+def render(task_input: Mapping[str, Any]) -> str:
+    """Render the worker template for one task.
+
+    Args:
+        task_input: What the pre-annotation Lambda returned as `taskInput`.
+
+    Returns:
+        The HTML that a worker's browser gets inside the page.
+    """
+    return str(_template().render(task={"input": dict(task_input)}))
+
+
+def document(body: str, *, title: str, submit_url: str, csrf: str) -> str:
+    """Wrap a rendered template into the portal's own HTML document.
+
+    The shim of the crowd elements reads where to submit from `<meta>`, since the page runs no
+    inline script.
+    """
+    head = Markup(
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{}</title>\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        '<meta name="cxr-submit-url" content="{}">\n<meta name="cxr-csrf" content="{}">\n'
+        "</head>\n<body>\n"
+    ).format(title, submit_url, csrf)
+    shimmed = body.replace(CROWD_SCRIPT, "/assets/crowd-shim.js")
+    return f"{head}{shimmed}\n</body>\n</html>\n"
+
+
+def message(title: str, text: str, *, link: tuple[str, str] | None = None) -> str:
+    """Make one of the portal's own small pages: a heading, a sentence, perhaps a link."""
+    page = (schema.shipped("templates") / "portal" / "message.html").read_text()
+    anchor = Markup('<p><a class="go" href="{}">{}</a></p>').format(*link) if link else ""
+    for name, value in (("title", escape(title)), ("text", escape(text)), ("link", anchor)):
+        page = page.replace(f"[[{name}]]", value)
+    return page
+
+
+@cache
+def _template() -> liquid.BoundTemplate:
+    environment = liquid.Environment(autoescape=True)
+    environment.add_filter("to_json", _to_json)
+    environment.add_filter("grant_read_access", _grant_read_access)
+    environment.add_filter("skip_autoescape", Markup)
+    return environment.from_string(template_text())
+
+
+def _to_json(value: object) -> str:
+    return json.dumps(value, separators=(",", ":"))  # escaped afterwards, as an attribute needs
+
+
+def _grant_read_access(value: object) -> str:
+    # an s3:// URI is opened by Ground Truth alone; the portal's images have http(s) URLs
+    return str(value)

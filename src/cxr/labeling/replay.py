@@ -1,0 +1,248 @@
+"""Labels that exist already, as a labeling job: the same output manifest, with nobody reading.
+
+Two forms of CSV are read: names joined by `|` in one column (NIH ChestX-ray14), and one column
+per label holding 1, 0, -1 or nothing (MIMIC-CXR and CheXpert: present, absent, uncertain, not
+mentioned). The states are kept apart as they came; what they become is training's to say.
+"""
+
+import csv
+import logging
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cxr.contract import manifest
+from cxr.contract.labels import ANSWERS, LabelSet, State
+from cxr.errors import JobError, LabelError, PacsError
+from cxr.labeling import Existing, Job, Status, output
+from cxr.pacs.folder import FolderPacs
+
+_log = logging.getLogger(__name__)
+_KEY_COLUMNS = {
+    "sop_instance_uid": ("sop_instance_uid", "SOPInstanceUID", "sop_uid"),
+    "study": ("study_instance_uid", "StudyInstanceUID", "study_uid"),
+    "path": ("path", "Path", "file", "filename", "Image Index"),
+}
+_LIST_COLUMNS = ("finding_labels", "Finding Labels", "findings", "labels")
+_VALUES = {
+    "1": State.PRESENT,
+    "0": State.ABSENT,
+    "-1": State.UNCERTAIN,
+    "": State.NOT_MENTIONED,
+}
+
+
+@dataclass(frozen=True)
+class Table:
+    """Existing labels by key.
+
+    Attributes:
+        states: Key → label name → state, in the order of the label set.
+        unknown: Name that the label set does not have → rows that give it.
+    """
+
+    states: Mapping[str, Mapping[str, State]]
+    unknown: Mapping[str, int]
+
+
+class ReplayLabeling:
+    """A LabelingBackend that answers from a CSV."""
+
+    def __init__(self, *, pacs: FolderPacs, **_: Any) -> None:
+        """Take the PACS, which knows under which file name an image came."""
+        self._pacs = pacs
+        self._table: Table | None = None
+
+    def start(self, job: Job, manifest: Path) -> None:
+        """Read the CSV, and keep those lines of the input manifest that it has a row for.
+
+        Raises:
+            JobError: No CSV, a column is missing, a value is none of 1, 0, -1 and blank, two rows
+                contradict each other, or no row is about any image.
+        """
+        if job.existing is None:
+            raise JobError("expected job.answers=PATH, the CSV of existing labels, met none")
+        self._table = read(job.existing, job.labels)
+        for name, rows in self._table.unknown.items():
+            _log.warning("%s is not in label set %s: %d rows", name, job.labels.name, rows)
+        self._keep_matching(job, job.existing, manifest, self._table)
+
+    def status(self, job: Job) -> Status:
+        """Say that all is done: nobody has to be waited for."""
+        total = sum(1 for _ in manifest.read(job.input_manifest))
+        return Status("Completed", total, total)
+
+    def collect(self, job: Job) -> Path:
+        """Write the output manifest."""
+        if job.existing is None or self._table is None:
+            raise JobError("start the job before collecting it")
+        existing, table = job.existing, self._table
+
+        def lines() -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+            for line in manifest.read(job.input_manifest):
+                states = table.states[self._key(line, existing.key)]
+                yield line, _attribute(states, job.labels, existing.key)
+
+        return output.write(job, lines(), human_annotated=False, label_source=existing.label_source)
+
+    def close(self) -> None:
+        """Do nothing; nothing runs."""
+
+    def _keep_matching(self, job: Job, existing: Existing, path: Path, table: Table) -> None:
+        found: set[str] = set()
+        without = 0
+
+        def kept() -> Iterator[dict[str, Any]]:
+            nonlocal without
+            for line in manifest.read(path):
+                key = self._key(line, existing.key)
+                if key in table.states:
+                    found.add(key)
+                    yield line
+                else:
+                    without += 1
+
+        lines = list(kept())
+        if not lines:
+            raise JobError(
+                f"{existing.path}: expected rows about images of the job, met {len(table.states)} "
+                f"rows about others; check job.key={existing.key} and what was ingested"
+            )
+        manifest.write(job.input_manifest, lines)
+        missing = [key for key in table.states if key not in found]
+        if without:
+            _log.warning("%d images have no row in %s", without, existing.path)
+        if missing:
+            unmatched = job.folder / "unmatched.csv"
+            with unmatched.open("w", newline="") as file:
+                writer = csv.writer(file)
+                writer.writerow([existing.key])
+                writer.writerows([key] for key in missing)
+            _log.warning("%d rows are about no image of the job: %s", len(missing), unmatched)
+
+    def _key(self, line: Mapping[str, Any], key: str) -> str:
+        if key == "sop_instance_uid":
+            return str(line.get("sop-instance-uid", ""))
+        if key == "study":
+            return str(line.get("study-instance-uid", ""))
+        try:
+            return self._pacs.original_path(self._pacs.find(manifest.source(line)))
+        except PacsError:
+            return ""
+
+
+def read(existing: Existing, label_set: LabelSet) -> Table:
+    """Read a CSV of existing labels.
+
+    Raises:
+        JobError: As `ReplayLabeling.start`; the message names file, line and column.
+    """
+    try:
+        with existing.path.open(newline="", encoding="utf-8-sig") as file:
+            return _rows(csv.DictReader(file), existing, label_set)
+    except OSError as error:
+        raise JobError(f"{existing.path}: expected a CSV file, met {error.strerror}") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise JobError(f"{existing.path}: expected a CSV file in UTF-8, met {error}") from error
+
+
+def _rows(reader: "csv.DictReader[str]", existing: Existing, label_set: LabelSet) -> Table:
+    header = list(reader.fieldnames or ())
+    key_column = _column(existing.key_column, _KEY_COLUMNS[existing.key], header, existing)
+    columns = _label_columns(header, label_set)
+    list_column = existing.column
+    if list_column is None and not columns:
+        list_column = _column(None, _LIST_COLUMNS, header, existing)
+    elif list_column is not None:
+        _column(list_column, (), header, existing)
+    states: dict[str, Mapping[str, State]] = {}
+    unknown: Counter[str] = Counter()
+    for row in reader:
+        place = f"{existing.path}:{reader.line_num}"
+        key = (row.get(key_column) or "").strip()
+        if not key:
+            raise JobError(f'{place}: expected a {existing.key} in "{key_column}", met none')
+        if list_column is not None:
+            said = _listed(row.get(list_column) or "", existing.unlisted, label_set, unknown)
+        else:
+            said = _valued(row, columns, label_set, place)
+        if states.setdefault(key, said) != said:
+            raise JobError(f"{place}: expected one row about {key!r}, met another that differs")
+    return Table(states, dict(unknown))
+
+
+def _column(
+    given: str | None, usual: tuple[str, ...], header: list[str], existing: Existing
+) -> str:
+    wanted = (given,) if given else usual
+    for name in wanted:
+        if name in header:
+            return name
+    raise JobError(
+        f"{existing.path}: expected a column {' or '.join(repr(n) for n in wanted)}, "
+        f"met {', '.join(header) or 'an empty file'}; name it with job.key_column or job.column"
+    )
+
+
+def _label_columns(header: list[str], label_set: LabelSet) -> dict[str, str]:
+    columns = {}
+    for column in header:
+        try:
+            columns[label_set.canonical(column)] = column
+        except LabelError:
+            continue  # patient, study, age and the like
+    return columns
+
+
+def _listed(
+    text: str, unlisted: str, label_set: LabelSet, unknown: Counter[str]
+) -> dict[str, State]:
+    named = set()
+    for name in filter(None, (part.strip() for part in text.split("|"))):
+        try:
+            named.add(label_set.canonical(name))
+        except LabelError:
+            unknown[name] += 1
+    return {n: State.PRESENT if n in named else State(unlisted) for n in label_set.names}
+
+
+def _valued(
+    row: Mapping[str, str | None], columns: Mapping[str, str], label_set: LabelSet, place: str
+) -> dict[str, State]:
+    said = {}
+    for name in label_set.names:
+        if name not in columns:
+            said[name] = State.NOT_ASKED
+            continue
+        text = (row.get(columns[name]) or "").strip()
+        state = _VALUES.get(text.removesuffix(".0"))
+        if state is None:
+            raise JobError(
+                f'{place}: expected 1, 0, -1 or nothing in "{columns[name]}", met "{text}"'
+            )
+        said[name] = state
+    return said
+
+
+def _attribute(states: Mapping[str, State], label_set: LabelSet, key: str) -> dict[str, Any]:
+    return {
+        "schema": manifest.SCHEMA,
+        "findings": [
+            {
+                "label": name,
+                "state": str(state),
+                "probability": None,
+                "votes": {str(answer): 0 for answer in ANSWERS},
+                "reason": "replayed",
+            }
+            for name, state in states.items()
+        ],
+        "rois": [],
+        "usable": True,
+        "reasons": [],
+        "level": "study" if key == "study" else "image",
+        "warnings": label_set.contradictions(states),
+        "annotationsFromAllWorkers": [],
+    }

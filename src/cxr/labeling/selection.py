@@ -1,0 +1,135 @@
+"""Which images a job is about: a PACS query, or a manifest, becomes its input manifest."""
+
+import csv
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cxr.contract import labels, manifest
+from cxr.contract.labels import LabelSet
+from cxr.errors import JobError, PacsError
+from cxr.images.dicom import Instance
+from cxr.pacs import Pacs
+from cxr.pacs.folder import FolderPacs
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What became of a query.
+
+    Attributes:
+        path: The input manifest.
+        total: Data objects in it.
+        passed_over: View → images left out because of it; listed in `passed_over.csv`.
+    """
+
+    path: Path
+    total: int
+    passed_over: Mapping[str, int]
+
+
+def from_query(
+    folder: Path,
+    pacs: Pacs,
+    *,
+    query: Mapping[str, Any],
+    views: Sequence[str],
+    label_set: LabelSet,
+    max_objects: int | None = None,
+) -> Selection:
+    """Write the input manifest of all instances that a query finds.
+
+    Args:
+        folder: The job's.
+        pacs: Where to search.
+        query: QIDO-RS matching keys, such as `{"Modality": ["CR", "DX"]}`.
+        views: Of frontal, lateral, unknown: which to take; the others are listed.
+        label_set: What is asked of each image.
+        max_objects: Take at most so many.
+
+    Raises:
+        PacsError: The query has a key the PACS does not know.
+        JobError: Nothing was found.
+    """
+    passed: Counter[str] = Counter()
+    folder.mkdir(parents=True, exist_ok=True)
+    part = folder / "passed_over.csv.part"
+
+    def lines(listing: Any) -> Iterator[dict[str, Any]]:
+        taken = 0
+        for instance in pacs.search(**query):
+            if instance.view not in views:
+                passed[instance.view] += 1
+                listing.writerow([instance.sop_instance_uid, instance.orthanc_id, instance.view])
+            elif max_objects is None or taken < max_objects:
+                taken += 1
+                yield data_object(instance, label_set)
+
+    with part.open("w", newline="") as file:
+        listing = csv.writer(file)
+        listing.writerow(["sop_instance_uid", "source", "view"])
+        path = folder / "input.manifest"
+        found = list(lines(listing))
+    part.replace(folder / "passed_over.csv")
+    if not found:
+        hint = f"; {sum(passed.values())} have another view ({dict(passed)})" if passed else ""
+        raise JobError(
+            f"expected instances that match {dict(query)} with view {' or '.join(views)}, "
+            f"met none{hint}; bring some in with python -m cxr.ingest folder=…"
+        )
+    return Selection(path, manifest.write(path, found), dict(passed))
+
+
+def from_manifest(folder: Path, existing: Path, label_set: LabelSet) -> Selection:
+    """Copy an existing input manifest, checking each line; one without labels gets the set's.
+
+    An output manifest is welcome too: its earlier labels pass through (chaining).
+
+    Raises:
+        ManifestError: A line is not a data object.
+        LabelError: A line's own labels are not a label set, or differ from another line's.
+    """
+
+    def lines() -> Iterator[dict[str, Any]]:
+        first: LabelSet | None = None
+        for line in manifest.read(existing):
+            if "labels" not in line:
+                line |= labels.to_data_object(label_set)
+            own = labels.from_data_object(line)
+            first = first or own
+            if own.names != first.names:
+                raise JobError(
+                    f"{existing}: expected the same labels on every line, met {own.names} "
+                    f"after {first.names}"
+                )
+            yield line
+
+    path = folder / "input.manifest"
+    total = manifest.write(path, lines())
+    if not total:
+        raise JobError(f"{existing}: expected data objects, met an empty manifest")
+    return Selection(path, total, {})
+
+
+def unknown_sources(lines: Iterable[Mapping[str, Any]], pacs: FolderPacs) -> list[str]:
+    """Name the images of a manifest that the PACS does not hold."""
+    unknown = []
+    for line in lines:
+        try:
+            pacs.find(manifest.source(line))
+        except PacsError:
+            unknown.append(manifest.source(line))
+    return unknown
+
+
+def data_object(instance: Instance, label_set: LabelSet) -> dict[str, Any]:
+    """Make the manifest line of one instance; it holds no patient ID."""
+    return {
+        "source": instance.orthanc_id,
+        **labels.to_data_object(label_set),
+        "sop-instance-uid": instance.sop_instance_uid,
+        "study-instance-uid": instance.study_instance_uid,
+        "series-instance-uid": instance.series_instance_uid,
+    }
