@@ -1,7 +1,7 @@
 """Synthetic radiographs in a PACS, with what was drawn written beside it."""
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from cxr import progress
@@ -47,6 +47,15 @@ def draw_into(pacs: Pacs, truth: Path, *, images: int, seed: int, size: tuple[in
             writer.writerow(row)
             advance(count)
     return len(missing)
+
+
+def is_drawn(truth: Path, sources: Iterable[str]) -> bool:
+    """Say whether all of these images were drawn by us, so that they may be shown freely."""
+    if not truth.exists():
+        return False
+    with truth.open(newline="") as file:
+        ours = {row.get("source") for row in csv.DictReader(file)}
+    return all(source in ours for source in sources)
 
 
 def _drawn(truth: Path, seed: int) -> set[int]:

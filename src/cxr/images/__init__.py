@@ -1,0 +1,1 @@
+"""Pixels and what surrounds them: reading, checking and drawing chest radiographs."""

@@ -1,0 +1,289 @@
+"""A PACS that is a folder: the files as they came, and an SQLite index beside them.
+
+    <folder>/index.sqlite         what is known of each instance, and of each file once ingested
+    <folder>/4d/4da6d27f-….dcm    one instance, under its Orthanc ID, byte for byte
+    <folder>/incoming/            files being written; none of them counts
+
+The files are the truth: a row follows its file, and `scan` finds files whose row is missing
+because the process died in between. Any number of threads and processes may use one folder.
+"""
+
+import hashlib
+import os
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cxr.contract import signing
+from cxr.errors import DicomError, PacsError
+from cxr.images import dicom
+from cxr.images.dicom import Instance
+from cxr.pacs import DuplicateError, matching
+from cxr.pacs.index import Index, row_of
+
+_STALE_S = 3600
+
+
+@dataclass(frozen=True)
+class Staged:
+    """A file on disk that is not yet an instance; may travel to another process.
+
+    Attributes:
+        part: Where it waits; None if its like was here already.
+        row: For the index.
+    """
+
+    instance: Instance
+    part: Path | None
+    row: dict[str, Any]
+
+
+class FolderPacs:
+    """A folder of DICOM files as a PACS.
+
+    Args:
+        folder: Made if it is not there, readable by its owner only.
+        keys: Sign image URLs; not needed for anything else.
+        url: Where `server.app` serves this folder, without a slash at the end.
+
+    Raises:
+        PacsError: The folder cannot be used, or its index was made by another version.
+    """
+
+    def __init__(self, folder: Path, *, keys: signing.Keys | None = None, url: str = "") -> None:
+        self.folder = Path(folder)
+        self.keys = keys
+        self.url = url.rstrip("/")
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self.folder.chmod(0o700)
+            (self.folder / "incoming").mkdir(mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise PacsError(f"{self.folder}: {error.strerror}") from error
+        self.index = Index(self.folder / "index.sqlite")
+        self.scan()
+
+    def search(self, **matching_keys: object) -> Iterator[Instance]:
+        """Find instances by DICOM keyword, in the order of their UIDs, as a stream.
+
+        Args:
+            matching_keys: PatientID="P1*", Modality=["CR", "DX"], StudyDate="20200101-", ...;
+                also view="frontal", `limit` and `offset`.
+
+        Raises:
+            PacsError: An unknown keyword (naming the nearest), or a value that fits none.
+        """
+        keys = dict(matching_keys)
+        limit = matching.bound("limit", keys.pop("limit", None))
+        offset = matching.bound("offset", keys.pop("offset", None))
+        return self.index.instances(matching.where(keys), limit, offset or 0)
+
+    def retrieve(self, instance: Instance) -> bytes:
+        """Give the file, byte for byte as it came.
+
+        Raises:
+            PacsError: It is not here.
+        """
+        try:
+            return self.path(instance).read_bytes()
+        except OSError as error:
+            raise PacsError(
+                f"{self.folder}: no file of instance {instance.sop_instance_uid!r}"
+            ) from error
+
+    def path(self, instance: Instance) -> Path:
+        """Say where the file of an instance lies, or would lie."""
+        name = instance.orthanc_id
+        return self.folder / name[:2] / f"{name}.dcm"
+
+    def store(self, dicom: bytes) -> Instance:
+        """Take a file in; on return it is on disk, and found by `search`.
+
+        Raises:
+            DicomError: It cannot be identified.
+            DuplicateError: Another file with the same SOPInstanceUID is here.
+            PacsError: The disk is full, or the folder otherwise not to be written.
+        """
+        staged = self.stage(dicom)
+        self.admit(staged)
+        return staged.instance
+
+    def stage(self, data: bytes, *, pixel_hash: str | None = None) -> Staged:
+        """Do the slow half of `store`: read, hash and write, beside others doing the same.
+
+        Args:
+            data: Part 10 bytes.
+            pixel_hash: Of its decoded pixels, where already known; None works it out.
+
+        Raises:
+            DicomError: It cannot be identified.
+            DuplicateError: As for `store`.
+            PacsError: As for `store`.
+        """
+        sha256 = hashlib.sha256(data).hexdigest()
+        with dicom.explained(data):
+            instance = dicom.identify(data)
+            if self._holds(instance, sha256):
+                return Staged(instance, None, {})
+            row = _row(data, sha256, pixel_hash)
+        return Staged(instance, self._write(data), row)
+
+    def admit(self, staged: Staged) -> bool:
+        """Do the quick half of `store`: into place, into the index; False if it was there.
+
+        Raises:
+            DuplicateError: Another file with the same SOPInstanceUID is here.
+            PacsError: The folder cannot be written.
+        """
+        if staged.part is None:
+            return False
+        path = self.path(staged.instance)
+        try:
+            path.parent.mkdir(mode=0o700, exist_ok=True)
+            # between looking and writing no other process may do the same
+            with self.index.alone():
+                if self._holds(staged.instance, staged.row["sha256"]):
+                    return False
+                staged.part.replace(path)
+                self.index.add(staged.row)
+        except OSError as error:
+            raise PacsError(f"{self.folder}: cannot write: {error.strerror}") from error
+        finally:
+            staged.part.unlink(missing_ok=True)
+        return True
+
+    def image_url(self, instance: Instance, ttl_s: int) -> str:
+        """Give the address a browser loads this one file from, for `ttl_s` seconds.
+
+        Raises:
+            PacsError: There are no keys to sign it with.
+        """
+        if self.keys is None:
+            raise PacsError("expected token keys to sign an image URL, met none")
+        token = signing.sign(self.keys, [f"i:{instance.orthanc_id}"], ttl_s=ttl_s)
+        return f"{self.url}/instances/{instance.orthanc_id}/file?token={token}"
+
+    def find(self, source: str) -> Instance:
+        """Find one instance by its Orthanc instance ID or its SOPInstanceUID.
+
+        Raises:
+            PacsError: It is not here.
+        """
+        found = self.index.find("orthanc_id" if "-" in source else "SOPInstanceUID", source)
+        if found is None:
+            raise PacsError(f"{self.folder}: no instance {source!r}")
+        return found
+
+    def find_by_original(self, name: str) -> Instance:
+        """Find one instance by the file it was ingested from.
+
+        Args:
+            name: Path below the ingested folder, or the bare file name where only one has it.
+
+        Raises:
+            PacsError: No such file came in, or several different ones did.
+        """
+        for column in ("path", "name"):
+            found = self.index.find_ingested(column, name)
+            if len(found) == 1:
+                return found[0]
+            if found:
+                raise PacsError(f"{self.folder}: several ingested files are called {name!r}")
+        raise PacsError(f"{self.folder}: no ingested file is called {name!r}")
+
+    def original_path(self, instance: Instance) -> str:
+        """Give the path, below the ingested folder, that an instance came from; or nothing."""
+        return self.index.original_path(instance.orthanc_id)
+
+    def hashes(self, instance: Instance) -> tuple[str, str]:
+        """Give SHA-256 of the file and of its decoded pixels; the latter may be empty.
+
+        Raises:
+            PacsError: It is not here.
+        """
+        found = self.index.hashes("orthanc_id", instance.orthanc_id)
+        if found is None:
+            raise PacsError(f"{self.folder}: no instance {instance.sop_instance_uid!r}")
+        return found[1:]
+
+    def count(self) -> int:
+        """Count the instances."""
+        return self.index.count()
+
+    def scan(self) -> int:
+        """Index files that have no row yet, and say how many; sweep up what killed writers left.
+
+        Costs a listing of the folders, no file is opened but those to be indexed.
+        """
+        known, added = self.index.orthanc_ids(), 0
+        for path in self._files():
+            if path.stem in known:
+                continue
+            data = path.read_bytes()
+            try:
+                row = _row(data, hashlib.sha256(data).hexdigest(), None)
+            except DicomError:
+                continue  # not one of ours: those were read before they were written
+            if row["orthanc_id"] == path.stem:
+                added += self.index.add(row)
+        return added
+
+    def _files(self) -> Iterator[Path]:
+        for folder in os.scandir(self.folder):
+            if not folder.is_dir(follow_symlinks=False):
+                continue
+            for entry in os.scandir(folder.path):
+                if folder.name != "incoming" and entry.name.endswith(".dcm"):
+                    yield Path(entry.path)
+                elif folder.name == "incoming":
+                    _sweep(Path(entry.path))
+
+    def _holds(self, instance: Instance, sha256: str) -> bool:
+        found = self.index.hashes("SOPInstanceUID", instance.sop_instance_uid)
+        if found is None:
+            return False
+        if found[1] != sha256:
+            raise DuplicateError(
+                f"SOPInstanceUID {instance.sop_instance_uid!r} is here already, with other content"
+            )
+        return self.path(instance).exists()
+
+    def _write(self, data: bytes) -> Path:
+        part = self.folder / "incoming" / f"{uuid.uuid4().hex}.part"
+        try:
+            with open(part, "xb", opener=_private) as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            part.unlink(missing_ok=True)
+            raise PacsError(f"{self.folder}: cannot write: {error.strerror}") from error
+        return part
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+def _sweep(part: Path) -> None:
+    """Delete what a killed writer left; a live one needs seconds."""
+    try:
+        if time.time() - part.stat().st_mtime > _STALE_S:
+            part.unlink()
+    except FileNotFoundError:
+        pass  # its writer was alive, and has finished
+
+
+def _row(data: bytes, sha256: str, pixel_hash: str | None) -> dict[str, Any]:
+    with dicom.explained(data):
+        header = dicom.read_header(data)
+        if pixel_hash is None:
+            try:
+                pixel_hash = dicom.pixel_hash(data)
+            except DicomError:
+                pixel_hash = ""  # stored all the same: whether it is any good is the doctor's call
+        hashes = {"sha256": sha256, "pixel_hash": pixel_hash}
+        return row_of(header, dicom.instance(header), size=len(data), **hashes)
