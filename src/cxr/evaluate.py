@@ -1,0 +1,115 @@
+"""python -m cxr.evaluate: score a trained run, on its own test images or on another job."""
+
+import json
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from omegaconf import DictConfig, OmegaConf
+
+from cxr import config, schema
+from cxr.errors import RunError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from cxr.learning.material import Material
+    from cxr.pacs.folder import FolderPacs
+
+_log = logging.getLogger(__name__)
+
+
+def main(cfg: schema.Evaluate, unresolved: DictConfig) -> None:
+    """Predict, score, report."""
+    from cxr import root
+    from cxr.learning import evaluation, material, table
+    from cxr.learning.predictor import Predictor
+    from cxr.learning.targets import Policy
+    from cxr.pacs import synthetic
+    from cxr.pacs.folder import FolderPacs
+
+    folder = root.prepare(cfg.root)
+    run_folder = find_run(folder / "runs", cfg.run)
+    predictor = Predictor.load(run_folder)
+    record = predictor.record
+    pacs = FolderPacs(Path(cfg.pacs.folder))
+    job = folder / "jobs" / cfg.data.job
+    ready = material.prepare(
+        job / "manifests" / "output" / "output.manifest", pacs, folder / "cache",
+        attribute=cfg.data.attribute, policy=Policy(**record.policy),
+        image_size=record.image_size, preset=record.preset, workers=cfg.workers,
+    )  # fmt: skip
+    ready = evaluation.align(ready, record)
+    chosen, split, warnings = _choose(cfg, run_folder, record.job, ready, pacs)
+    for warning in warnings:
+        _log.warning(warning)
+    agreement = job / "agreement.json"
+    drawn = synthetic.is_drawn(
+        folder / "synthetic" / "truth.csv", [e.source for e in ready.cohort.examples]
+    )
+    context = evaluation.Context(
+        job=cfg.data.job,
+        config_yaml=OmegaConf.to_yaml(unresolved, resolve=False),
+        warnings=warnings,
+        policies=dict(record.policy),
+        agreement=json.loads(agreement.read_text()) if agreement.exists() else None,
+        pictures=cfg.examples or drawn,
+        draws=cfg.draws,
+        seed=cfg.seed,
+    )
+    place = run_folder / "evaluations" / cfg.data.job
+    evaluated = evaluation.evaluate(place, predictor, ready, chosen, split, context)
+    print(table.render(evaluated.scored))
+    print(f"report: {evaluated.report}")
+    print(evaluated.predictions)
+
+
+def find_run(runs: Path, run: str) -> Path:
+    """Find a run's folder by its name or its MLflow run ID.
+
+    Raises:
+        RunError: There is none.
+    """
+    if (runs / run / "run.json").is_file():
+        return runs / run
+    for path in runs.glob("*/run.json"):
+        if json.loads(path.read_text()).get("run_id") == run:
+            return path.parent
+    names = ", ".join(sorted(p.parent.name for p in runs.glob("*/run.json")))
+    raise RunError(f"run: no run called {run!r} in {runs}; there are {names or 'none yet'}")
+
+
+def _choose(
+    cfg: schema.Evaluate, run_folder: Path, trained_on: str, ready: "Material", pacs: "FolderPacs"
+) -> "tuple[NDArray[np.intp], str, list[str]]":
+    """Choose the run's own held-out images in its own job, every image in another."""
+    import numpy as np
+
+    from cxr.errors import PacsError
+    from cxr.learning import folds
+
+    splits = folds.load(run_folder / "split.csv")
+    uids = ready.sop_instance_uids
+    if cfg.data.job == trained_on:
+        split = "test" if "test" in splits.values() else "val"
+        chosen = np.array([i for i, uid in enumerate(uids) if splits.get(uid) == split], np.intp)
+        text = "Scored on val, where checkpoint and thresholds were chosen: these figures flatter."
+        return chosen, split, [text] if split == "val" else []
+    seen = set()
+    for uid, split in splits.items():
+        if split != "test":
+            try:
+                seen.add(pacs.find(uid).patient_id)
+            except PacsError:  # removed since
+                continue
+    known = sum(patient in seen for patient in ready.patient_ids)
+    warning = (
+        f"{known} of {len(uids)} images are of patients this run was trained or tuned on: "
+        "these figures flatter."
+    )
+    return np.arange(len(uids)), "external", [warning] if known else []
+
+
+if __name__ == "__main__":
+    config.command("evaluate", schema.Evaluate, main)

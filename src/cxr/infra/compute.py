@@ -1,0 +1,29 @@
+"""Where a command runs: on this machine now, elsewhere later."""
+
+from collections.abc import Callable
+from typing import Protocol, TypeVar
+
+from omegaconf import DictConfig
+
+Result = TypeVar("Result")
+
+
+class ComputeBackend(Protocol):
+    """A machine, or many, that runs a command on its config."""
+
+    def run(self, command: Callable[[DictConfig], Result], cfg: DictConfig) -> Result:
+        """Run `command(cfg)` there and give its result.
+
+        Args:
+            command: What to run.
+            cfg: Its config, unresolved: a resolved one may hold secrets.
+        """
+        ...
+
+
+class Local:
+    """This process."""
+
+    def run(self, command: Callable[[DictConfig], Result], cfg: DictConfig) -> Result:
+        """Run `command(cfg)` here."""
+        return command(cfg)

@@ -1,0 +1,199 @@
+"""MLflow: start a run, log to it, finish it. Tracking *is* MLflow; a URI chooses which.
+
+No patient identifier may reach it: pass identifiers through `pseudonym`. Configs are logged
+unresolved, because a resolved one may hold secrets.
+"""
+
+import json
+import logging
+import os
+import re
+import secrets
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from hashlib import sha256
+from hmac import new as hmac
+from pathlib import Path
+from typing import Any, Literal
+
+from cxr import root
+from cxr.errors import RunError
+
+# read when mlflow is imported, which happens in the functions below: it would report home
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+
+NOTE = "Research use only. Not for clinical decisions."
+_PARAM_CHARACTERS = 6000  # MLflow's own limit for one value
+_AT_ONCE = 100  # MLflow's own limit for params in one call
+_UNFIT = re.compile(r"[^\w\-. :/]")
+
+Status = Literal["FINISHED", "FAILED", "KILLED"]
+
+
+def pseudonym(identifier: str, secret: bytes) -> str:
+    """Name something without identifying it: HMAC-SHA256, as 64 hex digits.
+
+    A bare hash would not do: patient IDs are few enough to try them all.
+
+    >>> pseudonym("PAT-1", b"key") == pseudonym("PAT-1", b"key")
+    True
+    >>> pseudonym("PAT-1", b"key") == pseudonym("PAT-1", b"other")
+    False
+    """
+    return hmac(secret, identifier.encode(), sha256).hexdigest()
+
+
+def secret(data_root: Path) -> bytes:
+    """Read this data root's secret for `pseudonym`, making it (mode 0600) on first use."""
+    return root.secret(data_root, "pseudonym.key", secrets.token_hex(32)).encode()
+
+
+@dataclass(frozen=True)
+class Run:
+    """One MLflow run.
+
+    Attributes:
+        run_id: MLflow's.
+        client: For what is not here.
+    """
+
+    run_id: str
+    client: Any
+
+    def log(self, metrics: Mapping[str, float], epoch: int = 0) -> None:
+        """Log metrics of one epoch; characters MLflow does not take become `_`."""
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        self.client.log_batch(
+            self.run_id,
+            metrics=[Metric(_fit(k), float(v), now, epoch) for k, v in metrics.items()],
+        )
+
+    def artifact(self, path: Path, folder: str = "") -> None:
+        """Keep a copy of a file, in `folder` of the run's artifacts."""
+        self.client.log_artifact(self.run_id, str(path), folder or None)
+
+    def figure(self, figure: Any, name: str) -> None:
+        """Keep a matplotlib figure under a name such as `roc.png`."""
+        self.client.log_figure(self.run_id, figure, name)
+
+    def tag(self, name: str, value: str) -> None:
+        """Set a tag."""
+        self.client.set_tag(self.run_id, name, value)
+
+    def finish(self, status: Status = "FINISHED") -> None:
+        """Say how it ended."""
+        self.client.set_terminated(self.run_id, status)
+
+    @contextmanager
+    def finishing(self) -> Iterator["Run"]:
+        """Finish with the block: FINISHED, KILLED on Ctrl-C or SIGTERM, FAILED on all else."""
+        status: Status = "FAILED"
+        try:
+            yield self
+            status = "FINISHED"
+        except (KeyboardInterrupt, SystemExit):
+            status = "KILLED"
+            raise
+        finally:
+            self.finish(status)
+
+
+def start(
+    uri: str,
+    experiment: str,
+    name: str,
+    *,
+    params: Mapping[str, Any],
+    tags: Mapping[str, str] | None = None,
+    artifacts: Path | None = None,
+) -> Run:
+    """Start a run.
+
+    Args:
+        uri: Tracking URI, such as `sqlite:///var/mlflow.db`.
+        experiment: Its name; made if there is none.
+        name: Of the run; MLflow's own would repeat after seeding.
+        params: The unresolved config; nested keys are joined by dots.
+        tags: Beside the note on research use.
+        artifacts: Folder for artifacts of a new experiment on this machine, such as
+            `root / "mlartifacts"`; None leaves it to the tracking server.
+
+    Raises:
+        RunError: The tracking server does not answer, or refuses.
+    """
+    from mlflow.exceptions import MlflowException
+
+    client = _client(uri)
+    try:
+        known = client.get_experiment_by_name(experiment)
+        location = (artifacts / experiment).absolute().as_uri() if artifacts else None
+        experiment_id = (
+            known.experiment_id if known else client.create_experiment(experiment, location)
+        )
+        all_tags = {"note": NOTE, **(tags or {})}
+        run_id = client.create_run(experiment_id, run_name=name, tags=all_tags).info.run_id
+        _log_params(client, run_id, params)
+    except MlflowException as error:
+        raise RunError(f"MLflow at {_shown(uri)}: {str(error).partition(chr(10))[0]}") from error
+    return Run(run_id, client)
+
+
+def resume(uri: str, run_id: str) -> Run:
+    """Go on with a run; its params stay as they are.
+
+    Raises:
+        RunError: There is no such run.
+    """
+    from mlflow.exceptions import MlflowException
+
+    client = _client(uri)
+    try:
+        client.update_run(run_id, status="RUNNING")
+    except MlflowException as error:
+        raise RunError(f"MLflow at {_shown(uri)} has no run {run_id!r}") from error
+    return Run(run_id, client)
+
+
+def flatten(params: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Join nested keys by dots; lists become JSON.
+
+    >>> flatten({"data": {"folds": 5, "views": ["PA"]}, "name": "${model.name}"})
+    {'data.folds': '5', 'data.views': '["PA"]', 'name': '${model.name}'}
+    """
+    flat: dict[str, str] = {}
+    for key, value in params.items():
+        if isinstance(value, Mapping) and value:
+            flat |= flatten(value, f"{prefix}{key}.")
+        elif isinstance(value, list | tuple | Mapping):
+            flat[f"{prefix}{key}"] = json.dumps(value, default=str)
+        else:
+            flat[f"{prefix}{key}"] = str(value)
+    return flat
+
+
+def _client(uri: str) -> Any:
+    for name in ("alembic", "mlflow"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    from mlflow import MlflowClient
+
+    return MlflowClient(tracking_uri=uri)
+
+
+def _log_params(client: Any, run_id: str, params: Mapping[str, Any]) -> None:
+    from mlflow.entities import Param
+
+    flat = [Param(_fit(k), v[:_PARAM_CHARACTERS]) for k, v in flatten(params).items()]
+    for first in range(0, len(flat), _AT_ONCE):
+        client.log_batch(run_id, params=flat[first : first + _AT_ONCE])
+
+
+def _fit(name: str) -> str:
+    return _UNFIT.sub("_", name)
+
+
+def _shown(uri: str) -> str:
+    return re.sub(r"//[^/@]*@", "//", uri)  # without a password

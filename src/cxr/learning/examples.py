@@ -1,0 +1,214 @@
+"""An output manifest and a PACS → what is trained on.
+
+A line that cannot be used is left out and counted under its reason, so that the report can show
+how many images left at which step.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from cxr.contract import labels, manifest
+from cxr.contract.labels import State
+from cxr.contract.manifest import Labelled
+from cxr.errors import DataError, LabelError, PacsError
+from cxr.images.dicom import Instance
+
+UNLABELLED = "no label yet"
+UNUSABLE = "called unusable by readers"
+NOT_IN_PACS = "not in the PACS"
+REPEATED = "repeated in the manifest"
+UNREADABLE = "pixels cannot be read"
+
+
+class Finds(Protocol):
+    """A PACS that knows its instances by `source`."""
+
+    def find(self, source: str) -> Instance:
+        """Give one instance by Orthanc instance ID or SOPInstanceUID."""
+        ...
+
+
+@dataclass(frozen=True)
+class Example:
+    """One labelled image.
+
+    Attributes:
+        sop_instance_uid: Key of the image everywhere in learning.
+        source: As in the manifest.
+        patient_id: What folds divide.
+        study_instance_uid: Of the same patient.
+        states: One per label, in label order.
+        view: `frontal`, `lateral` or `unknown`.
+        view_position: As in the DICOM file, such as `PA`.
+        sex: As in the DICOM file.
+        age_years: Or None.
+        burned_in: Annotations may be burned into the pixels: never show it.
+    """
+
+    sop_instance_uid: str
+    source: str
+    patient_id: str
+    study_instance_uid: str
+    states: tuple[State, ...]
+    view: str = "unknown"
+    view_position: str = ""
+    sex: str = ""
+    age_years: float | None = None
+    burned_in: bool = False
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """Every image of one job that can be trained on, in manifest order.
+
+    Attributes:
+        names: Label names in manifest order.
+        no_finding: The label that says every other finding is absent, or None.
+        label_set: Its name.
+        label_source: `readers`, `report-text-mined` or `model`; several joined by " + ".
+        human_annotated: Every line was labelled by a person for this job.
+        examples: N of them.
+        instances: (N), the same images as the PACS knows them.
+        left_out: Reason → lines of the manifest not among the examples.
+    """
+
+    names: tuple[str, ...]
+    no_finding: str | None
+    label_set: str
+    label_source: str
+    human_annotated: bool
+    examples: tuple[Example, ...]
+    instances: tuple[Instance, ...]
+    left_out: Mapping[str, int] = field(default_factory=dict)
+
+    def without(self, sop_instance_uids: Collection[str], reason: str = UNREADABLE) -> "Cohort":
+        """Leave out these images and count them under `reason`.
+
+        Raises:
+            DataError: Nothing is left.
+        """
+        gone = set(sop_instance_uids)
+        keep = [i for i, e in enumerate(self.examples) if e.sop_instance_uid not in gone]
+        left_out = Counter(self.left_out)
+        left_out[reason] += len(self.examples) - len(keep)
+        left_out = +left_out  # drops zeros
+        if not keep:
+            raise DataError(f"no image is left to train on ({_counts(left_out)})")
+        return replace(
+            self,
+            examples=tuple(self.examples[i] for i in keep),
+            instances=tuple(self.instances[i] for i in keep),
+            left_out=dict(left_out),
+        )
+
+
+def read(manifest_path: Path, pacs: Finds, attribute: str | None = None) -> Cohort:
+    """Read the labelled images of an output manifest.
+
+    Args:
+        manifest_path: Output manifest of a job.
+        pacs: Where the images are.
+        attribute: Label attribute name, where lines have several.
+
+    Raises:
+        ManifestError: The manifest cannot be read or was not consolidated by this project.
+        DataError: No line can be used, or label names differ between lines.
+    """
+    found: dict[str, tuple[Example, Instance]] = {}
+    left_out: Counter[str] = Counter()
+    first: tuple[str, ...] = ()
+    no_finding, label_sets, sources, by_hand = None, Counter[str](), Counter[str](), True
+    for number, line in enumerate(manifest.read(manifest_path), 1):
+        labelled = manifest.labelled(line, attribute)
+        if labelled is None or not labelled.usable:
+            left_out[UNLABELLED if labelled is None else UNUSABLE] += 1
+            continue
+        names = tuple(labelled.states)
+        if not first:
+            first, no_finding = names, _no_finding(line, names)
+        if names != first:
+            raise DataError(_difference(f"{manifest_path}, object {number}", first, names))
+        pair = _example(line, labelled, pacs)
+        if pair is None:
+            left_out[NOT_IN_PACS] += 1
+        elif _is_repeated(pair[0], found, f"{manifest_path}, object {number}"):
+            left_out[REPEATED] += 1
+        else:
+            found[pair[0].sop_instance_uid] = pair
+            label_sets[labelled.label_set] += 1
+            sources[labelled.label_source] += 1
+            by_hand = by_hand and _by_hand(line, attribute)
+    if not found:
+        raise DataError(
+            f"{manifest_path}: expected a labelled image that is in the PACS, met none "
+            f"({_counts(left_out) or 'no lines'})"
+        )
+    return Cohort(
+        names=first,
+        no_finding=no_finding,
+        label_set=" + ".join(sorted(label_sets)),
+        label_source=" + ".join(sorted(sources)),
+        human_annotated=by_hand,
+        examples=tuple(example for example, _ in found.values()),
+        instances=tuple(instance for _, instance in found.values()),
+        left_out=dict(left_out),
+    )
+
+
+def _example(
+    line: Mapping[str, Any], labelled: Labelled, pacs: Finds
+) -> tuple[Example, Instance] | None:
+    # an S3 URI says nothing to a PACS, the UID beside it does
+    key = line.get("source") or line.get("sop-instance-uid") or line["source-ref"]
+    try:
+        instance = pacs.find(str(key))
+    except PacsError:
+        return None
+    example = Example(
+        sop_instance_uid=instance.sop_instance_uid,
+        source=manifest.source(line),
+        patient_id=instance.patient_id,
+        study_instance_uid=instance.study_instance_uid,
+        states=tuple(labelled.states.values()),
+        view=instance.view,
+        view_position=instance.view_position,
+        sex=instance.sex,
+        age_years=instance.age_years,
+        burned_in=instance.burned_in,
+    )
+    return example, instance
+
+
+def _is_repeated(
+    example: Example, found: Mapping[str, tuple[Example, Instance]], place: str
+) -> bool:
+    earlier = found.get(example.sop_instance_uid)
+    if earlier is not None and earlier[0].states != example.states:
+        raise DataError(f"{place}: the same image stands in an earlier line with other labels")
+    return earlier is not None
+
+
+def _by_hand(line: Mapping[str, Any], attribute: str | None) -> bool:
+    name = attribute or manifest.attributes(line)[0]
+    return bool(line[name + manifest.METADATA].get("human-annotated") == "yes")
+
+
+def _no_finding(line: Mapping[str, Any], names: tuple[str, ...]) -> str | None:
+    try:
+        label_set = labels.from_data_object(line)
+    except LabelError:  # a line without `labels`: the names are all that is known
+        label_set = labels.from_names(names)
+    return label_set.no_finding if label_set.no_finding in names else None
+
+
+def _difference(place: str, expected: tuple[str, ...], met: tuple[str, ...]) -> str:
+    odd = [n for n in (*expected, *met) if (n in expected) != (n in met)]
+    what = f"{odd[0]!r} is in one of them only" if odd else "their order differs"
+    return f"{place}: expected the label names of the lines before, but {what}"
+
+
+def _counts(left_out: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {reason}" for reason, count in left_out.items())

@@ -1,0 +1,84 @@
+"""A labelled job made ready: examples decoded and turned into numbers, row by row alike."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxr.errors import DataError
+from cxr.learning import cache, examples, targets
+from cxr.learning.cache import Shards
+from cxr.learning.examples import Cohort
+from cxr.learning.targets import Policy
+from cxr.pacs.folder import FolderPacs
+
+
+@dataclass(frozen=True)
+class Material:
+    """N examples with L labels.
+
+    Attributes:
+        cohort: Who they are.
+        images: Gather (B, S, S) uint8 by `rows[chosen]`.
+        rows: (N) where in `images` each example is.
+        targets: (N, L) float32 of 0 and 1.
+        mask: (N, L) bool.
+        pixel_hashes: (N) equal for equal pictures.
+    """
+
+    cohort: Cohort
+    images: Shards
+    rows: NDArray[np.intp]
+    targets: NDArray[np.float32]
+    mask: NDArray[np.bool_]
+    pixel_hashes: Sequence[str]
+
+    @property
+    def patient_ids(self) -> list[str]:
+        """Whose image each example is; never written anywhere."""
+        return [example.patient_id for example in self.cohort.examples]
+
+    @property
+    def sop_instance_uids(self) -> list[str]:
+        """Which image each example is."""
+        return [example.sop_instance_uid for example in self.cohort.examples]
+
+    def gather(self, chosen: NDArray[np.intp]) -> NDArray[np.uint8]:
+        """Give the images of some examples, (len(chosen), S, S) uint8."""
+        return self.images[self.rows[chosen]]
+
+
+def prepare(
+    manifest: Path,
+    pacs: FolderPacs,
+    cache_folder: Path,
+    *,
+    attribute: str | None,
+    policy: Policy,
+    image_size: Sequence[int],
+    preset: str,
+    workers: int,
+) -> Material:
+    """Read an output manifest, decode what is not cached, apply the target policy.
+
+    Raises:
+        DataError: There is no such manifest, or nothing in it can be used.
+    """
+    if not manifest.is_file():
+        jobs = sorted(p.name for p in manifest.parents[3].glob("*") if p.is_dir())
+        there = f"there are {', '.join(jobs)}" if jobs else "there are none yet"
+        raise DataError(
+            f"data.job: expected a labelled job, met {manifest.parents[2].name!r} without output "
+            f"manifest; {there}; label one with python -m cxr.label job=…"
+        )
+    cohort = examples.read(manifest, pacs, attribute)
+    built = cache.build(
+        cache_folder, cohort.instances, pacs.retrieve,
+        image_size=(image_size[0], image_size[1]), preset=preset, workers=workers,
+    )  # fmt: skip
+    cohort = cohort.without(built.unreadable)
+    values, mask = targets.to_targets([e.states for e in cohort.examples], policy)
+    uids = [example.sop_instance_uid for example in cohort.examples]
+    return Material(cohort, built.images, built.rows(uids), values, mask, built.pixel_hashes(uids))

@@ -1,0 +1,369 @@
+"""How well probabilities rank and separate present from absent, with masks and intervals.
+
+Pure numpy, so that validation each epoch and the final evaluation use the same formula: the plain
+figure is the weighted one with every weight 1. A figure that cannot be had (one class only) is
+None, never 0 or NaN: a zero would drag every average down.
+
+Called present means probability > threshold. Arrays are (N,) for one label: `probabilities` in
+[0, 1] (logits rank the same), `targets` of 0 and 1, `mask` True where there is a target.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.floating[Any]]
+Bools = NDArray[np.bool_]
+
+LEVEL = 0.95
+FEWEST_PATIENTS = 10
+"""Positive (or negative) patients below which no interval is given: it would pretend."""
+_CHUNK = 128  # draws at once; keeps a label's weights (N, 128) in cache
+
+
+@dataclass(frozen=True)
+class Roc:
+    """Operating points of one label, from calling nothing to calling everything.
+
+    Attributes:
+        false_positive_rate: (K,) rising from 0 to 1; 1 - specificity.
+        sensitivity: (K,) rising from 0 to 1.
+        thresholds: (K,) falling; called present are probabilities >= this; the first is inf.
+    """
+
+    false_positive_rate: NDArray[np.float64]
+    sensitivity: NDArray[np.float64]
+    thresholds: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Draws:
+    """One value per bootstrap draw and label; NaN where a draw met one class only.
+
+    Attributes:
+        auroc: (D, L).
+        ap: (D, L).
+    """
+
+    auroc: NDArray[np.float64]
+    ap: NDArray[np.float64]
+
+
+def auroc(
+    probabilities: Floats, targets: Floats, mask: Bools | None = None, *, minimum: int = 1
+) -> float | None:
+    """Give the chance that a positive ranks above a negative, ties counting half.
+
+    Args:
+        probabilities: (N,)
+        targets: (N,); ignored where masked.
+        mask: (N,); None takes every image.
+        minimum: Positives, and negatives, below which there is no answer.
+
+    Returns:
+        0 to 1; None where there are too few of either class.
+
+    Raises:
+        ValueError: Shapes differ, a probability is not finite, or a target is neither 0 nor 1.
+
+    >>> auroc(np.array([0.1, 0.4, 0.35, 0.8]), np.array([0.0, 0, 1, 1]))
+    0.75
+    """
+    p, y = _select(probabilities, targets, mask)
+    if min(y.sum(), (~y).sum()) < max(minimum, 1):
+        return None
+    return float(_areas(_rank(p, y), np.ones((y.size, 1)))[0][0])
+
+
+def average_precision(
+    probabilities: Floats, targets: Floats, mask: Bools | None = None, *, minimum: int = 1
+) -> float | None:
+    """Give the precision averaged over the positives found, from the highest probability down.
+
+    Its floor is the prevalence, so it compares only within one set of images. Takes, returns
+    and raises as `auroc`.
+
+    >>> average_precision(np.array([0.1, 0.4, 0.35, 0.8]), np.array([0.0, 0, 1, 1]))
+    0.8333333333333333
+    """
+    p, y = _select(probabilities, targets, mask)
+    if min(y.sum(), (~y).sum()) < max(minimum, 1):
+        return None
+    return float(_areas(_rank(p, y), np.ones((y.size, 1)))[1][0])
+
+
+def aurocs(
+    probabilities: Floats, targets: Floats, mask: Bools | None = None, *, minimum: int = 1
+) -> list[float | None]:
+    """Give `auroc` of every label, in column order.
+
+    Args:
+        probabilities: (N, L)
+        targets: (N, L)
+        mask: (N, L); None takes every image.
+        minimum: As in `auroc`.
+
+    Raises:
+        ValueError: As `auroc`.
+    """
+    return [
+        auroc(
+            probabilities[:, k], targets[:, k], None if mask is None else mask[:, k],
+            minimum=minimum,
+        )
+        for k in range(probabilities.shape[1])
+    ]  # fmt: skip
+
+
+def macro(values: Iterable[float | None]) -> float | None:
+    """Average over the labels that have a value; None where none has.
+
+    >>> macro([0.5, None, 1.0])
+    0.75
+    """
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None
+
+
+def roc_curve(probabilities: Floats, targets: Floats, mask: Bools | None = None) -> Roc | None:
+    """Give every operating point, one per distinct probability; None with one class only.
+
+    Raises:
+        ValueError: As `auroc`.
+    """
+    p, y = _select(probabilities, targets, mask)
+    if y.all() or not y.any():
+        return None
+    values, true, false = _calls(p, y)
+    return Roc(
+        np.concatenate([[0.0], false / false[-1]]),
+        np.concatenate([[0.0], true / true[-1]]),
+        np.concatenate([[np.inf], values]),
+    )
+
+
+def youden_threshold(
+    probabilities: Floats, targets: Floats, mask: Bools | None = None
+) -> float | None:
+    """Choose the threshold with the largest sensitivity + specificity - 1.
+
+    It lies halfway between two probabilities that were met, so that rounding moves nobody
+    across; among equals the lowest, which finds more. Choose it on val, never on test.
+
+    Returns:
+        None with one class only, or where no threshold does better than chance.
+
+    Raises:
+        ValueError: As `auroc`.
+
+    >>> youden_threshold(np.array([0.0, 0.25, 0.75, 1.0]), np.array([0.0, 0, 1, 1]))
+    0.5
+    """
+    p, y = _select(probabilities, targets, mask)
+    if y.all() or not y.any():
+        return None
+    values, true, false = _calls(p, y)
+    # whole numbers, so that equals are equal; without the last, which calls everything
+    gain = (true * false[-1] - false * true[-1])[:-1]
+    if not gain.size or gain.max() <= 0:
+        return None
+    best = int(np.flatnonzero(gain == gain.max())[-1])
+    high, low = float(values[best]), float(values[best + 1])
+    middle = low + (high - low) / 2
+    return middle if middle < high else low
+
+
+def sensitivity_specificity(
+    probabilities: Floats, targets: Floats, mask: Bools | None = None, *, threshold: float
+) -> tuple[float | None, float | None]:
+    """Give the share of positives called and of negatives not called; None without any.
+
+    Raises:
+        ValueError: As `auroc`.
+
+    >>> sensitivity_specificity(np.array([0.2, 0.6, 0.9]), np.array([1.0, 0, 1]), threshold=0.5)
+    (0.5, 0.0)
+    """
+    p, y = _select(probabilities, targets, mask)
+    called = p > threshold
+    return (
+        float(called[y].mean()) if y.any() else None,
+        float((~called[~y]).mean()) if not y.all() else None,
+    )
+
+
+def proportion_interval(
+    hits: Bools, patient_ids: Sequence[str] | NDArray[Any]
+) -> tuple[float, float]:
+    """Give Wilson's 95 % interval of a proportion, widened for several images of one patient.
+
+    The number of images becomes the number of independent ones that would vary as much
+    (linearised variance between patients; Korn and Graubard 1998), the number of patients where
+    the proportion is 0 or 1. A bootstrap would give an interval without width there.
+
+    Args:
+        hits: (N,) N >= 1.
+        patient_ids: (N,)
+
+    Returns:
+        Lower and upper end, 0 to 1.
+    """
+    patients, which = np.unique(np.asarray(patient_ids), return_inverse=True)
+    share = float(hits.mean())
+    spread = np.bincount(which, hits - share, len(patients))
+    variance = float((spread**2).sum()) / hits.size**2
+    n = float(len(patients))
+    if 0 < share < 1 and variance > 0:
+        # images of one patient that happen to differ do not make the interval narrower
+        n = min(share * (1 - share) / variance, float(hits.size))
+    z2 = 1.959963984540054**2
+    centre = (share + z2 / (2 * n)) / (1 + z2 / n)
+    half = float(np.sqrt(z2 * (share * (1 - share) / n + z2 / (4 * n * n)))) / (1 + z2 / n)
+    return max(0.0, min(share, centre - half)), min(1.0, max(share, centre + half))
+
+
+def bootstrap(
+    probabilities: Floats,
+    targets: Floats,
+    mask: Bools | None,
+    patient_ids: Sequence[str] | NDArray[Any],
+    *,
+    draws: int = 1000,
+    seed: int = 0,
+) -> Draws:
+    """Recompute AUROC and AP of every label on patients drawn with replacement.
+
+    A patient comes with all images or not at all; every label sees the same draws, so averages
+    and differences over them are paired. Two models scored on the same patients with the same
+    seed are paired too: draws depend on the sorted patients and the seed, not on row order.
+
+    Args:
+        probabilities: (N, L)
+        targets: (N, L)
+        mask: (N, L); None takes every image.
+        patient_ids: (N,)
+        draws: How many, D.
+        seed: Same seed, same draws.
+
+    Raises:
+        ValueError: As `auroc`, or there is not one patient ID per image.
+    """
+    n, labels = probabilities.shape
+    patients, which = np.unique(np.asarray(patient_ids), return_inverse=True)
+    if which.shape != (n,):
+        raise ValueError(f"expected {n} patient IDs, met {which.size}")
+    ranked = []
+    for k in range(labels):
+        keep = np.ones(n, bool) if mask is None else mask[:, k]
+        p, y = _select(probabilities[:, k], targets[:, k], keep)
+        ranked.append(None if y.all() or not y.any() else _rank(p, y, np.flatnonzero(keep)))
+    rng = np.random.default_rng(seed)
+    areas = np.full((2, draws, labels), np.nan)
+    for first in range(0, draws, _CHUNK):
+        size = min(_CHUNK, draws - first)
+        # as good as rng.multinomial, and faster: count how often each patient was drawn
+        drawn = rng.integers(len(patients), size=(size, len(patients)))
+        drawn += np.arange(size)[:, None] * len(patients)
+        counts = np.bincount(drawn.ravel(), minlength=size * len(patients))
+        # float32 holds these whole numbers exactly below 2**24
+        weights = counts.reshape(size, -1).T.astype(np.float32)[which]
+        for k, ranks in enumerate(ranked):
+            if ranks is not None:
+                areas[:, first : first + size, k] = _areas(ranks, weights)
+    return Draws(areas[0], areas[1])
+
+
+def interval(values: Floats, level: float = LEVEL) -> tuple[float, float] | None:
+    """Give the middle `level` of bootstrap values, NaN left out; None where all are NaN.
+
+    >>> interval(np.array([np.nan, 0.5, 0.5]))
+    (0.5, 0.5)
+    """
+    known = values[~np.isnan(values)]
+    if not known.size:
+        return None
+    low, high = np.quantile(known, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+@dataclass(frozen=True)
+class _Ranks:
+    """Where things stand once sorted from the highest probability down.
+
+    A group is a run of equal probabilities; only those holding a positive matter to the areas.
+    """
+
+    order: NDArray[np.intp]  # (n,) rows by falling probability
+    starts: NDArray[np.intp]  # (G,) first position of each group with a positive
+    ends: NDArray[np.intp]  # (G,) one past its last
+    positives: NDArray[np.intp]  # (P,) rows of the positives, in order
+    first_positives: NDArray[np.intp]  # (G,) where each group begins among `positives`
+
+
+def _select(
+    probabilities: Floats, targets: Floats, mask: Bools | None
+) -> tuple[NDArray[np.float64], Bools]:
+    if probabilities.ndim != 1 or not probabilities.shape == targets.shape:
+        raise ValueError(
+            f"expected probabilities and targets (N,), met {probabilities.shape} "
+            f"and {targets.shape}"
+        )
+    if mask is not None:
+        if mask.shape != targets.shape or mask.dtype != np.bool_:
+            raise ValueError(f"expected a bool mask {targets.shape}, met {mask.dtype} {mask.shape}")
+        probabilities, targets = probabilities[mask], targets[mask]
+    p = probabilities.astype(np.float64)
+    if not np.isfinite(p).all():
+        raise ValueError("expected finite probabilities, met NaN or infinity")
+    if not ((targets == 0) | (targets == 1)).all():
+        raise ValueError("expected targets of 0 and 1 where the mask is True")
+    return p, targets == 1
+
+
+def _calls(
+    p: NDArray[np.float64], y: Bools
+) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
+    """Give the distinct probabilities, falling, and positives and negatives at or above each."""
+    values, which = np.unique(-p, return_inverse=True)
+    true = np.cumsum(np.bincount(which[y], minlength=values.size))
+    false = np.cumsum(np.bincount(which[~y], minlength=values.size))
+    return 0.0 - values, true, false
+
+
+def _rank(p: NDArray[np.float64], y: Bools, rows: NDArray[np.intp] | None = None) -> _Ranks:
+    """Sort once what every draw needs; `rows` are those of the weights that p and y belong to."""
+    order = np.argsort(-p, kind="stable")
+    edges = np.flatnonzero(np.diff(p[order])) + 1
+    starts = np.concatenate([[0], edges])
+    ends = np.concatenate([edges, [p.size]])
+    places = np.flatnonzero(y[order])
+    groups, first = np.unique(np.searchsorted(starts, places, "right") - 1, return_index=True)
+    rows = np.arange(p.size) if rows is None else rows
+    return _Ranks(rows[order], starts[groups], ends[groups], rows[order][places], first)
+
+
+def _areas(ranks: _Ranks, weights: Floats) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """AUROC and AP (D,) under weights (N, D) >= 0; NaN where a class has no weight.
+
+    Same results as scikit-learn's with `sample_weight`; a draw is a column, so that each numpy
+    call works on all draws at once.
+    """
+    total = np.zeros((ranks.order.size + 1, weights.shape[1]), weights.dtype)
+    np.cumsum(weights[ranks.order], axis=0, out=total[1:])
+    found = np.add.reduceat(weights[ranks.positives], ranks.first_positives, axis=0)
+    positives = found.astype(np.float64)
+    so_far = np.cumsum(positives, axis=0)
+    above, up_to = total[ranks.starts], total[ranks.ends]
+    all_positives = so_far[-1]
+    negatives = total[-1] - all_positives
+    # negatives up to and including the group, and those above it: ties count half
+    passed = (up_to - so_far) + (above - (so_far - positives))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        ranked_right = (positives * (negatives - passed / 2)).sum(axis=0)
+        area = ranked_right / (all_positives * negatives)
+        precision = np.where(up_to > 0, so_far / up_to, 0.0)
+        ap = np.where(negatives > 0, (positives * precision).sum(axis=0) / all_positives, np.nan)
+    return area, ap

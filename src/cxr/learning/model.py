@@ -1,0 +1,246 @@
+"""Net, masked loss, optimizer and schedule as one LightningModule; and nets built from config.
+
+The net gives logits (B, L), one per label in label order; nothing here knows which net it is.
+"""
+
+import functools
+import importlib
+import inspect
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
+
+from cxr.errors import ConfigError, DataError, RunError
+from cxr.learning import metrics
+from cxr.learning.dataset import Batch
+
+OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
+
+NETS = ("monai.networks.nets.", "cxr.")
+OPTIMIZERS = ("torch.optim.",)
+_TARGET = "_target_"
+
+
+def build_net(config: Mapping[str, Any], out_channels: int, *, seed: int = 42) -> nn.Module:
+    """Make a net with one output per label and weights that follow from the seed.
+
+    Args:
+        config: `_target_`, a class or function of `monai.networks.nets` or `cxr`, and its other
+            arguments; the width comes from the labels and must not be among them.
+        out_channels: Labels L.
+        seed: Of the initial weights; the global generator is left as it was.
+
+    Raises:
+        ConfigError: Another target, one that does not exist, or arguments it does not take.
+    """
+    make = _locate(config, NETS)
+    # MONAI names the width by two names
+    takes = inspect.signature(make).parameters
+    width = "out_channels" if "out_channels" in takes else "num_classes"
+    if width in config:
+        raise ConfigError(f"model.net.{width}: expected none, the labels say it")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        net = _call(make, config, {width: out_channels})()
+    if not isinstance(net, nn.Module):
+        raise ConfigError(f"{config[_TARGET]!r}: expected a net, met {type(net).__name__}")
+    return net
+
+
+def build_optimizer(config: Mapping[str, Any]) -> OptimizerFactory:
+    """Make what turns parameters into an optimizer; fused where it can be, four times faster.
+
+    Args:
+        config: `_target_`, a class of `torch.optim`, and its other arguments, such as `lr`.
+
+    Raises:
+        ConfigError: As `build_net`.
+    """
+    make = _locate(config, OPTIMIZERS)
+    takes = inspect.signature(make).parameters
+    return _call(make, config, {"fused": True} if "fused" in takes else {})
+
+
+def _locate(config: Mapping[str, Any], allowed: Sequence[str]) -> Callable[..., Any]:
+    target = str(config.get(_TARGET, ""))
+    module, _, name = target.rpartition(".")
+    # a config may come from elsewhere, so it must not be able to call just anything
+    if not target.startswith(tuple(allowed)) or name.startswith("_"):
+        raise ConfigError(
+            f"{_TARGET}: expected something in {' or '.join(a.rstrip('.') for a in allowed)}, "
+            f"met {target!r}"
+        )
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"{_TARGET}: there is no {target!r}") from error
+    if not callable(found):
+        raise ConfigError(f"{_TARGET}: expected a class or function, met {target!r}")
+    return found  # type: ignore[no-any-return]
+
+
+def _call(
+    make: Callable[..., Any], config: Mapping[str, Any], extra: Mapping[str, Any]
+) -> Callable[..., Any]:
+    """Bind arguments; what `make` does not take becomes a ConfigError when it is called."""
+    arguments = {**extra, **{str(k): v for k, v in config.items() if k != _TARGET}}
+
+    @functools.wraps(make, updated=())
+    def call(*positional: Any) -> Any:
+        try:
+            return make(*positional, **arguments)
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"{config[_TARGET]}: {error}") from error
+
+    return call
+
+
+def masked_bce(logits: Tensor, targets: Tensor, mask: Tensor) -> Tensor:
+    """Mean binary cross-entropy over the entries that have a target.
+
+    Args:
+        logits: (B, L)
+        targets: (B, L)
+        mask: (B, L) bool.
+
+    Returns:
+        A scalar; 0, with gradients of 0, where everything is masked.
+    """
+    # in float32: bfloat16 has too few digits to add up a batch
+    each = functional.binary_cross_entropy_with_logits(logits.float(), targets, reduction="none")
+    return (each * mask).sum() / mask.sum().clamp(min=1)
+
+
+class Classifier(pl.LightningModule):
+    """Train a net on masked targets, and say after each epoch how well it ranks.
+
+    Logs `train/loss`, `val/loss`, `val/auroc/<label>` for labels with both classes, and
+    `val/auroc_macro`.
+    """
+
+    def __init__(
+        self,
+        net: nn.Module,
+        names: Sequence[str],
+        *,
+        optimizer: OptimizerFactory,
+        schedule: Literal["one_cycle", "constant"] = "one_cycle",
+        warmup: float = 0.3,
+        excluded_from_macro: Collection[str] = (),
+        fewest: int = 5,
+    ) -> None:
+        """Take a net and how to train it.
+
+        Args:
+            net: (B, 1, H, W) → logits (B, L).
+            names: L label names.
+            optimizer: From `build_optimizer`.
+            schedule: `one_cycle` rises to the optimizer's learning rate and falls to nothing;
+                `constant` stays there.
+            warmup: Part of all steps in which it rises.
+            excluded_from_macro: Labels reported but never averaged, such as No Finding.
+            fewest: Positives, and negatives, in val below which a label is not averaged; where
+                no label has as many, every label with both classes is.
+        """
+        super().__init__()
+        self.net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.names = tuple(names)
+        self._optimizer, self._schedule, self._warmup = optimizer, schedule, warmup
+        self._averaged = [n not in excluded_from_macro for n in names]
+        self._fewest = fewest
+        self._seen: list[tuple[Tensor, Tensor, Tensor]] = []
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Give logits (B, L) for images (B, 1, H, W).
+
+        Raises:
+            DataError: The net gives another number of logits.
+        """
+        logits: Tensor = self.net(image.contiguous(memory_format=torch.channels_last))
+        if logits.shape != (len(image), len(self.names)):
+            raise DataError(
+                f"expected {len(self.names)} logits per image from the net, one a label, "
+                f"met {tuple(logits.shape[1:])}"
+            )
+        return logits
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Give the loss of one batch."""
+        loss = masked_bce(self(batch["image"]), batch["targets"], batch["mask"])
+        self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=len(batch["image"]))
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Keep logits until the epoch's end: AUROC is no mean over batches."""
+        logits = self(batch["image"]).float()
+        self._seen.append((logits.cpu(), batch["targets"].cpu(), batch["mask"].cpu()))
+
+    def on_validation_epoch_end(self) -> None:
+        """Log loss and AUROC over all of val.
+
+        Raises:
+            RunError: The net's outputs are no numbers any more.
+        """
+        logits, targets, mask = (torch.cat(parts) for parts in zip(*self._seen, strict=True))
+        self._seen.clear()
+        if not logits.isfinite().all():
+            raise RunError(
+                f"the net's outputs are not finite after epoch {self.current_epoch + 1}; "
+                "lower the learning rate"
+            )
+        self.log("val/loss", masked_bce(logits, targets, mask))
+        for name, value in self._aurocs(logits, targets, mask).items():
+            self.log(name, value)
+
+    def _aurocs(self, logits: Tensor, targets: Tensor, mask: Tensor) -> dict[str, float]:
+        p, y, m = logits.sigmoid().numpy(), targets.numpy(), mask.numpy()
+        single = metrics.aurocs(p, y, m)
+        enough = metrics.aurocs(p, y, m, minimum=self._fewest)
+        values = {
+            f"val/auroc/{name}": value
+            for name, value in zip(self.names, single, strict=True)
+            if value is not None
+        }
+        macro = None
+        for choice in (enough, single):
+            if macro is None:
+                macro = metrics.macro(np.array(choice, dtype=object)[self._averaged])
+        return values | ({} if macro is None else {"val/auroc_macro": macro})
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Limit the norm of the gradient.
+
+        Lightning 2.6 refuses to clip for a fused optimizer under autocast, because of float16's
+        loss scale; bfloat16 has none.
+        """
+        if gradient_clip_val:
+            nn.utils.clip_grad_norm_(self.net.parameters(), gradient_clip_val)
+
+    def configure_optimizers(self) -> Any:
+        """Make the optimizer, and the schedule over all steps of the fit."""
+        optimizer = self._optimizer(self.net.parameters())
+        steps = int(self.trainer.estimated_stepping_batches)
+        if self._schedule == "constant" or steps < 4:  # too short to rise and fall
+            return optimizer
+        schedule: LRScheduler = OneCycleLR(
+            optimizer,
+            [group["lr"] for group in optimizer.param_groups],
+            total_steps=steps,
+            pct_start=max(self._warmup, 2 / steps),  # a rise of one step divides by zero
+        )
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
+        }

@@ -1,0 +1,120 @@
+"""The test table as a command prints it, and how a figure is written everywhere.
+
+Text to be piped: no colours, no width asked of the terminal.
+"""
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the printed table; the macro average is the last one.
+
+    Attributes:
+        label: Its name, or `macro`.
+        positives: Images with the finding; None for the macro.
+        images: Images with a target.
+        auroc: None where there is none.
+        auroc_ci: 95 % interval, None where there is none.
+        ap: Average precision.
+        note: Why something is missing or not averaged; may be empty.
+    """
+
+    label: str
+    positives: int | None
+    images: int
+    auroc: float | None
+    auroc_ci: Sequence[float] | None
+    ap: float | None
+    note: str
+
+
+def rows(scored: Mapping[str, Any]) -> list[Row]:
+    """Give the printed table as plain rows: a label each, then the macro average."""
+    made = []
+    for name, label in scored["labels"].items():
+        notes = [f"not averaged: {scored['left_out'][name]}"] if name in scored["left_out"] else []
+        if not notes and label["ci_reason"]:
+            notes = [label["ci_reason"]]
+        made.append(
+            Row(
+                name, label["positives"], label["n"], label["auroc"], label["auroc_ci"],
+                label["ap"], "; ".join(notes),
+            )
+        )  # fmt: skip
+    count = len(scored["averaged"])
+    note = f"mean of {count} finding{'s' * (count != 1)}" if count else "no finding to average"
+    macro = scored["auroc_macro"], scored["auroc_macro_ci"], scored["ap_macro"]
+    return [*made, Row("macro", None, scored["images"], *macro, note)]
+
+
+def render(scored: Mapping[str, Any], *, width: int = 100) -> str:
+    """Draw `rows` as text for stdout, with what must stand beside it.
+
+    Args:
+        scored: What `score` made.
+        width: Characters; the note column gives way.
+    """
+    drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for heading in ("finding", "n+", "n", "AUROC", "95 % CI", "AP"):
+        drawn.add_column(heading, justify="left" if heading == "finding" else "right")
+    drawn.add_column("")
+    lines = rows(scored)
+    for row in lines:
+        if row is lines[-1]:
+            drawn.add_section()
+        drawn.add_row(
+            # Text, or a name like [red] would be taken for markup
+            Text(printable(row.label)),
+            "" if row.positives is None else str(row.positives),
+            str(row.images),
+            number(row.auroc),
+            interval(row.auroc_ci),
+            number(row.ap),
+            Text(row.note),
+        )
+    text = io.StringIO()
+    console = Console(file=text, width=width, color_system=None, legacy_windows=False)
+    console.print(drawn)
+    text.write(
+        f"{scored['split']}: {scored['images']} images of {scored['patients']} patients; "
+        f"{provenance(scored)}\n{scored['note']}\n"
+    )
+    return "\n".join(line.rstrip() for line in text.getvalue().strip("\n").splitlines())
+
+
+def number(value: float | None) -> str:
+    """Write a figure with three decimals, a dash where there is none."""
+    return "–" if value is None else f"{value:.3f}".replace("-", "\N{MINUS SIGN}")
+
+
+def interval(ends: Sequence[float] | None) -> str:
+    """Write an interval, nothing where there is none.
+
+    >>> interval([0.785, 0.8464])
+    '0.785–0.846'
+    """
+    return "" if ends is None else f"{ends[0]:.3f}–{ends[1]:.3f}"
+
+
+def provenance(scored: Mapping[str, Any]) -> str:
+    """Say where the labels come from, as every headline repeats it.
+
+    >>> provenance({"label_source": "report-text-mined", "human_annotated": False})
+    'labels: report-text-mined, not read by radiologists'
+    """
+    unread = "" if scored["human_annotated"] else ", not read by radiologists"
+    return f"labels: {printable(scored['label_source'])}{unread}"
+
+
+def printable(text: str) -> str:
+    """Replace control characters, which could move a terminal's cursor or break an SVG."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)

@@ -1,0 +1,275 @@
+"""python -m cxr.train: one labelled job in, one trained and evaluated run out."""
+
+import functools
+import hashlib
+import json
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from omegaconf import DictConfig, OmegaConf
+
+from cxr import config, schema
+from cxr.errors import ConfigError, RunError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from cxr.infra.tracking import Run
+    from cxr.learning.evaluation import Evaluated
+    from cxr.learning.fit import Fitted
+    from cxr.learning.material import Material
+    from cxr.learning.predictor import RunRecord
+
+_log = logging.getLogger(__name__)
+
+
+def main(cfg: schema.Train, unresolved: DictConfig) -> float:
+    """Hand the run to the compute backend, and give what a sweep maximises."""
+    from hydra.utils import instantiate
+
+    backend = instantiate(cfg.compute.model_dump(by_alias=True))
+    return float(backend.run(train, unresolved))
+
+
+def train(unresolved: DictConfig) -> float:
+    """Train, choose thresholds on val, test, report; the best value of the objective."""
+    cfg = config.check(unresolved, schema.Train)
+    from cxr import root
+    from cxr.infra import tracking
+    from cxr.learning import predictor as predictors
+
+    folder = root.prepare(cfg.root)
+    run_folder = folder / "runs" / cfg.name
+    earlier = _earlier(cfg, run_folder)
+    material, splits = _material(cfg, folder, run_folder)
+    plain = cast("dict[str, Any]", OmegaConf.to_container(unresolved, resolve=False))
+    if earlier:
+        tracked = tracking.resume(cfg.tracking.uri, earlier.run_id)
+    else:
+        tracked = tracking.start(
+            cfg.tracking.uri, cfg.tracking.experiment, cfg.name,
+            params=plain,
+            artifacts=folder / "mlartifacts" if "sqlite:" in cfg.tracking.uri else None,
+        )  # fmt: skip
+    with tracked.finishing():
+        record = _record(cfg, folder, material, splits, tracked.run_id)
+        predictors.save_run(run_folder, record)
+        fitted = _fit(cfg, run_folder, material, splits, tracked, resume=earlier is not None)
+        _log.info(
+            "best %s %.3f in epoch %d of %d; %.0f s, %.0f images/s, %s",
+            cfg.objective, fitted.best_score, fitted.best_epoch, fitted.epochs,
+            fitted.seconds, fitted.images_per_s, fitted.precision,
+        )  # fmt: skip
+        evaluated = _evaluate(cfg, folder, run_folder, record, material, splits, unresolved)
+        _track(tracked, run_folder, evaluated)
+    _print(cfg, run_folder, evaluated)
+    return fitted.best_score
+
+
+def _earlier(cfg: schema.Train, run_folder: Path) -> "RunRecord | None":
+    from cxr.learning import predictor as predictors
+
+    # a run that ended before its first epoch left nothing to keep, so its name is free
+    if not (run_folder / predictors.RUN).exists() or not (run_folder / "last.ckpt").exists():
+        if cfg.resume:
+            raise RunError(f"name: no run called {cfg.name!r} in {run_folder.parent} to resume")
+        return None
+    if not cfg.resume:
+        raise RunError(
+            f"name: a run called {cfg.name!r} is there already; choose another name, or add "
+            "resume=true to go on with it"
+        )
+    return predictors.load_run(run_folder)
+
+
+def _material(
+    cfg: schema.Train, folder: Path, run_folder: Path
+) -> "tuple[Material, NDArray[np.str_]]":
+    from cxr.infra import tracking
+    from cxr.learning import folds, material
+    from cxr.learning.targets import Policy
+    from cxr.pacs.folder import FolderPacs
+
+    ready = material.prepare(
+        _manifest(folder, cfg.data.job), FolderPacs(Path(cfg.pacs.folder)), folder / "cache",
+        attribute=cfg.data.attribute,
+        policy=Policy(cfg.targets.uncertain, cfg.targets.not_mentioned),
+        image_size=cfg.data.image_size, preset=cfg.data.preset,
+        workers=cfg.data.workers,
+    )  # fmt: skip
+    names = ready.cohort.names
+    if cfg.labels and tuple(cfg.labels.names) != names:
+        raise ConfigError(
+            f"labels: job {cfg.data.job!r} was labelled with {ready.cohort.label_set!r} "
+            f"({len(names)} labels), not with {cfg.labels.name!r} "
+            f"({len(cfg.labels.names)} labels); leave labels= out"
+        )
+    splits = folds.split(
+        ready.patient_ids, ready.targets, ready.mask, folds=cfg.data.folds, fold=cfg.data.fold,
+        test=cfg.data.test, test_patients=_listed(cfg.data.test_list), seed=cfg.seed,
+    )  # fmt: skip
+    studies = [e.study_instance_uid for e in ready.cohort.examples]
+    secret = tracking.secret(folder)
+    folds.check_leaks(
+        splits, ready.patient_ids, studies, ready.pixel_hashes,
+        pseudonym=functools.partial(tracking.pseudonym, secret=secret),
+    )  # fmt: skip
+    run_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folds.save(run_folder / "split.csv", ready.sop_instance_uids, splits)
+    counts = ", ".join(f"{(splits == s).sum()} {s}" for s in folds.SPLITS)
+    _log.info("%d images of %d patients: %s", len(splits), len(set(ready.patient_ids)), counts)
+    return ready, splits
+
+
+def _manifest(folder: Path, job: str) -> Path:
+    return folder / "jobs" / job / "manifests" / "output" / "output.manifest"
+
+
+def _listed(path: str | None) -> list[str]:
+    if path is None:
+        return []
+    try:
+        return [line.strip() for line in Path(path).read_text().splitlines() if line.strip()]
+    except OSError as error:
+        raise ConfigError(
+            f"data.test_list: expected a file of patient IDs, met {path!r} ({error.strerror})"
+        ) from error
+
+
+def _record(
+    cfg: schema.Train, folder: Path, material: "Material", splits: "NDArray[np.str_]", run_id: str
+) -> "RunRecord":
+    from cxr.learning.predictor import RunRecord
+
+    cohort = material.cohort
+    manifest = _manifest(folder, cfg.data.job).read_bytes()
+    return RunRecord(
+        name=cfg.name,
+        run_id=run_id,
+        label_names=cohort.names,
+        label_set=cohort.label_set,
+        label_source=cohort.label_source,
+        no_finding=cohort.no_finding,
+        image_size=(cfg.data.image_size[0], cfg.data.image_size[1]),
+        preset=cfg.data.preset,
+        net=cfg.model.net.model_dump(by_alias=True),
+        job=cfg.data.job,
+        manifest_sha256=hashlib.sha256(manifest).hexdigest(),
+        seed=cfg.seed,
+        counts={s: int((splits == s).sum()) for s in ("train", "val", "test")},
+        policy=cfg.targets.model_dump(),
+    )
+
+
+def _fit(
+    cfg: schema.Train,
+    run_folder: Path,
+    material: "Material",
+    splits: "NDArray[np.str_]",
+    tracked: "Run",
+    *,
+    resume: bool,
+) -> "Fitted":
+    from cxr.learning import augment, fit, model
+    from cxr.learning.dataset import CxrData
+
+    moves = cfg.augment
+    data = CxrData(
+        material.images, material.rows, material.targets, material.mask, splits,
+        batch_size=cfg.data.batch_size, seed=cfg.seed,
+        augmentation=functools.partial(
+            augment.apply, rotation_deg=moves.rotation_deg, scale=moves.scale,
+            shift=moves.shift, brightness=moves.brightness, contrast=moves.contrast,
+        ),
+    )  # fmt: skip
+    names = material.cohort.names
+    net = model.build_net(cfg.model.net.model_dump(by_alias=True), len(names), seed=cfg.seed)
+    classifier = model.Classifier(
+        net, names,
+        optimizer=model.build_optimizer(cfg.model.optimizer.model_dump(by_alias=True)),
+        schedule=cfg.model.schedule,
+        excluded_from_macro=[material.cohort.no_finding] if material.cohort.no_finding else [],
+    )  # fmt: skip
+    return fit.fit(
+        classifier, data, folder=run_folder, max_epochs=cfg.trainer.max_epochs,
+        objective=cfg.objective, accelerator=cfg.trainer.accelerator,
+        precision=cfg.trainer.precision, gradient_clip=cfg.trainer.gradient_clip,
+        patience=cfg.trainer.patience, seed=cfg.seed, log_metrics=tracked.log,
+        resume_from=run_folder / "last.ckpt" if resume else None,
+    )  # fmt: skip
+
+
+def _evaluate(
+    cfg: schema.Train,
+    folder: Path,
+    run_folder: Path,
+    record: "RunRecord",
+    material: "Material",
+    splits: "NDArray[np.str_]",
+    unresolved: DictConfig,
+) -> "Evaluated":
+    from dataclasses import replace
+
+    import numpy as np
+
+    from cxr.learning import evaluation, score
+    from cxr.learning.predictor import Predictor, save_run
+    from cxr.pacs import synthetic
+
+    val = np.flatnonzero(splits == "val")
+    predictor = Predictor.load(run_folder)
+    thresholds = score.choose_thresholds(
+        predictor.predict(material.gather(val)).astype(np.float64),
+        material.targets[val].astype(np.float64), material.mask[val], names=record.label_names,
+    )  # fmt: skip
+    predictor.record = replace(record, thresholds=thresholds)
+    save_run(run_folder, predictor.record)
+    split = "test" if (splits == "test").any() else "val"
+    warnings = ["Scored on val, where checkpoint and thresholds were chosen: these figures flatter."]
+    drawn = synthetic.is_drawn(
+        folder / "synthetic" / "truth.csv", [e.source for e in material.cohort.examples]
+    )
+    context = evaluation.Context(
+        job=cfg.data.job,
+        config_yaml=OmegaConf.to_yaml(unresolved, resolve=False),
+        warnings=warnings if split == "val" else [],
+        policies={**cfg.targets.model_dump(), "split": "by patient"},
+        agreement=_agreement(folder, cfg.data.job),
+        pictures=cfg.examples or drawn,
+        draws=cfg.draws,
+        seed=cfg.seed,
+    )
+    chosen = np.flatnonzero(splits == split)
+    return evaluation.evaluate(run_folder, predictor, material, chosen, split, context)
+
+
+def _agreement(folder: Path, job: str) -> dict[str, Any] | None:
+    path = folder / "jobs" / job / "agreement.json"
+    return json.loads(path.read_text()) if path.exists() else None
+
+
+def _track(tracked: "Run", run_folder: Path, evaluated: "Evaluated") -> None:
+    """Keep figures and model in MLflow; predictions stay here, since they name images."""
+    from cxr.learning import score
+
+    tracked.log(score.flat(evaluated.scored))
+    for name in ("run.json", "best.ckpt", "metrics.json", "report.html"):
+        tracked.artifact(run_folder / name)
+    for figure in evaluated.figures:
+        tracked.artifact(figure, "figures")
+
+
+def _print(cfg: schema.Train, run_folder: Path, evaluated: "Evaluated") -> None:
+    from cxr.learning import table
+
+    print(table.render(evaluated.scored))
+    print(f"report: {evaluated.report}")
+    print(f"MLflow: mlflow ui --backend-store-uri {cfg.tracking.uri}")
+    print(run_folder / "best.ckpt")
+    print(f"next: python -m cxr.evaluate run={cfg.name} data=job data.job=…")
+
+
+if __name__ == "__main__":
+    config.command("train", schema.Train, main)
