@@ -11,6 +11,7 @@ import os
 import re
 import signal
 import sys
+import traceback
 import types
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -33,7 +34,6 @@ from cxr.errors import ConfigError, CxrError
 
 SECRET = re.compile(r"(^|[._])(password|passphrase|secret|token|credentials?|[a-z]+_key)$")
 """Keys whose values must not be given on the command line; `key_column` is none."""
-_log = logging.getLogger(__name__)
 M = TypeVar("M", bound=BaseModel)
 T = TypeVar("T")
 
@@ -174,23 +174,24 @@ def _or_exit(call: Callable[[], T]) -> T:
         # the reader of our output went away, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(1) from None
-    except Exception as error:
-        _log.debug("unexpected error", exc_info=True)
-        place = _log_file()
-        hint = f"; the traceback is in {place}" if place else ""
-        if not place:
+    except Exception as error:  # noqa: BLE001 the command's outer edge
+        log = _log_file()
+        if log is None:
             raise
-        raise SystemExit(_one_line(f"{type(error).__name__}: {error}{hint}")) from None
+        with log.open("a") as file:
+            traceback.print_exc(file=file)
+        text = f"{type(error).__name__}: {error}; the traceback is in {log}"
+        raise SystemExit(_one_line(text)) from None
 
 
 def _one_line(text: str) -> str:
     return " ".join(text.split())
 
 
-def _log_file() -> str | None:
+def _log_file() -> Path | None:
     for handler in logging.getLogger().handlers:
         if isinstance(handler, logging.FileHandler):
-            return handler.baseFilename
+            return Path(handler.baseFilename)
     return None
 
 

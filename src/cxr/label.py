@@ -127,7 +127,7 @@ def _follow(job: "Job", backend: "LabelingBackend") -> None:
     from cxr import progress
 
     try:
-        with progress.bar("labelled", status.total) as advance:
+        with progress.bar("labelled", status.total, done=status.labelled) as advance:
             while status.state == "InProgress":
                 advance(status.labelled)
                 time.sleep(_POLL_S)

@@ -15,33 +15,32 @@ _log = logging.getLogger(__name__)
 
 
 @contextmanager
-def bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
+def bar(what: str, total: int, *, done: int = 0) -> Iterator[Callable[[int], None]]:
     """Show progress of `total` things; yields a function that takes how many are done.
 
     Args:
         what: The verb, past tense, such as `labelled`.
         total: Of things; 0 shows nothing.
+        done: How many were done before; they do not count for the rate.
     """
     console = Console(stderr=True)
     begun = time.monotonic()
-    done = 0
+    first = done
     rate = TextColumn("{task.fields[rate]}")
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), rate)
     with Progress(
-        *columns, TimeRemainingColumn(), console=console, transient=True, disable=not total
+        *columns, TimeRemainingColumn(), console=console, transient=True, disable=total <= done
     ) as shown:
-        task = shown.add_task(what, total=total, rate="")
-        first: int | None = None
+        task = shown.add_task(what, total=total, completed=done, rate="")
 
         def advance(count: int) -> None:
-            nonlocal done, first
-            first = count if first is None else first
+            nonlocal done
             done = count
             speed = (count - first) / max(time.monotonic() - begun, 1e-6)
             shown.update(task, completed=count, rate=f"{speed:.3g}/s")
 
         yield advance
     seconds = time.monotonic() - begun
-    if total and seconds > 1:
-        count = done - (first or 0)
-        _log.info("%s %d in %.1f s (%.3g/s)", what, count, seconds, count / seconds)
+    if done > first and seconds > 1:
+        rate_s = (done - first) / seconds
+        _log.info("%s %d in %.1f s (%.3g/s)", what, done - first, seconds, rate_s)

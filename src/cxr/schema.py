@@ -269,8 +269,8 @@ class Trainer(Section):
     """conf/trainer."""
 
     max_epochs: Positive
-    accelerator: Literal["auto", "cpu", "gpu", "mps"]
-    precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"]
+    accelerator: Literal["auto", "cpu", "gpu"]
+    precision: Literal["auto", "32-true", "bf16-mixed"]
     gradient_clip: float | None = Field(ge=0)
     patience: Positive | None
 

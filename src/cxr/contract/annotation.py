@@ -5,7 +5,6 @@ so inside Ground Truth's `annotationData.content` our JSON is encoded twice.
 """
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -88,7 +87,9 @@ def parse(text: str, labels: LabelSet) -> Annotation:
     """
     try:
         document = json.loads(text)
-    except ValueError as error:
+        # half a character (a lone surrogate) would stop the manifest from being written
+        json.dumps(document, ensure_ascii=False).encode()
+    except (ValueError, RecursionError) as error:
         raise AnnotationError(f"expected JSON, met {text[:40]!r}") from error
     if not isinstance(document, dict) or document.get("schema") != SCHEMA:
         met = document.get("schema") if isinstance(document, dict) else document
@@ -208,9 +209,9 @@ def _point(value: object, place: str) -> tuple[float, float]:
         not isinstance(value, list)
         or len(value) != 2
         or any(isinstance(v, bool) or not isinstance(v, int | float) for v in value)
-        or not all(math.isfinite(v) and abs(v) < 1e6 for v in value)
+        or not all(abs(v) < 1e6 for v in value)  # not so of NaN either
     ):
-        raise AnnotationError(f"expected [x, y] in image pixels, met {value!r}", place)
+        raise AnnotationError(f"expected [x, y] in image pixels, met {value!r}"[:200], place)
     return (float(value[0]), float(value[1]))
 
 

@@ -97,7 +97,7 @@ def read_content(content: str, label_set: LabelSet) -> Annotation:
     try:
         form = json.loads(content)
         text = form[annotation.FIELD]
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, RecursionError, TypeError, KeyError) as error:
         raise AnnotationError(f'expected a form with "{annotation.FIELD}"', "content") from error
     if not isinstance(text, str):
         raise AnnotationError(f"expected a JSON string, met {type(text).__name__}", "annotation")

@@ -67,9 +67,9 @@ class LabelSet:
                     f"label set {self.name!r}: expected a name of 1 to {MAX_NAME} characters "
                     f"without a comma, met {name!r}"
                 )
-        folded = [name.casefold() for name in self.names]
+        folded = [_folded(name) for name in self.names]
         if len(set(folded)) != len(folded):
-            twice = next(n for n in self.names if folded.count(n.casefold()) > 1)
+            twice = next(n for n in self.names if folded.count(_folded(n)) > 1)
             raise LabelError(f"label set {self.name!r}: {twice!r} stands there twice")
         referred = [*self.parents, *(c for cs in self.parents.values() for c in cs)]
         referred += [*self.aliases.values(), *self.compatible]
@@ -98,11 +98,11 @@ class LabelSet:
         >>> nih14.canonical("pleural effusion")
         'Effusion'
         """
-        spelled = {n.casefold(): n for n in self.names}
-        spelled |= {alias.casefold(): n for alias, n in self.aliases.items()}
-        found = spelled.get(" ".join(name.replace("_", " ").split()).casefold())
+        spelled = {_folded(alias): n for alias, n in self.aliases.items()}
+        spelled |= {_folded(n): n for n in self.names}
+        found = spelled.get(_folded(name))
         if found is None:
-            near = difflib.get_close_matches(name.casefold(), spelled, n=1)
+            near = difflib.get_close_matches(_folded(name), spelled, n=1)
             hint = f"; did you mean {spelled[near[0]]!r}?" if near else ""
             raise LabelError(f"no label {name!r} in label set {self.name!r}{hint}")
         return found
@@ -120,6 +120,10 @@ class LabelSet:
             for child in children
             if states.get(child) is State.PRESENT and states.get(parent) is State.ABSENT
         ]
+
+
+def _folded(name: str) -> str:
+    return " ".join(name.replace("_", " ").split()).casefold()
 
 
 def follow_no_finding(labels: LabelSet, states: Mapping[str, State]) -> State:

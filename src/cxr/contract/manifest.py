@@ -56,7 +56,7 @@ def check_job_name(name: str) -> str:
     Raises:
         ManifestError: It breaks one of the API's patterns.
     """
-    if not JOB_NAME.fullmatch(name) or name.endswith(("-metadata", "-ref")):
+    if len(name) > 63 or not JOB_NAME.fullmatch(name) or name.endswith(("-metadata", "-ref")):
         raise ManifestError(
             "expected a job name of 1 to 63 letters, digits and inner hyphens, not ending in "
             f"-metadata or -ref, met {name!r}"
@@ -68,8 +68,8 @@ def read(path: Path) -> Iterator[dict[str, Any]]:
     """Read data objects one by one; blank lines are passed over.
 
     Raises:
-        ManifestError: No such file, a line that is not a JSON object, has neither `source` nor
-            `source-ref`, or is longer than Ground Truth takes; the message names file and line.
+        ManifestError: No such file, or a line that is not a JSON object or has neither `source`
+            nor `source-ref`; the message names file and line.
     """
     try:
         file = path.open("rb")
@@ -84,7 +84,7 @@ def read(path: Path) -> Iterator[dict[str, Any]]:
 def _data_object(raw: bytes, place: str) -> dict[str, Any]:
     try:
         line = json.loads(raw)
-    except ValueError as error:  # UnicodeDecodeError is one too
+    except (ValueError, RecursionError) as error:  # UnicodeDecodeError is a ValueError
         raise ManifestError(f"{place}: expected JSON, met {raw[:40]!r}") from error
     if not isinstance(line, dict):
         raise ManifestError(f"{place}: expected a JSON object, met {raw[:40]!r}")
@@ -93,11 +93,18 @@ def _data_object(raw: bytes, place: str) -> dict[str, Any]:
     return line
 
 
-def write(path: Path, lines: Iterable[Mapping[str, Any]]) -> int:
+def write(
+    path: Path, lines: Iterable[Mapping[str, Any]], *, max_line: int | None = MAX_LINE
+) -> int:
     """Write data objects, whole or not at all, and say how many.
 
+    Args:
+        path: Of the manifest; its folder is made.
+        lines: Its data objects.
+        max_line: Bytes in one line; None for an output manifest, which holds what readers drew.
+
     Raises:
-        ManifestError: A line is longer, or there are more, than Ground Truth takes.
+        ManifestError: A line is longer than that.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
@@ -105,9 +112,9 @@ def write(path: Path, lines: Iterable[Mapping[str, Any]]) -> int:
     with part.open("wb") as file:
         for count, line in enumerate(lines, 1):
             raw = json.dumps(line, ensure_ascii=False, separators=(",", ":")).encode()
-            if len(raw) > MAX_LINE:
+            if max_line is not None and len(raw) > max_line:
                 raise ManifestError(
-                    f"{path}:{count}: expected at most {MAX_LINE} bytes, met {len(raw)}"
+                    f"{path}:{count}: expected at most {max_line} bytes, met {len(raw)}"
                 )
             file.write(raw + b"\n")
     part.replace(path)
@@ -161,6 +168,10 @@ def labelled(line: Mapping[str, Any], attribute: str | None = None) -> Labelled 
     if name is None or name not in found:
         return None
     value, meta = line[name], line[name + METADATA]
+    if not isinstance(meta, dict):
+        raise ManifestError(
+            f"{source(line)}: {name}{METADATA}: expected an object, met {meta!r}"[:200]
+        )
     if not isinstance(value, dict) or value.get("schema") != SCHEMA:
         raise ManifestError(f'{source(line)}: {name}: expected "schema": "{SCHEMA}"')
     try:

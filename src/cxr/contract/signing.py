@@ -62,7 +62,9 @@ def keys_from_text(text: str) -> Keys:
     """
     found: dict[str, bytes] = {}
     for part in text.replace(",", " ").split():
-        kid, _, secret = part.partition(":")
+        kid, colon, secret = part.partition(":")
+        if not colon:  # then it may be the secret itself
+            raise ConfigError("expected token keys as id:hex, met one without an id")
         try:
             found[kid] = bytes.fromhex(secret)
         except ValueError:
@@ -120,9 +122,9 @@ def verify(
     times = [claims.get("nbf", 0), claims.get("exp")]
     if any(isinstance(t, bool) or not isinstance(t, int | float) for t in times):
         raise TokenError("malformed token")
-    if clock >= times[1]:
+    if not clock < times[1]:  # a NaN expires too
         raise TokenError("token expired")
-    if clock < times[0] - LEEWAY_S:
+    if not clock >= times[0] - LEEWAY_S:
         raise TokenError("token not valid yet; check this machine's clock")
     return claims
 
@@ -157,4 +159,7 @@ def _b64(raw: bytes) -> str:
 def _unb64(text: str) -> bytes:
     if not re.fullmatch(r"[A-Za-z0-9_-]+", text):
         raise binascii.Error("not base64url")
-    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    if _b64(raw) != text:  # bits beyond the last byte, which decoding ignores
+        raise binascii.Error("not base64url")
+    return raw

@@ -6,7 +6,6 @@ One writer for every backend, so that nobody downstream can tell them apart.
 import csv
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -50,7 +49,7 @@ def write(
                 )
             yield line
 
-    manifest.write(job.output_manifest, merged())
+    manifest.write(job.output_manifest, merged(), max_line=None)
     _tables(job)
     return job.output_manifest
 
@@ -74,22 +73,23 @@ def _tables(job: Job) -> None:
             if found is None:
                 continue
             source, uid = manifest.source(line), str(line.get("sop-instance-uid", ""))
+            image = [_cell(uid), _cell(source)]
             states = [found.states.get(n, State.NOT_ASKED) for n in job.labels.names]
             warnings = "; ".join(found.document.get("warnings", ()))
-            per_image.writerow([uid, source, found.usable, *states, warnings])
+            per_image.writerow([*image, found.usable, *states, _cell(warnings)])
             votes[source] = {}
             for item in found.document.get("annotationsFromAllWorkers", ()):
                 worker, content = item["workerId"], item["annotationData"]["content"]
                 answer = consolidate.read_content(content, labels.from_data_object(line))
                 votes[source][worker] = answer.findings
-                row = [uid, source, _cell(worker)]
+                row = [*image, _cell(worker)]
                 if answer.skipped:
                     per_answer.writerow([*row, "", "", _cell(answer.reason or ""), True])
                 for name, state in answer.findings.items():
                     comment = _cell(answer.comments.get(name, ""))
                     per_answer.writerow([*row, _cell(name), state, comment, False])
     rows = agreement.agreement(votes, job.labels.names)
-    text = json.dumps([asdict(row) for row in rows], indent=2)
+    text = json.dumps(agreement.to_document(rows), indent=2)
     (job.folder / "agreement.json").write_text(text + "\n")
 
 

@@ -1,0 +1,21 @@
+"""Make sure that the browser tests have a Chromium: Debian's package, installed where one may."""
+
+import os
+import shutil
+import subprocess
+import sys
+
+
+def main() -> None:
+    """Install chromium by apt where it is missing and this is root on Debian."""
+    if shutil.which("chromium"):
+        return
+    if os.geteuid() != 0 or not shutil.which("apt-get"):
+        sys.exit("the browser tests need chromium: sudo apt-get install chromium")
+    command = ["apt-get", "install", "-y", "-q", "--no-install-recommends", "chromium"]
+    subprocess.run(["apt-get", "update", "-q"], check=True)
+    subprocess.run([*command, "fonts-dejavu-core"], check=True)
+
+
+if __name__ == "__main__":
+    main()
