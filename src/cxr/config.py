@@ -32,7 +32,9 @@ from pydantic import BaseModel, ValidationError
 from cxr import schema
 from cxr.errors import ConfigError, CxrError
 
-SECRET = re.compile(r"(^|[._])(password|passphrase|secret|token|credentials?|[a-z]+_key)$")
+SECRET = re.compile(
+    r"(^|[._])(password|passphrase|secret|token|credentials?|[a-z]+_key)$", re.IGNORECASE
+)
 """Keys whose values must not be given on the command line; `key_column` is none."""
 M = TypeVar("M", bound=BaseModel)
 T = TypeVar("T")
@@ -80,6 +82,8 @@ def compose(name: str, overrides: Sequence[str]) -> DictConfig:
             composed: DictConfig = hydra.compose(name, [_forced(item) for item in overrides])
         except (HydraException, OmegaConfBaseException) as error:
             raise ConfigError(_explain_hydra(error)) from error
+        except ValueError as error:  # model=null, model=3
+            raise ConfigError(_explain_option(overrides) or str(error)) from error
     return composed
 
 
@@ -154,6 +158,8 @@ def _forced(line: str) -> str:
     if not equals or key.startswith("~"):
         return line
     bare = key.lstrip("+")
+    if not bare:
+        raise ConfigError(f'expected key=value, met "{line}"')
     group = bare.partition("@")[0].replace(".", "/")
     loader = GlobalHydra.instance().config_loader()
     if loader.get_group_options(group) or bare.startswith("hydra"):
@@ -174,7 +180,7 @@ def _or_exit(call: Callable[[], T]) -> T:
         # the reader of our output went away, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(1) from None
-    except Exception as error:  # noqa: BLE001 the command's outer edge
+    except Exception as error:  # the command's outer edge
         log = _log_file()
         if log is None:
             raise
@@ -199,7 +205,7 @@ def _explain_hydra(error: Exception) -> str:
     text = str(error)
     if found := re.search(r"Could not find '(?P<path>[^']+)'", text):
         group, _, option = found["path"].rpartition("/")
-        options = re.findall(r"^\t(\S+)$", text, re.MULTILINE)
+        options = _offered(re.findall(r"^\t(\S+)$", text, re.MULTILINE))
         if not group:
             return f"no config called {option!r}"
         near = difflib.get_close_matches(option, options, n=1)
@@ -209,11 +215,29 @@ def _explain_hydra(error: Exception) -> str:
         return f"{found['key']}: no such key"
     if found := re.search(r"Environment variable '(?P<name>[^']+)' not found", text):
         return f"environment variable {found['name']} is not set"
-    if "parsing override" in text or "token recognition" in text:
-        override = re.search(r"parsing override '(?P<line>[^']*)'", text)
-        met = override["line"] if override else text.splitlines()[0]
+    if found := re.search(r"Ambiguous value for argument '\+*(?P<key>[^=]+)=(?P<met>.*)'", text):
+        return f'{found["key"]}: expected one value, met "{found["met"]}"; add -m to run each'
+    if re.search("parsing override|token recognition|LexerNoViableAlt", text):
+        override = re.search(r"parsing override '(?P<line>[^']*)'|Exception: (?P<rest>.*)", text)
+        met = (override["line"] or override["rest"]) if override else text.splitlines()[0]
         return f'expected key=value (quote values with spaces or commas), met "{met}"'
     return text.splitlines()[0]
+
+
+def _explain_option(overrides: Sequence[str]) -> str | None:
+    """Say which group was given something that is no word."""
+    loader = GlobalHydra.instance().config_loader()
+    for override in OverridesParser.create().parse_overrides(list(overrides)):
+        options = _offered(loader.get_group_options(override.key_or_group))
+        if options and not isinstance(override.value(), str | list):
+            met = (override.input_line or "").partition("=")[2]
+            return f"{override.key_or_group}: expected one of {', '.join(options)}, met {met}"
+    return None
+
+
+def _offered(options: Sequence[str]) -> list[str]:
+    # those with an underscore are parts of others
+    return [option for option in options if not option.startswith("_")]
 
 
 def _explain_omegaconf(error: OmegaConfBaseException) -> str:
@@ -230,7 +254,9 @@ def _explain(error: Mapping[str, Any], model: type[BaseModel]) -> str:
     if kind == "value_error":  # our own validators: "key: what"
         return f"{key}.{context['error']}" if key else str(context["error"])
     if kind == "extra_forbidden":
-        near = difflib.get_close_matches(str(place[-1]), _fields(model, place[:-1]), n=1)
+        # of several sections that may stand here, another one may have the very key
+        fields = [name for name in _fields(model, place[:-1]) if name != place[-1]]
+        near = difflib.get_close_matches(str(place[-1]), fields, n=1)
         return f"{key}: no such key" + (f"; did you mean {near[0]}?" if near else "")
     if kind == "missing":
         return f"{key}: expected a value, met none"

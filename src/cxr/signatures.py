@@ -7,7 +7,11 @@ annotated with anything else (a Tensor, a Callable) takes every value.
 
 import ast
 import difflib
+import functools
 import importlib.util
+import operator
+import types
+import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -172,11 +176,18 @@ def _type(node: ast.expr | None) -> Any:
     if not names <= set(_TYPES):
         return Any
     try:
-        found = eval(expression, {"__builtins__": {}}, _TYPES)  # names are ours
+        return _in_yaml(eval(expression, {"__builtins__": {}}, _TYPES))  # names are ours
     except (TypeError, SyntaxError, NameError):
         return Any
-    # YAML has lists where Python has tuples
-    return list if found is tuple or getattr(found, "__origin__", None) is tuple else found
+
+
+def _in_yaml(kind: Any) -> Any:
+    """Put lists where Python has tuples."""
+    if kind is tuple or typing.get_origin(kind) is tuple:
+        return list
+    if isinstance(kind, types.UnionType):
+        return functools.reduce(operator.or_, map(_in_yaml, typing.get_args(kind)))
+    return kind
 
 
 def _words(kind: Any) -> str:

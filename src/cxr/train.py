@@ -81,7 +81,24 @@ def _earlier(cfg: schema.Train, run_folder: Path) -> "RunRecord | None":
             f"name: a run called {cfg.name!r} is there already; choose another name, or add "
             "resume=true to go on with it"
         )
-    return predictors.load_run(run_folder)
+    earlier = predictors.load_run(run_folder)
+    for key, value in _settings(cfg).items():
+        if earlier.settings.get(key) != value:
+            raise RunError(
+                f"{key}: expected {earlier.settings.get(key)}, with which {cfg.name!r} began, "
+                f"met {value}; a run is resumed as it began"
+            )
+    return earlier
+
+
+def _settings(cfg: schema.Train) -> dict[str, str]:
+    """Give what decides a run's numbers, flat."""
+    from cxr.infra import tracking
+
+    decisive = {"seed", "objective", "data", "targets", "augment", "model", "trainer"}
+    settings = tracking.flatten(cfg.model_dump(include=decisive, by_alias=True))
+    del settings["data.workers"]
+    return settings
 
 
 def _material(
@@ -160,6 +177,7 @@ def _record(
         seed=cfg.seed,
         counts={s: int((splits == s).sum()) for s in ("train", "val", "test")},
         policy=cfg.targets.model_dump(),
+        settings=_settings(cfg),
     )
 
 

@@ -7,7 +7,6 @@ import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from types import MappingProxyType
 from typing import Any, TypeGuard
 
 from cxr.errors import LabelError
@@ -54,8 +53,8 @@ class LabelSet:
     names: tuple[str, ...]
     no_finding: str | None = None
     compatible: tuple[str, ...] = ()
-    parents: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
-    aliases: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    parents: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    aliases: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.names:

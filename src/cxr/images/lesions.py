@@ -204,10 +204,10 @@ def _fracture(canvas: Canvas, rng: Rng) -> list[Ellipse]:
         place = (place[0], float(rib(side, number, canvas.pose)))
         box = canvas.box(*place, 0.05)
         x, y = canvas.x[box], canvas.y[box]
-        cuff = edge(ellipse(x, y, place, (0.026, 0.021)) * 0.022, 0.003)
+        cuff = edge(ellipse(x, y, place, (0.034, 0.026)) * 0.028, 0.003)
         cleft = edge(0.0035 - np.abs(x - place[0] - 0.4 * (y - place[1])), 0.0012) * cuff
-        canvas.brightness[box] += 0.30 * cuff - 0.34 * cleft
-        found.append(_outline(canvas, place, (0.030, 0.026)))
+        canvas.brightness[box] += 0.40 * cuff - 0.42 * cleft
+        found.append(_outline(canvas, place, (0.036, 0.029)))
     return found
 
 
@@ -306,16 +306,16 @@ def _smooth(at: Picture, values: Picture) -> Picture:
 DRAWN: Mapping[str, Callable[[Canvas, Rng], list[Ellipse]]] = {
     "Cardiomegaly": _cardiomegaly,
     "Enlarged Cardiomediastinum": _wide_mediastinum,
+    "Pleural Effusion": _effusion,
+    "Pneumothorax": _pneumothorax,
     "Atelectasis": _atelectasis,
     "Consolidation": _consolidation,
     "Edema": _edema,
     "Lung Lesion": _lung_lesion,
     "Lung Opacity": _lung_opacity,
     "Pneumonia": _pneumonia,
-    "Pleural Effusion": _effusion,
-    "Pneumothorax": _pneumothorax,
     "Pleural Other": _pleural_other,
     "Fracture": _fracture,
     "Support Devices": _devices,
 }
-"""In the order in which they are drawn, from behind to the front."""
+"""In the order in which they are drawn: what covers most first, so that all stay visible."""

@@ -45,6 +45,9 @@ FINDINGS = (
 )
 """The findings of MIMIC-CXR, in its order."""
 
+VERSION = 1
+"""Raise it when the drawing changes: other pixels must not come under the same UIDs."""
+
 _OPACITIES = ("Atelectasis", "Consolidation", "Edema", "Lung Lesion", "Pneumonia")
 # Of the images that may show anything; healthy ones come on top
 _CHANCES = {
@@ -199,5 +202,5 @@ def _add_pixels(
 
 def _uid(kind: str, seed: int, number: int) -> str:
     """Make a UID of a hash, under 2.25 (PS3.5 B.2): the same again for the same image."""
-    digest = hashlib.sha256(f"cxr synth {kind} {seed} {number}".encode()).digest()
+    digest = hashlib.sha256(f"cxr synth {VERSION} {kind} {seed} {number}".encode()).digest()
     return f"2.25.{int.from_bytes(digest[:16], 'big')}"

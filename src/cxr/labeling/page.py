@@ -6,6 +6,7 @@ HTML-escaped. Its crowd elements come from a script of its own, for which the po
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -66,7 +67,7 @@ def document(body: str, *, title: str, submit_url: str, csrf: str) -> str:
     head = Markup(
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{}</title>\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        '<meta name="cxr-submit-url" content="{}">\n<meta name="cxr-csrf" content="{}">\n'
+        '<link rel="icon" href="data:,">\n<meta name="cxr-submit-url" content="{}">\n<meta name="cxr-csrf" content="{}">\n'
         "</head>\n<body>\n"
     ).format(title, submit_url, csrf)
     shimmed = body.replace(CROWD_SCRIPT, "/assets/crowd-shim.js")
@@ -77,9 +78,9 @@ def message(title: str, text: str, *, link: tuple[str, str] | None = None) -> st
     """Make one of the portal's own small pages: a heading, a sentence, perhaps a link."""
     page = (schema.shipped("templates") / "portal" / "message.html").read_text()
     anchor = Markup('<p><a class="go" href="{}">{}</a></p>').format(*link) if link else ""
-    for name, value in (("title", escape(title)), ("text", escape(text)), ("link", anchor)):
-        page = page.replace(f"[[{name}]]", value)
-    return page
+    parts = {"title": escape(title), "text": escape(text), "link": anchor}
+    # in one go, since a part may hold what looks like a place
+    return re.sub(r"\[\[(\w+)\]\]", lambda place: str(parts[place[1]]), page)
 
 
 @cache

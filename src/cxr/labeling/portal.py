@@ -15,6 +15,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, RedirectResponse, Response
+from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from cxr import schema
 from cxr.contract import consolidate, labels, manifest, signing
@@ -31,9 +32,9 @@ _AUDIENCE = "portal"
 _COOKIE = "cxr_session"
 _LINK_TTL_S = 30 * 86_400
 _CSP = (
-    "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self' 'unsafe-inline'; "
-    "img-src 'self' data: blob:; connect-src 'self' data: blob:; worker-src blob:; "
-    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; img-src data:; "
+    "connect-src 'self'; worker-src blob:; form-action 'none'; base-uri 'none'; "
+    "frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types cxr-decoder"
 )
 _routes = APIRouter()
 
@@ -93,7 +94,7 @@ def app(job: Job, answers: Answers, pacs: FolderPacs, keys: Keys, *, url: str) -
     application.mount("/pacs", server.app(pacs, keys))
     application.include_router(_routes)
     application.middleware("http")(_guard)
-    application.exception_handler(HTTPException)(_refused)
+    application.exception_handler(StarletteHTTPException)(_refused)  # the router's own too
     _configure_handlers(job, keys, url, viewer)
     return application
 
@@ -117,7 +118,7 @@ async def _guard(request: Request, call_next: Callable[[Request], Awaitable[Resp
 
 
 async def _refused(_: Request, error: Exception) -> Response:
-    status = error.status_code if isinstance(error, HTTPException) else 500
+    status = error.status_code if isinstance(error, StarletteHTTPException) else 500
     return JSONResponse({"error": getattr(error, "detail", "")}, status)
 
 
@@ -145,7 +146,7 @@ def _home(request: Request, portal: ThePortal) -> Response:
 
 
 @_routes.get("/enter")
-def _enter(token: str, portal: ThePortal) -> Response:
+def _enter(portal: ThePortal, token: str = "") -> Response:
     try:
         return _signed_in(portal, portal.reader(token))
     except TokenError as error:
@@ -197,7 +198,8 @@ def _status(worker: Worker, portal: ThePortal) -> dict[str, Any]:
 
 @_routes.post("/tasks/{task_id}/answer")
 async def _answer(task_id: str, request: Request, worker: Worker, portal: ThePortal) -> Response:
-    if not hmac.compare_digest(request.headers.get("x-csrf", ""), portal.csrf(worker)):
+    given = request.headers.get("x-csrf", "").encode()  # as text it would have to be ASCII
+    if not hmac.compare_digest(given, portal.csrf(worker).encode()):
         raise HTTPException(403, "reload the page, then submit again")
     task = portal.answers.task(task_id)
     if task is None:

@@ -54,6 +54,7 @@ class ReplayLabeling:
         """Take the PACS, which knows under which file name an image came."""
         self._pacs = pacs
         self._table: Table | None = None
+        self._paths: Mapping[str, str] = {}
 
     def start(self, job: Job, manifest: Path) -> None:
         """Read the CSV, and keep those lines of the input manifest that it has a row for.
@@ -67,6 +68,8 @@ class ReplayLabeling:
         self._table = read(job.existing, job.labels)
         for name, rows in self._table.unknown.items():
             _log.warning("%s is not in label set %s: %d rows", name, job.labels.name, rows)
+        if job.existing.key == "path":
+            self._paths = self._by_source(self._table, job.existing)
         self._keep_matching(job, job.existing, manifest, self._table)
 
     def status(self, job: Job) -> Status:
@@ -127,10 +130,23 @@ class ReplayLabeling:
             return str(line.get("sop-instance-uid", ""))
         if key == "study":
             return str(line.get("study-instance-uid", ""))
-        try:
-            return self._pacs.original_path(self._pacs.find(manifest.source(line)))
-        except PacsError:
-            return ""
+        return self._paths.get(manifest.source(line), "")
+
+    def _by_source(self, table: Table, existing: Existing) -> dict[str, str]:
+        """Say which image each path is about: one below the ingested folder, or a bare name."""
+        paths: dict[str, str] = {}
+        for path, states in table.states.items():
+            try:
+                source = self._pacs.find_by_original(path).orthanc_id
+            except PacsError:
+                continue  # listed in unmatched.csv
+            first = paths.setdefault(source, path)
+            if table.states[first] != states:
+                raise JobError(
+                    f"{existing.path}: expected the same labels for {first!r} and {path!r}, "
+                    "which are one image"
+                )
+        return paths
 
 
 def read(existing: Existing, label_set: LabelSet) -> Table:
@@ -151,7 +167,7 @@ def read(existing: Existing, label_set: LabelSet) -> Table:
 def _rows(reader: "csv.DictReader[str]", existing: Existing, label_set: LabelSet) -> Table:
     header = list(reader.fieldnames or ())
     key_column = _column(existing.key_column, _KEY_COLUMNS[existing.key], header, existing)
-    columns = _label_columns(header, label_set)
+    columns = _label_columns(header, label_set, existing)
     list_column = existing.column
     if list_column is None and not columns:
         list_column = _column(None, _LIST_COLUMNS, header, existing)
@@ -161,6 +177,8 @@ def _rows(reader: "csv.DictReader[str]", existing: Existing, label_set: LabelSet
     unknown: Counter[str] = Counter()
     for row in reader:
         place = f"{existing.path}:{reader.line_num}"
+        if None in row or None in row.values():
+            raise JobError(f"{place}: expected {len(header)} cells as in the header, met another")
         key = (row.get(key_column) or "").strip()
         if not key:
             raise JobError(f'{place}: expected a {existing.key} in "{key_column}", met none')
@@ -186,13 +204,19 @@ def _column(
     )
 
 
-def _label_columns(header: list[str], label_set: LabelSet) -> dict[str, str]:
-    columns = {}
+def _label_columns(header: list[str], label_set: LabelSet, existing: Existing) -> dict[str, str]:
+    columns: dict[str, str] = {}
     for column in header:
         try:
-            columns[label_set.canonical(column)] = column
+            name = label_set.canonical(column)
         except LabelError:
             continue  # patient, study, age and the like
+        if name in columns:
+            raise JobError(
+                f"{existing.path}: expected one column for {name!r}, met {columns[name]!r} "
+                f"and {column!r}"
+            )
+        columns[name] = column
     return columns
 
 
@@ -217,7 +241,7 @@ def _valued(
             said[name] = State.NOT_ASKED
             continue
         text = (row.get(columns[name]) or "").strip()
-        state = _VALUES.get(text.removesuffix(".0"))
+        state = _VALUES.get(text.removesuffix(".0") or text)
         if state is None:
             raise JobError(
                 f'{place}: expected 1, 0, -1 or nothing in "{columns[name]}", met "{text}"'

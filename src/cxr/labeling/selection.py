@@ -89,8 +89,11 @@ def from_manifest(folder: Path, existing: Path, label_set: LabelSet) -> Selectio
 
     Raises:
         ManifestError: A line is not a data object.
-        LabelError: A line's own labels are not a label set, or differ from another line's.
+        LabelError: A line's own labels are not a label set.
+        JobError: They differ from another line's, or there is no line.
     """
+    if next(manifest.read(existing), None) is None:
+        raise JobError(f"{existing}: expected data objects, met an empty manifest")
 
     def lines() -> Iterator[dict[str, Any]]:
         first: LabelSet | None = None
@@ -107,10 +110,7 @@ def from_manifest(folder: Path, existing: Path, label_set: LabelSet) -> Selectio
             yield line
 
     path = folder / "input.manifest"
-    total = manifest.write(path, lines())
-    if not total:
-        raise JobError(f"{existing}: expected data objects, met an empty manifest")
-    return Selection(path, total, {})
+    return Selection(path, manifest.write(path, lines()), {})
 
 
 def unknown_sources(lines: Iterable[Mapping[str, Any]], pacs: FolderPacs) -> list[str]:

@@ -151,17 +151,13 @@ def build(
         workers: Decoding processes; 0 takes one per core, 1 decodes in this one.
 
     Raises:
-        DataError: No image can be decoded, or a decoding process died.
+        DataError: No image can be decoded, a decoding process died, or the disk is full.
         PacsError: The PACS does not give an image; what was decoded before stays.
     """
     size = (image_size[0], image_size[1])  # a config gives a list
-    recipe = {"version": VERSION, "preset": preset, "image_size": size}
-    name = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:16]
-    place = folder / name
-    place.mkdir(mode=0o700, parents=True, exist_ok=True)
+    place = _place(folder, size, preset)
     unreadable: dict[str, str] = {}
     with _alone(place):
-        (place / "cache.json").write_text(json.dumps(recipe) + "\n")
         known = {entry.sop_instance_uid for entry in _entries(place, repair=True)}
         todo = {i.sop_instance_uid: i for i in instances if i.sop_instance_uid not in known}
         if todo:
@@ -175,6 +171,15 @@ def build(
                 f"no image can be decoded; the first: {next(iter(unreadable.values()))}"
             )
     return Cache(place, size, unreadable)
+
+
+def _place(folder: Path, size: Size, preset: str) -> Path:
+    """Give the folder of this recipe, with the recipe in it for whoever looks."""
+    recipe = json.dumps({"image_size": size, "preset": preset, "version": VERSION})
+    place = folder / hashlib.sha256(recipe.encode()).hexdigest()[:16]
+    place.mkdir(mode=0o700, parents=True, exist_ok=True)
+    (place / "cache.json").write_text(recipe + "\n")
+    return place
 
 
 def decode(dicom: bytes, *, image_size: Size, preset: str = "voi") -> NDArray[np.uint8]:
@@ -307,24 +312,31 @@ def _append(
 def _flush(folder: Path, row: int, pending: list[tuple[NDArray[np.uint8], Entry]]) -> int:
     """Write and forget what is pending, and say how many that was."""
     count = len(pending)
-    by_shard: dict[int, list[tuple[int, NDArray[np.uint8]]]] = {}
-    for offset, (image, _) in enumerate(pending):
-        shard, place = divmod(row + offset, _rows_per_shard(image.shape))
-        by_shard.setdefault(shard, []).append((place, image))
-    for shard, images in by_shard.items():
-        handle = os.open(_shard(folder, shard), os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            for place, image in images:
-                os.pwrite(handle, image.tobytes(), place * image.size)
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-    with (folder / _INDEX).open("a") as index:
-        index.writelines(json.dumps(asdict(entry)) + "\n" for _, entry in pending)
-        index.flush()
-        os.fsync(index.fileno())
+    try:
+        _write_pixels(folder, row, [image for image, _ in pending])
+        with (folder / _INDEX).open("a") as index:
+            index.writelines(json.dumps(asdict(entry)) + "\n" for _, entry in pending)
+            index.flush()
+            os.fsync(index.fileno())
+    except OSError as error:
+        raise DataError(f"{folder}: cannot write the cache: {error.strerror}") from error
     pending.clear()
     return count
+
+
+def _write_pixels(folder: Path, row: int, images: Sequence[NDArray[np.uint8]]) -> None:
+    by_shard: dict[int, list[tuple[int, NDArray[np.uint8]]]] = {}
+    for offset, image in enumerate(images):
+        shard, place = divmod(row + offset, _rows_per_shard(image.shape))
+        by_shard.setdefault(shard, []).append((place, image))
+    for shard, placed in by_shard.items():
+        _shard(folder, shard).touch(mode=0o600)
+        with _shard(folder, shard).open("r+b") as file:
+            for place, image in placed:
+                file.seek(place * image.size)
+                file.write(image.tobytes())
+            file.flush()
+            os.fsync(file.fileno())
 
 
 def _entries(folder: Path, *, repair: bool = False) -> list[Entry]:

@@ -119,43 +119,65 @@ def read(manifest_path: Path, pacs: Finds, attribute: str | None = None) -> Coho
     """
     found: dict[str, tuple[Example, Instance]] = {}
     left_out: Counter[str] = Counter()
-    first: tuple[str, ...] = ()
-    no_finding, label_sets, sources, by_hand = None, Counter[str](), Counter[str](), True
+    said = _Said()
     for number, line in enumerate(manifest.read(manifest_path), 1):
         labelled = manifest.labelled(line, attribute)
         if labelled is None or not labelled.usable:
             left_out[UNLABELLED if labelled is None else UNUSABLE] += 1
             continue
-        names = tuple(labelled.states)
-        if not first:
-            first, no_finding = names, _no_finding(line, names)
-        if names != first:
-            raise DataError(_difference(f"{manifest_path}, object {number}", first, names))
+        place = f"{manifest_path}, object {number}"
+        said.check_names(place, line, labelled)
         pair = _example(line, labelled, pacs)
         if pair is None:
             left_out[NOT_IN_PACS] += 1
-        elif _is_repeated(pair[0], found, f"{manifest_path}, object {number}"):
+        elif _is_repeated(pair[0], found, place):
             left_out[REPEATED] += 1
         else:
             found[pair[0].sop_instance_uid] = pair
-            label_sets[labelled.label_set] += 1
-            sources[labelled.label_source] += 1
-            by_hand = by_hand and _by_hand(line, attribute)
+            said.add(labelled, by_hand=_by_hand(line, attribute))
     if not found:
         raise DataError(
             f"{manifest_path}: expected a labelled image that is in the PACS, met none "
             f"({_counts(left_out) or 'no lines'})"
         )
-    return Cohort(
-        names=first,
-        no_finding=no_finding,
-        label_set=" + ".join(sorted(label_sets)),
-        label_source=" + ".join(sorted(sources)),
-        human_annotated=by_hand,
-        examples=tuple(example for example, _ in found.values()),
-        instances=tuple(instance for _, instance in found.values()),
-        left_out=dict(left_out),
-    )
+    return said.cohort(found.values(), left_out)
+
+
+@dataclass
+class _Said:
+    """What lines say of their labels, gathered as they are read."""
+
+    names: tuple[str, ...] = ()
+    no_finding: str | None = None
+    label_sets: set[str] = field(default_factory=set)
+    sources: set[str] = field(default_factory=set)
+    by_hand: bool = True
+
+    def check_names(self, place: str, line: Mapping[str, Any], labelled: Labelled) -> None:
+        names = tuple(labelled.states)
+        if not self.names:
+            self.names, self.no_finding = names, _no_finding(line, names)
+        if names != self.names:
+            raise DataError(_difference(place, self.names, names))
+
+    def add(self, labelled: Labelled, *, by_hand: bool) -> None:
+        self.label_sets.add(labelled.label_set)
+        self.sources.add(labelled.label_source)
+        self.by_hand = self.by_hand and by_hand
+
+    def cohort(
+        self, found: Collection[tuple[Example, Instance]], left_out: Mapping[str, int]
+    ) -> Cohort:
+        return Cohort(
+            names=self.names,
+            no_finding=self.no_finding,
+            label_set=" + ".join(sorted(self.label_sets)),
+            label_source=" + ".join(sorted(self.sources)),
+            human_annotated=self.by_hand,
+            examples=tuple(example for example, _ in found),
+            instances=tuple(instance for _, instance in found),
+            left_out=dict(left_out),
+        )
 
 
 def _example(

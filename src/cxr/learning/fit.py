@@ -94,7 +94,6 @@ def fit(
     resolved = resolve_precision(precision, accelerator)
     mode = "min" if objective.endswith("loss") else "max"
     best = _checkpoint(folder, BEST, monitor=objective, mode=mode, save_weights_only=True)
-    last = _checkpoint(folder, LAST)
     epochs = _Epochs(objective, mode, data.sizes["train"], log_metrics)
     stop = [EarlyStopping(objective, mode=mode, patience=patience)] if patience else []
     torch.manual_seed(seed)
@@ -106,7 +105,7 @@ def fit(
             devices=1,
             precision=resolved,  # type: ignore[arg-type]
             gradient_clip_val=gradient_clip,
-            callbacks=[epochs, *stop, best, last],
+            callbacks=[epochs, *stop, best, _checkpoint(folder, LAST)],
             default_root_dir=folder,
             logger=False,
             num_sanity_val_steps=0,
@@ -114,12 +113,10 @@ def fit(
             enable_model_summary=False,
         )
         _run(trainer, model, data, resume_from)
-    if best.best_model_score is None:
-        raise DataError(f'"{objective}" was never computed; expected at least one epoch')
     return Fitted(
         checkpoint_path=folder / f"{BEST}.ckpt",
         last_path=folder / f"{LAST}.ckpt",
-        best_score=float(best.best_model_score),
+        best_score=epochs.best_score,
         best_epoch=epochs.best_epoch,
         epochs=trainer.current_epoch,
         seconds=time.monotonic() - start,
@@ -217,6 +214,11 @@ class _Epochs(Callback):
         self._best = -float("inf")
         self._seconds, self._seen = 0.0, 0
         self._console = Console(stderr=True, highlight=False, soft_wrap=True)
+
+    @property
+    def best_score(self) -> float:
+        """Of the objective, over all epochs."""
+        return self._sign * self._best
 
     @property
     def images_per_s(self) -> float:

@@ -50,24 +50,12 @@ def split(
     Raises:
         DataError: Too few patients or folds, or no listed patient is here.
     """
-    least = 3 if test == "fold" else 2
-    if folds < least or not 0 <= fold < folds:
-        raise DataError(
-            f'expected at least {least} folds with test="{test}", and a fold from 0 to folds - 1, '
-            f"met folds={folds} fold={fold}"
-        )
     listed = set(test_patients) if test == "list" else set()
-    if test == "list" and not listed.intersection(patient_ids):
-        raise DataError('test="list": none of the listed test patients is in this data')
     rows_of: dict[str, list[int]] = {}
     for row, patient in enumerate(patient_ids):
         rows_of.setdefault(patient, []).append(row)
     patients = sorted(set(rows_of) - listed, key=lambda p: _order(p, seed))
-    if len(patients) < folds:
-        raise DataError(
-            f"expected at least {folds} patients for {folds} folds, met {len(patients)}; "
-            "lower the number of folds"
-        )
+    _check(folds, fold, test, patients, listed.intersection(rows_of))
     present = np.asarray(targets > 0) & mask
     had = np.array([present[rows_of[patient]].any(axis=0) for patient in patients])
     role = _roles(folds, fold, test)
@@ -75,6 +63,24 @@ def split(
     for patient, number in zip(patients, _stratify(had, folds, seed), strict=True):
         splits[rows_of[patient]] = role[number]
     return splits
+
+
+def _check(
+    folds: int, fold: int, test: str, patients: Collection[str], listed: Collection[str]
+) -> None:
+    least = 3 if test == "fold" else 2
+    if folds < least or not 0 <= fold < folds:
+        raise DataError(
+            f'expected at least {least} folds with test="{test}", and a fold from 0 to folds - 1, '
+            f"met folds={folds} fold={fold}"
+        )
+    if test == "list" and not listed:
+        raise DataError('test="list": none of the listed test patients is in this data')
+    if len(patients) < folds:
+        raise DataError(
+            f"expected at least {folds} patients for {folds} folds, met {len(patients)}; "
+            "lower the number of folds"
+        )
 
 
 def _order(patient_id: str, seed: int) -> bytes:

@@ -20,6 +20,7 @@ from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
 from cxr.errors import ConfigError, DataError, RunError
 from cxr.learning import metrics
 from cxr.learning.dataset import Batch
+from cxr.learning.score import ENOUGH
 
 OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
 
@@ -134,7 +135,7 @@ class Classifier(pl.LightningModule):
         schedule: Literal["one_cycle", "constant"] = "one_cycle",
         warmup: float = 0.3,
         excluded_from_macro: Collection[str] = (),
-        fewest: int = 5,
+        fewest: int = ENOUGH,
     ) -> None:
         """Take a net and how to train it.
 

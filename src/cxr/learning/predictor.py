@@ -52,6 +52,7 @@ class RunRecord:
         counts: `train`, `val`, `test` → images.
         thresholds: Label → what `score.choose_thresholds` chose on val.
         policy: What uncertain and not_mentioned became, see `targets.Policy`.
+        settings: Key → value of all that a resume must not change.
         versions: Package → version.
         created: ISO 8601, UTC.
     """
@@ -71,6 +72,7 @@ class RunRecord:
     counts: Mapping[str, int]
     thresholds: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     policy: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, str] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=lambda: versions())
     created: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from urllib.parse import parse_qsl, urlencode
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -90,6 +91,12 @@ def error(status: int, reason: str, headers: dict[str, str] | None = None) -> Re
     """Make an answer that says in JSON what was wrong."""
     body = json.dumps({"error": reason})
     return Response(body, status, headers, media_type="application/json")
+
+
+def address(request: Request) -> str:
+    """Give the URL below which the client sees this server, any prefix included."""
+    # request.base_url leaves out the prefix of a mount (starlette 1.10)
+    return f"{request.url.scheme}://{request.url.netloc}{request.scope.get('root_path', '')}"
 
 
 def _query(scope: Scope) -> list[tuple[str, str]]:

@@ -195,17 +195,25 @@ def _checked(
                     yield under_way[0][0], under_way[0][1].result()
                     under_way.popleft()
         except BrokenProcessPool:
-            for file, _ in under_way:
-                yield file, _check_alone(pacs, file)
+            yield from _salvaged(pacs, under_way)
 
 
-def _check_alone(pacs: FolderPacs, file: _File) -> _Checked:
-    """Find out whether this is the file on which a decoder crashed."""
-    try:
+def _salvaged(
+    pacs: FolderPacs, under_way: deque[tuple[_File, Future[_Checked]]]
+) -> Iterator[tuple[_File, _Checked]]:
+    """Go on after a worker died: whichever file kills a process of its own is the culprit."""
+    while under_way:
         with _pool(1, pacs) as pool:
-            return pool.submit(_check_in_pool, file).result()
-    except BrokenProcessPool:
-        return _Checked(None, _CRASHED)
+            while under_way:
+                file, future = under_way.popleft()
+                if future.done() and future.exception() is None:
+                    yield file, future.result()
+                    continue
+                try:
+                    yield file, pool.submit(_check_in_pool, file).result()
+                except BrokenProcessPool:
+                    yield file, _Checked(None, _CRASHED)
+                    break
 
 
 def _pool(workers: int, pacs: FolderPacs) -> ProcessPoolExecutor:

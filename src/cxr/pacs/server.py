@@ -29,7 +29,7 @@ from cxr.images import dicom, pixels
 from cxr.images.dicom import Instance
 from cxr.pacs import matching, multipart, stow
 from cxr.pacs.folder import FolderPacs
-from cxr.pacs.gate import Gate, error
+from cxr.pacs.gate import Gate, address, error
 
 DICOM = "application/dicom"
 DICOM_JSON = "application/dicom+json"
@@ -113,7 +113,7 @@ class _Server:
             if request.query_params.get("fuzzymatching") == "true":
                 headers["Warning"] = _LITERAL
             rows = self._pacs.index.grouped(level, where, limit, offset or 0)
-            base = f"{request.base_url}dicom-web"
+            base = f"{address(request)}/dicom-web"
             found = (_described(dict(row), level, base) for row in rows)
             return StreamingResponse(_json_array(found), headers=headers, media_type=DICOM_JSON)
 

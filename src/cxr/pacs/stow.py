@@ -16,7 +16,7 @@ from cxr.errors import DicomError
 from cxr.images import dicom, doctor
 from cxr.pacs import DuplicateError, multipart
 from cxr.pacs.folder import FolderPacs
-from cxr.pacs.gate import error
+from cxr.pacs.gate import address, error
 
 MAX_REQUEST = 1 << 28
 """Bytes of one request; clients send batches of 10 to 50 files of up to 30 MB."""
@@ -50,7 +50,7 @@ def handler(pacs: FolderPacs) -> Callable[[Request], Awaitable[Response]]:
         if any(multipart.content_type(part)[0] != "application/dicom" for part, _ in parts):
             return error(415, "expected parts of application/dicom")
         study = request.path_params.get("StudyInstanceUID")
-        base = f"{request.base_url}dicom-web/studies"
+        base = f"{address(request)}/dicom-web/studies"
         files = [content for _, content in parts]
         return await run_in_threadpool(_store, pacs, files, study, base)
 

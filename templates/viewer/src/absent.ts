@@ -1,0 +1,12 @@
+/**
+ * Stands in for modules that are imported but never called in a browser: xmlbuilder2 (vtk.js's XML
+ * files), fs and path (the codecs under Node).
+ */
+
+function refuse(): never {
+  throw new Error('not bundled');
+}
+
+export const create = refuse;
+export const convert = refuse;
+export default {};

@@ -1,0 +1,140 @@
+/**
+ * The answer as it is submitted: schema `cxr-annotation/1`, one JSON string in the form field
+ * `annotation`. The Python side reads it in cxr/contract/annotation.py; keep the two together.
+ */
+
+import type { Answers, LabelSet, State } from './findings.ts';
+import { clampToImage, corners, distance, ellipseAxes, round, simplify } from './geometry.ts';
+import type { Point } from './geometry.ts';
+import type { Task } from './task.ts';
+
+export const SCHEMA = 'cxr-annotation/1';
+
+/** Pixels a polygon's line may move when points are left out. */
+const TOLERANCE = 0.5;
+/** A polygon of more points was drawn freehand; clicked vertices are kept as they are. */
+const CLICKED_POINTS = 200;
+/** Image pixels; a smaller region is a slip of the mouse. */
+const SMALLEST = 2;
+
+export type RoiType = 'rectangle' | 'ellipse' | 'polygon';
+
+/** A region as drawn; `points` in image pixels: corners, ends of two diameters, or a ring. */
+export interface Drawn {
+  readonly id: string;
+  readonly type: RoiType;
+  readonly label: string;
+  readonly points: readonly Point[];
+}
+
+export interface ImageFacts {
+  readonly studyUid: string;
+  readonly seriesUid: string;
+  readonly sopUid: string;
+  readonly frame: number;
+  readonly rows: number;
+  readonly columns: number;
+  readonly pixelSpacing: readonly number[] | null;
+  readonly imagerPixelSpacing: readonly number[] | null;
+  readonly patientOrientation: readonly string[] | null;
+  readonly photometric: string;
+  readonly transferSyntax: string;
+}
+
+export interface ViewFacts {
+  /** centre and width, in stored values after the modality LUT */
+  readonly window: readonly [number, number] | null;
+  readonly invert: boolean;
+  readonly flipH: boolean;
+  readonly flipV: boolean;
+  readonly rotation: number;
+  readonly backend: 'cpu' | 'gpu';
+}
+
+export interface Timing {
+  readonly startedAt: string;
+  readonly submittedAt: string;
+  readonly activeMs: number;
+  readonly totalMs: number;
+}
+
+export interface Answered {
+  readonly task: Task;
+  readonly set: LabelSet;
+  readonly answers: Answers;
+  readonly drawn: readonly Drawn[];
+  /** null if the image could not be shown; then only a skip can be submitted */
+  readonly image: ImageFacts | null;
+  readonly view: ViewFacts | null;
+  readonly comment: string;
+  /** why the image is skipped, or null */
+  readonly skip: string | null;
+  readonly timing: Timing;
+}
+
+/** Give the document in the order facts and readers know it. */
+export function toDocument(a: Answered): object {
+  return {
+    schema: SCHEMA,
+    task: {
+      jobId: a.task.jobId,
+      itemId: a.task.itemId,
+      templateSha: a.task.templateSha,
+      viewerSha: a.task.viewerSha,
+    },
+    image: a.image,
+    findings: a.set.labels.map((label) => ({ label, state: stateOf(a.answers, label), comment: '' })),
+    rois: a.drawn.map((roi) => ({
+      id: roi.id,
+      type: roi.type,
+      label: roi.label,
+      points: exportPoints(roi, a.image),
+      state: stateOf(a.answers, roi.label) === 'uncertain' ? 'uncertain' : 'present',
+      comment: '',
+    })),
+    quality: { usable: a.skip === null, reason: a.skip },
+    comment: a.comment.trim(),
+    skipped: a.skip !== null,
+    view: a.view,
+    timing: a.timing,
+  };
+}
+
+/** Image pixels as the schema wants them for this type of region, rounded to two decimals. */
+export function exportPoints(roi: Drawn, image: Pick<ImageFacts, 'rows' | 'columns'> | null): Point[] {
+  const within = (point: Point): Point =>
+    image === null ? point : clampToImage(point, image.columns, image.rows);
+  switch (roi.type) {
+    case 'rectangle':
+      return corners(roi.points).map(within).map(round);
+    case 'ellipse': {
+      const [a, b, c, d] = roi.points;
+      if (!a || !b || !c || !d) return [];
+      // not clamped: moving one end of an axis would make another ellipse
+      return ellipseAxes([a, b], [c, d]).map(round);
+    }
+    case 'polygon': {
+      const ring = roi.points.map(within);
+      const tolerance = ring.length > CLICKED_POINTS ? TOLERANCE : 0.01;
+      return simplify(ring, tolerance).map(round);
+    }
+  }
+}
+
+/** Why a region just drawn cannot stay, or an empty string. */
+export function refusal(roi: Drawn, image: Pick<ImageFacts, 'rows' | 'columns'>): string {
+  const whole: readonly Point[] = roi.type === 'ellipse' ? exportPoints(roi, image) : roi.points;
+  const [least, most] = corners(whole.map((p) => clampToImage(p, image.columns, image.rows)));
+  if (most[0] - least[0] < SMALLEST || most[1] - least[1] < SMALLEST) {
+    const [a, b] = corners(whole);
+    const outside = distance(a, b) > SMALLEST * 2;
+    return outside ? 'A region must lie on the image' : 'That region was too small to keep';
+  }
+  const points = exportPoints(roi, image);
+  if (roi.type === 'polygon' && points.length < 3) return 'A polygon needs three points';
+  return '';
+}
+
+function stateOf(answers: Answers, label: string): State {
+  return answers[label] ?? 'unanswered';
+}

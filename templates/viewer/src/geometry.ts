@@ -1,0 +1,169 @@
+/**
+ * From where the mouse was to image pixels, and from what was drawn to what is exported.
+ *
+ * Image pixels: x = column, y = row, (0, 0) the outer top-left corner of the image, so the first
+ * pixel's centre is (0.5, 0.5). Nothing here knows Cornerstone or the DOM.
+ */
+
+export type Point = readonly [number, number];
+export type Vector = readonly [number, number, number];
+
+/** Pixels below which two coordinates are one. */
+const TINY = 1e-6;
+
+/** How an image lies in the viewer's world, as the viewport gives it. */
+export interface Plane {
+  readonly origin: Vector;
+  /** mm (or pixels, where the file names no spacing) per column and per row */
+  readonly spacing: readonly [number, number];
+  readonly columnAxis: Vector;
+  readonly rowAxis: Vector;
+}
+
+/** What to add to a world index to get image pixels, per rendering backend. */
+export const INDEX_OFFSET = {
+  gpu: 0.5, // a world index of 0 is the centre of the first pixel
+  cpu: 0, // Cornerstone3D 5.14's CPU path counts from the outer corner, half a pixel off its GPU path
+} as const;
+
+export type Backend = keyof typeof INDEX_OFFSET;
+
+/** Own maths: Cornerstone's worldToImageCoords swaps the spacings (cornerstone3D#2758). */
+export function worldToPixel(world: Vector, plane: Plane, backend: Backend): Point {
+  const offset: Vector = [
+    world[0] - plane.origin[0],
+    world[1] - plane.origin[1],
+    world[2] - plane.origin[2],
+  ];
+  const shift = INDEX_OFFSET[backend];
+  return [
+    dot(offset, plane.columnAxis) / plane.spacing[0] + shift,
+    dot(offset, plane.rowAxis) / plane.spacing[1] + shift,
+  ];
+}
+
+export function pixelToWorld(pixel: Point, plane: Plane, backend: Backend): Vector {
+  const x = (pixel[0] - INDEX_OFFSET[backend]) * plane.spacing[0];
+  const y = (pixel[1] - INDEX_OFFSET[backend]) * plane.spacing[1];
+  const along = (k: 0 | 1 | 2): number =>
+    plane.origin[k] + x * plane.columnAxis[k] + y * plane.rowAxis[k];
+  return [along(0), along(1), along(2)];
+}
+
+/** Beyond this a spacing is a mistake, not a detector. */
+const MOST_ANISOTROPIC = 10;
+
+/**
+ * The [row, column] spacing to display by: the first of those the file names that can be one,
+ * or square pixels. Files do come with a PixelSpacing of 0.
+ */
+export function displaySpacing(...named: readonly (readonly number[] | null)[]): [number, number] {
+  for (const spacing of named) {
+    const [row = 0, column = 0] = spacing ?? [];
+    const ratio = row / column;
+    if (row > 0 && column > 0 && ratio < MOST_ANISOTROPIC && ratio > 1 / MOST_ANISOTROPIC) {
+      return [row, column];
+    }
+  }
+  return [1, 1];
+}
+
+/** The two opposite corners (smallest, then largest x and y) around any points. */
+export function corners(points: readonly Point[]): [Point, Point] {
+  const xs = points.map((p) => p[0]);
+  const ys = points.map((p) => p[1]);
+  return [
+    [Math.min(...xs), Math.min(...ys)],
+    [Math.max(...xs), Math.max(...ys)],
+  ];
+}
+
+/**
+ * The ends of the major, then of the minor axis (DICOM PS3.3 C.18.6.1.2).
+ *
+ * The two diameters given may be conjugate rather than perpendicular: a circle in millimetres is
+ * an ellipse in pixels where the spacing is anisotropic.
+ */
+export function ellipseAxes(first: readonly [Point, Point], second: readonly [Point, Point]): Point[] {
+  const centre: Point = [
+    (first[0][0] + first[1][0] + second[0][0] + second[1][0]) / 4,
+    (first[0][1] + first[1][1] + second[0][1] + second[1][1]) / 4,
+  ];
+  const u: Point = [(first[1][0] - first[0][0]) / 2, (first[1][1] - first[0][1]) / 2];
+  const v: Point = [(second[1][0] - second[0][0]) / 2, (second[1][1] - second[0][1]) / 2];
+  // the angle t at which u cos t + v sin t is longest
+  const t = Math.atan2(2 * (u[0] * v[0] + u[1] * v[1]), lengthSquared(u) - lengthSquared(v)) / 2;
+  const axis = (angle: number): Point => {
+    const x = u[0] * Math.cos(angle) + v[0] * Math.sin(angle);
+    const y = u[1] * Math.cos(angle) + v[1] * Math.sin(angle);
+    // each axis runs rightwards, or downwards if upright, however it was drawn
+    return x > TINY || (x >= -TINY && y > 0) ? [x, y] : [-x, -y];
+  };
+  const major = axis(t);
+  const minor = axis(t + Math.PI / 2);
+  return [minus(centre, major), plus(centre, major), minus(centre, minor), plus(centre, minor)];
+}
+
+/**
+ * Leave out the points of an open ring that lie within `tolerance` of the rest
+ * (Ramer–Douglas–Peucker, from the two points farthest apart, so that the start is not special).
+ */
+export function simplify(ring: readonly Point[], tolerance: number): Point[] {
+  const points = ring.filter((p, i) => i === 0 || distance(p, ring[i - 1]!) > 0);
+  if (points.length > 1 && distance(points[0]!, points.at(-1)!) === 0) points.pop();
+  if (points.length <= 3) return points;
+  const far = farthest(points[0]!, points);
+  const half = reduce(points.slice(0, far + 1), tolerance);
+  const other = reduce([...points.slice(far), points[0]!], tolerance);
+  return [...half.slice(0, -1), ...other.slice(0, -1)];
+}
+
+export function clampToImage(point: Point, columns: number, rows: number): Point {
+  return [Math.min(Math.max(point[0], 0), columns), Math.min(Math.max(point[1], 0), rows)];
+}
+
+/** Two decimals: a hundredth of a pixel is finer than any mouse. */
+export function round(point: Point): [number, number] {
+  // + 0 turns -0, which JSON would keep apart in some readers, into 0
+  return [Math.round(point[0] * 100) / 100 + 0, Math.round(point[1] * 100) / 100 + 0];
+}
+
+export function distance(a: Point, b: Point): number {
+  return Math.hypot(a[0] - b[0], a[1] - b[1]);
+}
+
+function reduce(line: readonly Point[], tolerance: number): Point[] {
+  const first = line[0]!;
+  const last = line.at(-1)!;
+  let worst = 0;
+  let at = 0;
+  for (let i = 1; i < line.length - 1; i++) {
+    const off = distanceToSegment(line[i]!, first, last);
+    if (off > worst) [worst, at] = [off, i];
+  }
+  if (worst <= tolerance) return [first, last];
+  return [
+    ...reduce(line.slice(0, at + 1), tolerance).slice(0, -1),
+    ...reduce(line.slice(at), tolerance),
+  ];
+}
+
+function distanceToSegment(p: Point, a: Point, b: Point): number {
+  const ab: Point = [b[0] - a[0], b[1] - a[1]];
+  const along = ((p[0] - a[0]) * ab[0] + (p[1] - a[1]) * ab[1]) / (lengthSquared(ab) || 1);
+  const t = Math.min(1, Math.max(0, along));
+  return distance(p, [a[0] + t * ab[0], a[1] + t * ab[1]]);
+}
+
+function farthest(from: Point, points: readonly Point[]): number {
+  let at = 0;
+  points.forEach((p, i) => {
+    if (distance(from, p) > distance(from, points[at]!)) at = i;
+  });
+  return at;
+}
+
+const dot = (a: Vector, b: Vector): number => a[0] * b[0] + a[1] * b[1] + a[2] * b[2];
+const plus = (a: Point, b: Point): Point => [a[0] + b[0], a[1] + b[1]];
+const minus = (a: Point, b: Point): Point => [a[0] - b[0], a[1] - b[1]];
+const lengthSquared = (a: Point): number => a[0] * a[0] + a[1] * a[1];

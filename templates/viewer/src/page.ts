@@ -1,0 +1,229 @@
+/**
+ * The frame of the page: header, tools, stage, dialogs, messages. It shows; main.ts decides.
+ */
+
+import { button, h, icon } from './dom.ts';
+import { ICONS } from './icons.ts';
+import { BINDINGS, keyName } from './keys.ts';
+import type { Point } from './geometry.ts';
+import type { Tool } from './rois.ts';
+import type { Task } from './task.ts';
+import { PRESETS } from './windows.ts';
+import type { Preset } from './windows.ts';
+
+export const DISCLAIMER = 'Research use only. Not for clinical decisions.';
+
+/** How long a message without a choice covers the image. */
+const MESSAGE_MS = 8000;
+
+const TOOLS: readonly (readonly [Tool, string])[] = [
+  ['window', 'Window/level (W)'],
+  ['pan', 'Pan (M)'],
+  ['zoom', 'Zoom (Z)'],
+  ['rectangle', 'Rectangle (B)'],
+  ['ellipse', 'Ellipse (E)'],
+  ['polygon', 'Polygon (G)'],
+];
+const REASONS = ['not frontal', 'not a chest', 'unreadable', 'other'] as const;
+
+export interface PageEvents {
+  tool(tool: Tool): void;
+  preset(name: Preset): void;
+  invert(): void;
+  reset(): void;
+  skip(reason: string): void;
+  retry(): void;
+}
+
+/** A choice offered beside a message. */
+export interface Offer {
+  readonly text: string;
+  readonly act: () => void;
+}
+
+/** A name shown on a region. */
+export interface Tag {
+  readonly text: string;
+  readonly at: Point;
+  readonly color: string;
+}
+
+export class Page {
+  readonly stage = h('div', { class: 'cxr-stage', role: 'application', 'aria-label': 'Radiograph' });
+  readonly #task: Task;
+  readonly #events: PageEvents;
+  readonly #message = h('div', { class: 'cxr-message', role: 'status', hidden: true });
+  readonly #failure = h('div', { class: 'cxr-failure', role: 'alert', hidden: true });
+  readonly #loading = h('div', { class: 'cxr-loading', role: 'status' }, 'Loading the image …');
+  readonly #tags = h('div', { class: 'cxr-tags', 'aria-hidden': 'true' });
+  readonly #readout = h('output', { class: 'cxr-readout', 'aria-label': 'Window and zoom' });
+  readonly #clock = h('span', { class: 'cxr-clock', title: 'Active time on this image' }, '0:00');
+  readonly #keys: HTMLDialogElement;
+  readonly #guide: HTMLDialogElement;
+  readonly #skip: HTMLDialogElement;
+  #fading: ReturnType<typeof setTimeout> | undefined;
+  readonly #buttons = new Map<string, HTMLButtonElement>();
+
+  constructor(task: Task, events: PageEvents) {
+    this.#task = task;
+    this.#events = events;
+    this.#keys = dialog('Keys', keyTable());
+    this.#guide = dialog('Instructions', h('p', { class: 'cxr-text' }, task.instructions));
+    this.#skip = this.#skipDialog();
+  }
+
+  /** Fill the root; Args: panel: the findings, built elsewhere. */
+  mount(root: HTMLElement, panel: HTMLElement): void {
+    const view = h('div', { class: 'cxr-view' }, this.stage, this.#tags);
+    view.append(this.#loading, this.#failure, this.#message);
+    root.replaceChildren(
+      this.#header(),
+      this.#toolbar(),
+      h('main', { class: 'cxr-main' }, view, this.#presets()),
+      panel,
+      this.#keys,
+      this.#guide,
+      this.#skip,
+    );
+  }
+
+  get dialogOpen(): boolean {
+    return this.#keys.open || this.#guide.open || this.#skip.open;
+  }
+
+  showKeys(): void {
+    this.#keys.showModal();
+  }
+
+  showTool(tool: Tool): void {
+    for (const [name] of TOOLS) {
+      this.#buttons.get(name)?.setAttribute('aria-pressed', String(name === tool));
+    }
+    this.stage.dataset['activeTool'] = tool;
+  }
+
+  showView(readout: string, inverted: boolean): void {
+    this.#readout.textContent = readout;
+    this.#buttons.get('invert')?.setAttribute('aria-pressed', String(inverted));
+  }
+
+  showClock(ms: number): void {
+    const s = Math.floor(ms / 1000);
+    this.#clock.textContent = `${Math.floor(s / 60)}:${String(s % 60).padStart(2, '0')}`;
+  }
+
+  /** Say something over the foot of the image; with offers it stays until one is taken. */
+  say(text: string, offers: readonly Offer[] = []): void {
+    clearTimeout(this.#fading);
+    if (offers.length === 0) this.#fading = setTimeout(() => this.say(''), MESSAGE_MS);
+    const choices = offers.map(({ text: name, act }) => button({}, act, name));
+    this.#message.replaceChildren(h('span', {}, text), ...choices);
+    this.#message.hidden = text === '';
+  }
+
+  /** Args: reason: why there is no image; null once there is one, or while it is on its way. */
+  showLoading(loading: boolean, reason: string | null): void {
+    this.#loading.hidden = !loading;
+    this.#failure.hidden = reason === null;
+    if (reason === null) return;
+    this.#failure.replaceChildren(
+      h('p', {}, `The image cannot be shown: ${reason}.`),
+      h('p', {}, 'Your answers are kept.'),
+      button({ 'data-action': 'retry' }, () => this.#events.retry(), 'Try again'),
+      button({ 'data-action': 'skip-failed' }, () => this.#skip.showModal(), 'Skip this image …'),
+    );
+  }
+
+  showTags(tags: readonly Tag[]): void {
+    this.#tags.replaceChildren(
+      ...tags.map(({ text, at, color }) => {
+        const tag = h('span', {}, text);
+        tag.style.transform = `translate(${at[0]}px, calc(${at[1]}px - 100% - 4px))`;
+        tag.style.color = color;
+        return tag;
+      }),
+    );
+  }
+
+  #header(): HTMLElement {
+    const open = (name: string, text: string, target: HTMLDialogElement): HTMLButtonElement =>
+      button({ 'data-action': name, 'aria-haspopup': 'dialog' }, () => target.showModal(), text);
+    const guide = this.#task.instructions === '' ? [] : [open('instructions', 'Instructions', this.#guide)];
+    return h(
+      'header',
+      { class: 'cxr-header' },
+      h('h1', {}, `Job ${this.#task.jobId}`),
+      h('span', { class: 'cxr-item', title: this.#task.itemId }, this.#task.itemId.slice(0, 17)),
+      h('strong', { class: 'cxr-disclaimer' }, DISCLAIMER),
+      this.#clock,
+      ...guide,
+      open('keys', '? Keys', this.#keys),
+      open('skip', 'Skip …', this.#skip),
+    );
+  }
+
+  #toolbar(): HTMLElement {
+    const bar = h('div', { class: 'cxr-toolbar', role: 'toolbar', 'aria-label': 'Tools' });
+    bar.setAttribute('aria-orientation', 'vertical');
+    const add = (name: keyof typeof ICONS, label: string, kind: string, act: () => void): void => {
+      const attributes = { [kind]: name, 'aria-label': label, title: label, 'aria-pressed': 'false' };
+      const made = button(attributes, act, icon(ICONS[name]));
+      this.#buttons.set(name, made);
+      bar.append(made);
+    };
+    for (const [tool, label] of TOOLS) {
+      add(tool, label, 'data-tool', () => this.#events.tool(tool));
+    }
+    add('invert', 'Invert (I)', 'data-action', () => this.#events.invert());
+    add('reset', 'Reset (R)', 'data-action', () => this.#events.reset());
+    this.#buttons.get('reset')?.removeAttribute('aria-pressed');
+    return bar;
+  }
+
+  #presets(): HTMLElement {
+    const bar = h('div', { class: 'cxr-presets', role: 'toolbar', 'aria-label': 'Windows' });
+    PRESETS.forEach(({ name, text }, i) => {
+      const act = (): void => this.#events.preset(name);
+      bar.append(button({ 'data-preset': name }, act, h('kbd', {}, String(i + 1)), text));
+    });
+    bar.append(this.#readout);
+    return bar;
+  }
+
+  #skipDialog(): HTMLDialogElement {
+    const options = REASONS.map((reason) => h('option', { value: reason }, reason));
+    const select = h('select', { 'aria-label': 'Reason', 'data-skip': 'reason' }, ...options);
+    const other = h('input', {
+      type: 'text', maxlength: '200', 'data-skip': 'text', 'aria-label': 'In your words',
+      placeholder: 'In your words (needed for other)',
+    }); // prettier-ignore
+    const skip = (): void => {
+      const words = other.value.trim();
+      if (select.value === 'other' && words === '') return other.focus();
+      made.close();
+      this.#events.skip(words === '' ? select.value : `${select.value}: ${words}`);
+    };
+    other.addEventListener('keydown', (event) => {
+      if (event.key !== 'Enter') return;
+      event.preventDefault(); // it would submit the form the page stands in
+      skip();
+    });
+    const go = button({ 'data-action': 'confirm-skip', class: 'cxr-primary' }, skip, 'Skip this image');
+    const made = dialog('Skip this image', select, other, go);
+    return made;
+  }
+}
+
+function dialog(title: string, ...content: readonly Node[]): HTMLDialogElement {
+  const made = h('dialog', { class: 'cxr-dialog', 'aria-label': title }, h('h2', {}, title), ...content);
+  made.append(button({ 'data-action': 'close' }, () => made.close(), 'Close'));
+  return made;
+}
+
+function keyTable(): HTMLElement {
+  const rows = BINDINGS.map((binding) =>
+    h('div', {}, h('dt', {}, h('kbd', {}, keyName(binding))), h('dd', {}, binding.says)),
+  );
+  const mouse = 'Mouse: left button as the tool says, middle pans, right or wheel zooms.';
+  return h('div', {}, h('dl', { class: 'cxr-keys' }, ...rows), h('p', { class: 'cxr-text' }, mouse));
+}

@@ -1,0 +1,182 @@
+/**
+ * The right-hand side: a row a finding, the regions drawn, a comment.
+ */
+
+import { button, h, icon } from './dom.ts';
+import { ANSWERS, isExcluded, unanswered, warnings } from './findings.ts';
+import type { Answer, Answers, LabelSet } from './findings.ts';
+import type { Drawn } from './annotation.ts';
+import { ICONS } from './icons.ts';
+
+const NAMES: Readonly<Record<Answer, string>> = {
+  present: 'Present',
+  uncertain: 'Uncertain',
+  absent: 'Absent',
+};
+const LETTERS: Readonly<Record<Answer, string>> = { present: 'P', uncertain: 'U', absent: 'A' };
+
+/** What the reader does in the panel. */
+export interface PanelEvents {
+  choose(label: string): void;
+  answer(label: string, answer: Answer): void;
+  restAbsent(): void;
+  selectRoi(id: string): void;
+  removeRoi(id: string): void;
+}
+
+/** What the panel shows. */
+export interface PanelState {
+  readonly answers: Answers;
+  readonly chosen: string;
+  readonly rois: readonly Drawn[];
+  readonly selectedRoi: string | null;
+}
+
+interface Row {
+  readonly element: HTMLLIElement;
+  readonly name: HTMLButtonElement;
+  readonly mark: HTMLSpanElement;
+  readonly choices: ReadonlyMap<Answer, HTMLButtonElement>;
+}
+
+export class Panel {
+  readonly element: HTMLElement;
+  readonly comment: HTMLTextAreaElement;
+  /** where the submit button goes */
+  readonly foot: HTMLElement;
+  readonly #set: LabelSet;
+  readonly #events: PanelEvents;
+  readonly #rows = new Map<string, Row>();
+  readonly #count = h('span', { class: 'cxr-count' });
+  readonly #rois = h('ul', { class: 'cxr-rois', 'aria-label': 'Regions' });
+
+  constructor(set: LabelSet, events: PanelEvents) {
+    this.#set = set;
+    this.#events = events;
+    for (const label of set.labels) this.#rows.set(label, this.#row(label));
+    const list = h('ul', { class: 'cxr-findings', 'aria-label': 'Findings' });
+    list.append(...[...this.#rows.values()].map((row) => row.element));
+    this.comment = h('textarea', {
+      class: 'cxr-comment',
+      rows: '1',
+      maxlength: '2000',
+      placeholder: 'Comment on this image',
+      'aria-label': 'Comment on this image',
+    });
+    this.foot = h('div', { class: 'cxr-foot' });
+    const rest = button(
+      { 'data-action': 'rest-absent', title: 'All still unanswered: absent (Shift+A)' },
+      () => events.restAbsent(),
+      'Rest absent',
+      h('kbd', {}, '⇧A'),
+    );
+    this.element = h(
+      'aside',
+      { class: 'cxr-panel', 'aria-label': 'Findings and regions' },
+      h('div', { class: 'cxr-head' }, h('h2', {}, 'Findings'), this.#count, rest),
+      list,
+      this.#rois,
+      this.comment,
+      this.foot,
+    );
+  }
+
+  update(state: PanelState): void {
+    const warned = warnings(state.answers, this.#set);
+    for (const [label, row] of this.#rows) this.#paint(row, label, state, warned.get(label));
+    const total = this.#set.labels.length;
+    const left = unanswered(state.answers, this.#set).length;
+    this.#count.textContent = `${total - left} of ${total}`;
+    this.#paintRois(state);
+  }
+
+  /** Bring a finding into view and, if asked, put the keyboard on it. */
+  reveal(label: string, focus = false): void {
+    const row = this.#rows.get(label);
+    row?.element.scrollIntoView({ block: 'nearest' });
+    if (focus) row?.choices.get('present')?.focus();
+  }
+
+  #row(label: string): Row {
+    const mark = h('span', { class: 'cxr-mark', 'aria-hidden': 'true' });
+    const name = button({ class: 'cxr-name' }, () => this.#events.choose(label));
+    name.append(h('span', {}, label), mark);
+    const choices = new Map(ANSWERS.map((answer) => [answer, this.#choice(label, answer)]));
+    const group = h('div', { role: 'radiogroup', 'aria-label': label, class: 'cxr-choices' });
+    group.append(...choices.values());
+    group.addEventListener('keydown', (event) => this.#walk(event, label, choices));
+    const element = h('li', { 'data-label': label, class: 'cxr-finding' }, name, group);
+    return { element, name, mark, choices };
+  }
+
+  #choice(label: string, answer: Answer): HTMLButtonElement {
+    return button(
+      {
+        role: 'radio',
+        'data-state': answer,
+        'aria-label': NAMES[answer],
+        title: `${NAMES[answer]} (${LETTERS[answer]})`,
+      },
+      () => this.#events.answer(label, answer),
+      LETTERS[answer],
+    );
+  }
+
+  /** ← and → walk within one finding, as radio groups do. */
+  #walk(event: KeyboardEvent, label: string, choices: ReadonlyMap<Answer, HTMLElement>): void {
+    const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    if (step === undefined) return;
+    const at = ANSWERS.findIndex((answer) => choices.get(answer) === event.target);
+    const answer = ANSWERS[(at + step + ANSWERS.length) % ANSWERS.length]!;
+    this.#events.answer(label, answer);
+    choices.get(answer)?.focus();
+    event.preventDefault();
+  }
+
+  #paint(row: Row, label: string, state: PanelState, warning: string | undefined): void {
+    const said = state.answers[label] ?? 'unanswered';
+    const out = isExcluded(state.answers, this.#set, label);
+    const drawn = state.rois.filter((roi) => roi.label === label).length;
+    row.element.dataset['answer'] = said;
+    row.element.toggleAttribute('data-excluded', out);
+    row.element.toggleAttribute('data-warning', warning !== undefined);
+    row.element.title = warning ?? (out ? `Excluded while ${this.#set.noFinding} is present` : '');
+    row.name.setAttribute('aria-current', String(label === state.chosen));
+    const mark = drawn > 0 ? `▭ ${drawn}` : out ? '⊘' : '';
+    row.mark.textContent = warning === undefined ? mark : '⚠';
+    const reached = said === 'unanswered' ? 'present' : said;
+    for (const [answer, choice] of row.choices) {
+      choice.setAttribute('aria-checked', String(answer === said));
+      choice.tabIndex = answer === reached ? 0 : -1;
+    }
+  }
+
+  #paintRois(state: PanelState): void {
+    if (state.rois.length === 0) {
+      const drawable = state.chosen !== this.#set.noFinding;
+      const hint = drawable ? `No regions. B, E or G draws one for ${state.chosen}.` : 'No regions.';
+      this.#rois.replaceChildren(h('li', { class: 'cxr-none' }, hint));
+      return;
+    }
+    this.#rois.replaceChildren(...state.rois.map((roi) => this.#roi(roi, state)));
+  }
+
+  #roi(roi: Drawn, state: PanelState): HTMLLIElement {
+    const chosen = roi.id === state.selectedRoi;
+    return h(
+      'li',
+      { 'data-roi': roi.id, 'data-type': roi.type, 'data-answer': state.answers[roi.label] },
+      button(
+        { class: 'cxr-name', 'aria-current': String(chosen), title: 'Select this region' },
+        () => this.#events.selectRoi(roi.id),
+        icon(ICONS[roi.type]),
+        h('span', {}, roi.label),
+      ),
+      button(
+        { 'data-action': 'delete-roi', 'aria-label': `Delete ${roi.type} of ${roi.label}` },
+        () => this.#events.removeRoi(roi.id),
+        '✕',
+      ),
+    );
+  }
+}

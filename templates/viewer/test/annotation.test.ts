@@ -1,0 +1,115 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { exportPoints, refusal, toDocument } from '../src/annotation.ts';
+import type { Answered, Drawn, ImageFacts } from '../src/annotation.ts';
+import { answer, start } from '../src/findings.ts';
+import { parseTask } from '../src/task.ts';
+
+const TASK = parseTask(
+  JSON.stringify({
+    labels: ['Pneumonia', 'No Finding'],
+    noFinding: 'No Finding',
+    jobId: 'demo',
+    itemId: 'i',
+    templateSha: 't',
+    viewerSha: 'v',
+  }),
+  '',
+);
+const IMAGE: ImageFacts = {
+  studyUid: '1.2', seriesUid: '1.3', sopUid: '1.4', frame: 1, rows: 100, columns: 80,
+  pixelSpacing: null, imagerPixelSpacing: [0.16, 0.16], patientOrientation: ['L', 'F'],
+  photometric: 'MONOCHROME2', transferSyntax: '1.2.840.10008.1.2.1',
+}; // prettier-ignore
+const RECTANGLE: Drawn = {
+  id: 'r', type: 'rectangle', label: 'Pneumonia', points: [[10, 20], [40.123, 20], [10, 60.456], [40.123, 60.456]],
+}; // prettier-ignore
+
+function answered(change: Partial<Answered> = {}): Answered {
+  return {
+    task: TASK,
+    set: TASK,
+    answers: answer(start(TASK), TASK, 'Pneumonia', 'present').answers,
+    drawn: [RECTANGLE],
+    image: IMAGE,
+    view: { window: [2200, 3200], invert: false, flipH: false, flipV: false, rotation: 0, backend: 'cpu' },
+    comment: ' faint ',
+    skip: null,
+    timing: { startedAt: 'a', submittedAt: 'b', activeMs: 1, totalMs: 2 },
+    ...change,
+  };
+}
+
+test('the document is the schema, key for key', () => {
+  assert.deepEqual(JSON.parse(JSON.stringify(toDocument(answered()))), {
+    schema: 'cxr-annotation/1',
+    task: { jobId: 'demo', itemId: 'i', templateSha: 't', viewerSha: 'v' },
+    image: { ...IMAGE },
+    findings: [
+      { label: 'Pneumonia', state: 'present', comment: '' },
+      { label: 'No Finding', state: 'absent', comment: '' },
+    ],
+    rois: [
+      { id: 'r', type: 'rectangle', label: 'Pneumonia', points: [[10, 20], [40.12, 60.46]], state: 'present', comment: '' },
+    ],
+    quality: { usable: true, reason: null },
+    comment: 'faint',
+    skipped: false,
+    view: { window: [2200, 3200], invert: false, flipH: false, flipV: false, rotation: 0, backend: 'cpu' },
+    timing: { startedAt: 'a', submittedAt: 'b', activeMs: 1, totalMs: 2 },
+  }); // prettier-ignore
+});
+
+test('a region takes the state of its finding', () => {
+  const { answers } = answer(start(TASK), TASK, 'Pneumonia', 'uncertain');
+  const document = toDocument(answered({ answers })) as { rois: { state: string }[] };
+  assert.equal(document.rois[0]?.state, 'uncertain');
+});
+
+test('a skip names its reason and leaves findings unanswered', () => {
+  const skipped = toDocument(answered({ answers: start(TASK), drawn: [], image: null, view: null, skip: 'not frontal' }));
+  const { quality, skipped: yes, findings, image } = skipped as Record<string, unknown>;
+  assert.deepEqual(quality, { usable: false, reason: 'not frontal' });
+  assert.equal(yes, true);
+  assert.equal(image, null);
+  assert.equal((findings as { state: string }[])[0]?.state, 'unanswered');
+});
+
+test('what lies outside the image is cut off a rectangle and a polygon', () => {
+  const wide: Drawn = { ...RECTANGLE, points: [[-5, 20], [90, 20], [-5, 120], [90, 120]] }; // prettier-ignore
+  assert.deepEqual(exportPoints(wide, IMAGE), [[0, 20], [80, 100]]); // prettier-ignore
+  const ring: Drawn = { ...RECTANGLE, type: 'polygon', points: [[10, 10], [99, 30], [10, 50]] }; // prettier-ignore
+  assert.ok(exportPoints(ring, IMAGE).every(([x, y]) => x <= 80 && y <= 100));
+});
+
+test('clicked vertices survive, freehand points are thinned', () => {
+  const clicked: Drawn = { ...RECTANGLE, type: 'polygon', points: [[10, 10], [20, 10.3], [30, 10], [20, 40]] }; // prettier-ignore
+  assert.equal(exportPoints(clicked, IMAGE).length, 4);
+  const points = Array.from({ length: 3000 }, (_, i): [number, number] => {
+    const t = (i / 3000) * 2 * Math.PI;
+    return [40 + 30 * Math.cos(t), 50 + 30 * Math.sin(t)];
+  });
+  assert.ok(exportPoints({ ...clicked, points }, IMAGE).length < 60);
+});
+
+test('slips of the mouse and regions off the image are refused', () => {
+  assert.equal(refusal(RECTANGLE, IMAGE), '');
+  assert.match(refusal({ ...RECTANGLE, points: [[10, 10], [10.5, 10.5]] }, IMAGE), /too small/i); // prettier-ignore
+  assert.match(refusal({ ...RECTANGLE, points: [[-50, 10], [-10, 60]] }, IMAGE), /on the image/); // prettier-ignore
+});
+
+test('a task is read without trusting it', () => {
+  const task = parseTask(
+    '{"labels": ["A", "A", 3, "B"], "noFinding": "C", "compatible": ["B", "Z"], "parents": {"B": ["A", "Q"], "Z": []}, "jobId": 7}',
+    'https://pacs.example/x',
+  );
+  assert.deepEqual(task.labels, ['A', 'B']);
+  assert.equal(task.noFinding, null);
+  assert.deepEqual(task.compatible, ['B']);
+  assert.deepEqual(task.parents, { B: ['A'] });
+  assert.equal(task.jobId, '');
+  assert.equal(task.imageUrl, 'https://pacs.example/x');
+  for (const bad of ['', '[]', '{"labels": []}', '{"labels": "A,B"}']) {
+    assert.throws(() => parseTask(bad, ''), { message: /^expected / });
+  }
+});

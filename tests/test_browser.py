@@ -1,0 +1,332 @@
+"""The worker page in a real browser: mouse, keys, and what reaches the output manifest."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from cxr.contract import manifest
+from cxr.contract.labels import LabelSet
+from cxr.contract.signing import keys_from_text, new_keys
+from cxr.images import synth
+from cxr.labeling import Job, Reader, selection
+from cxr.labeling.local import LocalLabeling
+from cxr.pacs.folder import FolderPacs
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+FLAGS = (
+    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run "
+    "--disable-background-networking --disable-component-update --disable-sync"
+).split()
+ROWS, COLUMNS = 512, 448
+LABELS = LabelSet(
+    "few",
+    ("Edema", "Lung Opacity", "Pneumothorax", "Support Devices", "No Finding"),
+    no_finding="No Finding",
+    compatible=("Support Devices",),
+    parents={"Lung Opacity": ("Edema",)},
+)
+
+
+@dataclass
+class Portal:
+    job: Job
+    backend: LocalLabeling
+    pacs: FolderPacs
+    met: list[str] = field(default_factory=list)
+
+    @property
+    def url(self) -> str:
+        return self.backend.status(self.job).url
+
+    def output(self) -> list[manifest.Labelled]:
+        lines = manifest.read(self.backend.collect(self.job))
+        return [found for line in lines if (found := manifest.labelled(line)) is not None]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS)
+        yield opened
+        opened.close()
+
+
+def serve(folder: Path, *, images: int = 1, names: LabelSet = LABELS) -> Portal:
+    pacs = FolderPacs(folder / "pacs")
+    for index in range(images):
+        pacs.store(synth.draw(index, seed=3, size=(ROWS, COLUMNS))[0])
+    job = Job("page", folder / "jobs" / "page", names, (Reader("reader"),))
+    selected = selection.from_query(
+        job.folder, pacs, query={}, views=["frontal"], label_set=names
+    )
+    backend = LocalLabeling(pacs=pacs, keys=keys_from_text(new_keys()), port=0)
+    backend.start(job, selected.path)
+    return Portal(job, backend, pacs)
+
+
+@pytest.fixture
+def portal(tmp_path: Path) -> Iterator[Portal]:
+    served = serve(tmp_path)
+    yield served
+    served.backend.close()
+
+
+def opened(browser: Browser, portal: Portal, url: str = "") -> Page:
+    page = browser.new_page(viewport={"width": 1280, "height": 720})
+    page.on("request", lambda request: portal.met.append(request.url))
+    page.on("pageerror", lambda error: portal.met.append(f"error: {error}"))
+    page.goto(url or portal.url)
+    ready(page)
+    return page
+
+
+def ready(page: Page) -> None:
+    page.wait_for_selector('html[data-cxr-ready="1"]', timeout=20_000)
+
+
+Point = tuple[float, float]
+
+
+def fitted(page: Page) -> tuple[float, float, float]:
+    """Scale, left and top of the image on the screen: fitted, centred, aspect kept."""
+    box = page.locator(".cxr-stage").bounding_box()
+    assert box is not None
+    scale = min(box["width"] / COLUMNS, box["height"] / ROWS)
+    left = box["x"] + (box["width"] - scale * COLUMNS) / 2
+    return scale, left, box["y"] + (box["height"] - scale * ROWS) / 2
+
+
+def move(page: Page, point: Point, steps: int = 4) -> Point:
+    """Move the mouse near an image point; gives the point it really is over.
+
+    A mouse rests on whole pixels of the screen.
+    """
+    scale, left, top = fitted(page)
+    x, y = round(left + scale * point[0]), round(top + scale * point[1])
+    page.mouse.move(x, y, steps=steps)
+    return (x - left) / scale, (y - top) / scale
+
+
+def drag(page: Page, start: Point, end: Point) -> list[Point]:
+    began = move(page, start)
+    page.mouse.down()
+    move(page, ((start[0] + end[0]) / 2, (start[1] + end[1]) / 2))
+    ended = move(page, end)
+    page.mouse.up()
+    page.wait_for_timeout(200)
+    return [began, ended]
+
+
+def submit(page: Page) -> None:
+    page.keyboard.press("Control+Enter")
+    page.wait_for_url("**/task", timeout=10_000)
+    page.get_by_role("heading", name="All images are labelled").wait_for(timeout=10_000)
+
+
+def near(met: list[list[float]], expected: list[Point]) -> bool:
+    return len(met) == len(expected) and all(
+        abs(a - x) <= 0.5 and abs(b - y) <= 0.5
+        for (a, b), (x, y) in zip(met, expected, strict=True)
+    )
+
+
+def ellipse_ends(centre: Point, rim: Point) -> list[Point]:
+    """Ends of the major, then of the minor axis (PS3.3 C.18.6.1.2) of one wider than high."""
+    (x, y), (dx, dy) = centre, (rim[0] - centre[0], rim[1] - centre[1])
+    return [(x - dx, y), (x + dx, y), (x, y - dy), (x, y + dy)]
+
+
+def test_regions_drawn_with_the_mouse_reach_the_output_manifest(
+    browser: Browser, portal: Portal
+) -> None:
+    page = opened(browser, portal)
+    page.locator('[data-label="Edema"] .cxr-name').click()
+    page.keyboard.press("b")
+    rectangle = drag(page, (100, 150), (180, 260))
+    page.keyboard.press("e")
+    centre, rim = drag(page, (250, 300), (330, 340))
+    page.locator('[data-label="Lung Opacity"] .cxr-name').click()
+    page.keyboard.press("g")
+    polygon = []
+    for corner in ((60, 60), (120, 60), (120, 110), (70, 120), (60, 60)):
+        polygon.append(move(page, corner))
+        page.mouse.down()
+        page.mouse.up()
+        # Cornerstone holds a click back until the mouse moves on
+        move(page, (corner[0] + 12, corner[1] + 12))
+        page.wait_for_timeout(450)
+    page.keyboard.press("Shift+A")
+    submit(page)
+    page.close()
+
+    (found,) = portal.output()
+    rois = {roi["type"]: roi for roi in found.rois}
+    assert [str(state) for state in found.states.values()] == [
+        "present", "present", "absent", "absent", "absent",
+    ]  # fmt: skip
+    assert {kind: roi["label"] for kind, roi in rois.items()} == {
+        "rectangle": "Edema", "ellipse": "Edema", "polygon": "Lung Opacity",
+    }  # fmt: skip
+    assert near(sorted(rois["rectangle"]["points"]), rectangle)
+    assert near(rois["polygon"]["points"], polygon[:4])
+    assert near(rois["ellipse"]["points"], ellipse_ends(centre, rim))
+    assert rois["rectangle"]["workerId"] == "reader"
+
+
+def test_keys_answer_findings_and_move_on(browser: Browser, portal: Portal) -> None:
+    page = opened(browser, portal)
+    page.locator('[data-label="Edema"] .cxr-name').click()
+    for key in ("p", "u", "a", "ArrowDown", "ArrowUp"):
+        page.keyboard.press(key)
+    page.keyboard.press("p")  # Support Devices, which No Finding does not exclude
+    submit(page)
+    page.close()
+
+    (found,) = portal.output()
+    assert {name: str(state) for name, state in found.states.items()} == {
+        "Edema": "present",
+        "Lung Opacity": "uncertain",
+        "Pneumothorax": "absent",
+        "Support Devices": "present",
+        "No Finding": "absent",
+    }
+
+
+def test_n_says_no_finding_and_the_rest_absent(browser: Browser, portal: Portal) -> None:
+    page = opened(browser, portal)
+    page.keyboard.press("n")
+    page.locator('[data-label="Support Devices"] [data-state="absent"]').click()
+    submit(page)
+    page.close()
+
+    (found,) = portal.output()
+    assert str(found.states["No Finding"]) == "present"
+    assert str(found.states["Edema"]) == "absent"
+
+
+def test_submit_waits_for_every_finding(browser: Browser, portal: Portal) -> None:
+    page = opened(browser, portal)
+    page.locator('[data-label="Edema"] [data-state="present"]').click()
+
+    page.keyboard.press("Control+Enter")
+    page.wait_for_timeout(500)
+
+    assert page.locator('html[data-cxr-ready="1"]').count() == 1
+    assert portal.backend.status(portal.job).labelled == 0
+    assert "Lung Opacity" in page.locator(".cxr-message").inner_text()
+    page.close()
+
+
+def test_child_without_its_parent_is_a_warning_on_page_and_in_manifest(
+    browser: Browser, portal: Portal
+) -> None:
+    page = opened(browser, portal)
+    page.locator('[data-label="Edema"] [data-state="present"]').click()
+    page.locator('[data-label="Lung Opacity"] [data-state="absent"]').click()
+    page.keyboard.press("Shift+A")
+    assert page.locator("[data-label][data-warning]").count() >= 1
+    submit(page)
+    page.close()
+
+    (found,) = portal.output()
+    assert found.document["warnings"] == ["Edema is present but its parent Lung Opacity is absent"]
+
+
+def test_image_is_skipped_with_a_reason(browser: Browser, portal: Portal) -> None:
+    page = opened(browser, portal)
+    page.get_by_role("button", name="Skip").click()
+    page.locator('[data-skip="reason"]').first.click()
+    reason = page.locator('[data-skip="reason"]').first
+    if reason.evaluate("e => e.tagName") == "SELECT":
+        reason.select_option(index=1)
+    page.locator('[data-action="confirm-skip"]').click()
+    page.get_by_role("heading", name="All images are labelled").wait_for(timeout=10_000)
+    page.close()
+
+    (found,) = portal.output()
+    assert not found.usable
+    assert found.document["reasons"]
+
+
+def test_page_asks_only_its_own_origin_and_its_policy_is_strict(
+    browser: Browser, portal: Portal
+) -> None:
+    page = browser.new_page()
+    page.on("request", lambda request: portal.met.append(request.url))
+    logged: list[str] = []
+    page.on("console", lambda message: logged.append(message.text))
+    response = page.goto(portal.url)
+    ready(page)
+    page.close()
+
+    assert response is not None
+    policy = response.headers["content-security-policy"]
+    assert "'unsafe-inline'" not in policy
+    assert "'unsafe-eval'" not in policy
+    strangers = [u for u in portal.met if not u.startswith((portal.url, f"blob:{portal.url}"))]
+    assert [u for u in strangers if not u.startswith("data:")] == []
+    assert not [text for text in logged if "Content Security Policy" in text]
+
+
+def test_hostile_labels_are_text(browser: Browser, tmp_path: Path) -> None:
+    hostile = LabelSet("hostile", ("<img src=x onerror=alert(1)>", "{{ task.input }}", 'a"b\'c&d'))
+    served = serve(tmp_path, names=hostile)
+    page = opened(browser, served)
+
+    shown = page.locator("[data-label] .cxr-name").all_inner_texts()
+    assert page.locator("img[src=x]").count() == 0
+    page.close()
+    served.backend.close()
+
+    assert list(hostile.names) == [text.strip().partition("\n")[0] for text in shown]
+
+
+def test_answer_survives_a_portal_that_went_away(browser: Browser, portal: Portal) -> None:
+    page = opened(browser, portal)
+    page.locator('[data-label="Edema"] [data-state="uncertain"]').click()
+    page.keyboard.press("Shift+A")
+    page.context.set_offline(True)
+    page.keyboard.press("Control+Enter")
+    page.locator(".crowd-failed").wait_for(timeout=10_000)
+
+    page.context.set_offline(False)
+    submit(page)
+    page.close()
+
+    (found,) = portal.output()
+    assert str(found.states["Edema"]) == "uncertain"
+
+
+def test_submitted_json_names_image_and_view(browser: Browser, portal: Portal) -> None:
+    page = opened(browser, portal)
+    page.keyboard.press("i")
+    page.keyboard.press("Shift+A")
+    submit(page)
+    page.close()
+
+    (found,) = portal.output()
+    content = found.document["annotationsFromAllWorkers"][0]["annotationData"]["content"]
+    document = json.loads(json.loads(content)["annotation"])
+    (instance,) = portal.pacs.search()
+    assert document["image"]["sopUid"] == instance.sop_instance_uid
+    assert (document["image"]["rows"], document["image"]["columns"]) == (ROWS, COLUMNS)
+    assert document["view"]["invert"] is True
+    assert document["timing"]["activeMs"] <= document["timing"]["totalMs"]
+    assert document["task"]["jobId"] == "page"
+
+
+def test_next_image_follows_a_submit(browser: Browser, tmp_path: Path) -> None:
+    served = serve(tmp_path, images=2)
+    page = opened(browser, served)
+    page.keyboard.press("Shift+A")
+    with page.expect_navigation():
+        page.keyboard.press("Control+Enter")
+    ready(page)
+    page.close()
+
+    assert served.backend.status(served.job).labelled == 1
+    served.backend.close()

@@ -1,0 +1,275 @@
+"""A bad config costs one line, at once, and leaves nothing behind."""
+
+import os
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from cxr import config, root, schema
+from cxr.contract import signing
+from cxr.errors import ConfigError
+
+ROOT = Path(__file__).parents[1]
+SERVER = "MLFLOW_TRACKING_URI"
+
+
+def composed(name, *overrides):
+    """The checked config of a command."""
+    models = {"train": schema.Train, "label": schema.Label, "ingest": schema.Ingest}
+    return config.check(config.compose(name, overrides), models[name])
+
+
+def run(folder, *arguments, **environment):
+    """Run a command in a folder of its own."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("CXR_") and k != SERVER}
+    return subprocess.run(
+        [sys.executable, "-m", *arguments], cwd=folder, check=False, capture_output=True,
+        text=True, env=kept | {"PYTHONPATH": str(ROOT / "src")} | environment,
+    )  # fmt: skip
+
+
+def test_a_sound_config_is_typed():
+    cfg = composed("train", "model.optimizer.lr=3e-4", "data=demo")
+
+    assert cfg.model.optimizer.lr == 3e-4
+    assert cfg.data.job == "demo"
+    assert cfg.data.image_size == [96, 96]
+
+
+@pytest.mark.parametrize(
+    ("override", "line"),
+    [
+        ("model.optimizer.lrr=1", "model.optimizer.lrr: no such key; did you mean lr?"),
+        ("+model.optimizer.lrr=1", "model.optimizer.lrr: no such key; did you mean lr?"),
+        ("++model.net.foo=3", "model.net.foo: no such key"),
+        ("trainer.max_epoch=3", "trainer.max_epoch: no such key; did you mean max_epochs?"),
+        ("+nosuch=1", "nosuch: no such key"),
+        ("+optimizer.lr=1", "optimizer: no such key"),
+        ("nosuch/group=1", "nosuch/group: no such key"),
+        ("model.optimizer.lr=abc", 'model.optimizer.lr: expected a number, met "abc"'),
+        ("model.optimizer.lr=-1", "model.optimizer.lr: expected more than 0.0, met -1"),
+        ("model.optimizer.lr=10", "model.optimizer.lr: expected less than 10.0, met 10"),
+        ("model.optimizer.lr=.nan", "model.optimizer.lr: expected "),
+        ("model.optimizer.betas=3", "model.optimizer.betas: expected a list, met 3"),
+        ("model.net.spatial_dims=abc", 'model.net.spatial_dims: expected an integer, met "abc"'),
+        ("+model.net.dropout_prob=x", 'model.net.dropout_prob: expected a number, met "x"'),
+        ("model.net._target_=os.system", "model.net._target_: expected a target within cxr., "),
+        ("model.net._target_=torch.optim.Adamm", "model.net._target_: nothing is called"),
+        ("model.net=3", "model.net: expected a section with keys, met 3"),
+        ("model.name=null", "model.name: expected text, met None"),
+        ("data.batch_size=-4", "data.batch_size: expected more than 0, met -4"),
+        ("data.batch_size=2.5", "data.batch_size: expected an integer, met 2.5"),
+        ("data.batch_size=true", "data.batch_size: expected an integer, met True"),
+        ("data.batch_size='4'", 'data.batch_size: expected an integer, met "4"'),
+        ("data.image_size=[128]", "data.image_size: expected at least 2 values, met [128]"),
+        ("data.image_size=[128,1]", "data.image_size.1: expected at least 32, met 1"),
+        ("data.fold=5", "data.fold: expected 0 to 4, met 5"),
+        ("data.folds=2", "data.folds: expected at least 3 for train, val and test, met 2"),
+        ("data.test=list", "data.test_list: expected a file with test=list, and only then"),
+        ("data.test=lst", "data.test: expected one of 'fold', 'list' or 'none', met \"lst\""),
+        ("trainer.precision=fp8", "trainer.precision: expected one of 'auto', '32-true' or"),
+        ("name=a/b", "name: expected letters, digits, dots, hyphens and underscores, met"),
+        ("seed=-1", "seed: expected at least 0, met -1"),
+        ("~data.fold", "data.fold: expected a value, met none"),
+        ("~model", "name: Interpolation key 'model.name' not found"),
+        ("model=densnet121", 'model: no option "densnet121"; did you mean densenet121?'),
+        ("model=zzz", 'model: no option "zzz"; there are densenet121, densenet169, efficientnet'),
+        ("model=null", "model: expected one of densenet121, densenet169, efficientnet_b0, resne"),
+        ("model=3", "model: expected one of densenet121, densenet169, efficientnet_b0, resnet50"),
+        ("experiment=dmo", 'experiment: no option "dmo"; did you mean demo?'),
+        ("tracking=server", "tracking.uri: environment variable MLFLOW_TRACKING_URI is not set"),
+        ("data.job=${oc.env:NOT_THERE}", "data.job: environment variable NOT_THERE is not set"),
+        ("name=${no.where}", "name: Interpolation key 'no.where' not found"),
+        ("word", 'expected key=value (quote values with spaces or commas), met "word"'),
+        ("=3", 'expected key=value, met "=3"'),
+    ],
+)
+def test_a_bad_override_is_explained_in_one_line(override, line, monkeypatch):
+    monkeypatch.delenv(SERVER, raising=False)
+
+    with pytest.raises(ConfigError) as caught:
+        composed("train", override)
+
+    assert str(caught.value).startswith(line)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("overrides", "line"),
+    [
+        (["job=demo", "job.workers_per_object=4"],
+         "job.workers_per_object: expected at most the 3 readers of the team, met 4"),
+        (["job=demo", "job.workers_per_object=10"],
+         "job.workers_per_object: expected at most 9, met 10"),
+        (["job=demo", "labeling.host=0.0.0.0"], "labeling.host: expected one of '127.0.0.1', "),
+        (["job=replay"], "job.answers: expected the CSV of existing labels, met none"),
+        (["job=replay", "job.key=uid"], "job.key: expected one of 'sop_instance_uid', 'study' or"),
+        (["job.views=[side]"], "job.views.0: expected one of 'frontal', 'lateral' or 'unknown'"),
+        (["team.readers=[{id: a}, {id: A}]"], "team.readers: two readers have the same id"),
+        (["job=_defaults"], "job.name: expected a value, met none"),
+    ],
+)  # fmt: skip
+def test_what_does_not_go_together_is_said(overrides, line):
+    with pytest.raises(ConfigError) as caught:
+        composed("label", *overrides)
+
+    assert str(caught.value).startswith(line)
+
+
+SECRETS = ["password", "aws.secret", "tracking.token", "+pacs.api_key", "++x.credentials",
+           "+hydra.job.env_set.AWS_SECRET_ACCESS_KEY", "pacs.PASSWORD"]  # fmt: skip
+
+
+@pytest.mark.parametrize("key", SECRETS)
+def test_a_secret_is_refused_and_not_repeated(tmp_path, key):
+    ran = run(tmp_path, "cxr.train", f"{key}=hunter2")
+
+    assert ran.returncode == 1
+    assert "secrets are not taken from the command line" in ran.stderr
+    assert "hunter2" not in ran.stderr + ran.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_key_columns_are_no_secrets():
+    cfg = composed("label", "job=replay", "job.answers=a.csv", "job.key_column=uid")
+
+    assert cfg.job.key_column == "uid"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["cxr.train", "+model.optimizer.lrr=1"], "model.optimizer.lrr: no such key; did you mean"),
+        (["cxr.train", "data.batch_size=-4"], "data.batch_size: expected more than 0, met -4"),
+        (["cxr.train", "tracking=server"], "tracking.uri: environment variable MLFLOW_TRACKING"),
+        (["cxr.train", "-m", "model.optimizer.lr=1e-3,abc"], "model.optimizer.lr: expected a num"),
+        (["cxr.train", "-m", "model=resnet50,rsnet"], 'model: no option "rsnet"; did you mean res'),
+        (["cxr.train", "model.optimizer.lr=1,2"], "model.optimizer.lr: expected one value, met"),
+        (["cxr.label", "jb=demo"], "jb: no such key; did you mean job?"),
+        (["cxr.train", "a b=c"], "expected key=value (quote values with spaces or commas), met "),
+        (["cxr.label", "labeling=replay"], "labeling.open_browser: no such key\n"),
+        (["cxr.ingest"], "folder: expected folder=PATH or synthetic.images=N, one of the two"),
+        (["cxr.evaluate"], "run: expected a value, met none"),
+        (["cxr.serve", "port=-1"], "port: expected at least 0, met -1"),
+    ],
+)
+def test_a_command_ends_in_one_line_with_nothing_on_disk(tmp_path, arguments, line):
+    ran = run(tmp_path, *arguments)
+
+    assert ran.returncode == 1
+    assert ran.stderr.startswith(line)
+    assert len(ran.stderr.splitlines()) == 1
+    assert ran.stdout == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", ["ingest", "label", "train", "evaluate", "serve"])
+def test_help_shows_groups_and_keys(tmp_path, command):
+    ran = run(tmp_path, f"cxr.{command}", "--help")
+
+    assert ran.returncode == 0
+    assert "Research use only, not for clinical decisions." in ran.stdout
+    assert "== Groups" in ran.stdout
+    assert "pacs: folder" in ran.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_help_and_a_bad_key_answer_within_a_second(tmp_path):
+    for arguments in (["cxr.train", "--help"], ["cxr.train", "lrr=1"]):
+        spent = []
+        for _ in range(3):
+            begun = time.monotonic()
+            run(tmp_path, *arguments)
+            spent.append(time.monotonic() - begun)
+        # the best of three: other tests may run beside this one
+        assert min(spent) < 1
+
+
+def test_the_working_folders_conf_precedes_the_shipped_one(tmp_path):
+    own = tmp_path / "conf" / "model"
+    own.mkdir(parents=True)
+    (own / "densenet121.yaml").write_text("# Mine.\ndefaults: [_optimizer]\nname: mine\n")
+    (own / "tiny.yaml").write_text("# New.\ndefaults: [densenet121]\nnet: {_target_: cxr.x.Y}\n")
+
+    ours = run(tmp_path, "cxr.train", "--cfg", "job", "--package", "model")
+    new = run(tmp_path, "cxr.train", "model=tiny")
+
+    assert ours.stdout.endswith("\nname: mine\n")
+    assert new.stderr == 'model.net._target_: nothing is called "cxr.x.Y"\n'
+
+
+def test_a_new_job_file_is_commented_and_composes(tmp_path):
+    written = run(tmp_path, "cxr.label", "new=chest")
+
+    path = tmp_path / "conf" / "job" / "chest.yaml"
+    lines = path.read_text().splitlines()
+    assert written.returncode == 0, written.stderr
+    assert written.stdout.splitlines()[0] == "conf/job/chest.yaml"
+    assert lines[:2] == [
+        "# @package _global_", "# Labeling job chest: python -m cxr.label job=chest"
+    ]  # fmt: skip
+    assert sum("#" in line for line in lines) > 10
+    shown = run(tmp_path, "cxr.label", "job=chest", "--cfg", "job", "--package", "job")
+    assert "name: chest\n" in shown.stdout
+    composes = run(tmp_path, "cxr.label", "job=chest", "job.views=[side]")
+    assert composes.stderr.startswith("job.views.0: expected one of")
+    again = run(tmp_path, "cxr.label", "new=chest")
+    assert (again.returncode, again.stderr) == (
+        1, "conf/job/chest.yaml is there already; edit it, or choose another name\n"
+    )  # fmt: skip
+
+
+def test_the_root_is_for_its_owner_alone(tmp_path):
+    before = os.umask(0)
+    try:
+        run(tmp_path, "cxr.label", "new=chest", CXR_ROOT="data/deep")
+        ran = run(tmp_path, "cxr.label", "job=chest", CXR_ROOT="data/deep")
+    finally:
+        os.umask(before)
+
+    assert ran.returncode == 1
+    assert "expected instances that match" in ran.stderr
+    below = [tmp_path / "data" / "deep", *(tmp_path / "data" / "deep").rglob("*")]
+    assert len(below) > 5
+    assert [path for path in below if stat.S_IMODE(path.stat().st_mode) & 0o077] == []
+
+
+def test_an_existing_root_is_closed(tmp_path):
+    tmp_path.chmod(0o755)
+
+    assert root.prepare(str(tmp_path)) == tmp_path
+
+    assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o700
+
+
+def test_a_root_that_cannot_be_is_one_line(tmp_path):
+    (tmp_path / "file").touch()
+
+    with pytest.raises(
+        ConfigError, match=r"^root: expected a folder that can be written, met .*; se"
+    ):
+        root.prepare(str(tmp_path / "file"))
+
+
+def test_a_secret_is_made_once_and_kept_private(tmp_path):
+    first = root.secret(tmp_path, "salt", "one")
+
+    assert (first, root.secret(tmp_path, "salt", "two")) == ("one", "one")
+    assert stat.S_IMODE((tmp_path / "secrets" / "salt").stat().st_mode) == 0o600
+    assert [path.name for path in (tmp_path / "secrets").iterdir()] == ["salt"]
+
+
+def test_token_keys_are_the_roots_own_unless_given(tmp_path, monkeypatch):
+    monkeypatch.delenv(root.TOKEN_KEY_VARIABLE, raising=False)
+    own = root.token_keys(tmp_path)
+    given = signing.new_keys("shared")
+    monkeypatch.setenv(root.TOKEN_KEY_VARIABLE, given)
+
+    assert list(root.token_keys(tmp_path).by_id) == ["shared"]
+    monkeypatch.delenv(root.TOKEN_KEY_VARIABLE)
+    assert root.token_keys(tmp_path) == own

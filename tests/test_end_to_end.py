@@ -1,0 +1,182 @@
+"""The commands as a user types them, from files to a report."""
+
+import csv
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+QUICK = ("trainer.max_epochs=1", "data.image_size=[64,64]", "draws=100")
+
+
+def cxr(
+    command: str, *overrides: str | Path, root: Path, fails: bool = False
+) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        [sys.executable, "-m", f"cxr.{command}", *map(str, overrides)],
+        cwd=ROOT,
+        env={**os.environ, "CXR_ROOT": str(root)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=600,
+    )
+    assert (done.returncode == 0) is not fails, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data root with a small demo job, labelled by the three scripted readers."""
+    root = tmp_path_factory.mktemp("demo")
+    cxr("label", "job=demo", "job.synthetic.images=75", "labeling.port=0", root=root)
+    return root
+
+
+@pytest.mark.slow
+def test_demo_goes_the_whole_way_through(demo: Path) -> None:
+    done = cxr("train", "experiment=demo", "name=whole", *QUICK, root=demo)
+
+    run = demo / "runs" / "whole"
+    assert f"report: {run / 'report.html'}" in done.stdout
+    assert "Research use only" in done.stdout
+    with (run / "predictions.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    names = json.loads((run / "run.json").read_text())["label_names"]
+    assert list(rows[0]) == ["sop_instance_uid", *names]
+    assert all(0 <= float(row[name]) <= 1 for row in rows for name in names)
+    split = {r["sop_instance_uid"]: r["split"] for r in csv.DictReader((run / "split.csv").open())}
+    assert {split[row["sop_instance_uid"]] for row in rows} == {"test"}
+
+
+@pytest.mark.slow
+def test_sweep_gives_a_run_for_each_value(demo: Path) -> None:
+    cxr(
+        "train", "-m", "experiment=demo", "name=sweep", "model.optimizer.lr=1e-3,1e-4", *QUICK,
+        root=demo,
+    )  # fmt: skip
+
+    for k in (0, 1):
+        assert (demo / "runs" / f"sweep-{k}" / "metrics.json").is_file()
+
+
+@pytest.mark.slow
+def test_taken_name_is_refused_and_an_interrupted_run_resumes(demo: Path) -> None:
+    run = demo / "runs" / "first"
+    wanted = ["experiment=demo", "name=first", "data.image_size=[64,64]", "draws=100"]
+    wanted.append("trainer.max_epochs=6")
+    with subprocess.Popen(
+        [sys.executable, "-m", "cxr.train", *wanted],
+        cwd=ROOT,
+        env={**os.environ, "CXR_ROOT": str(demo)},
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as begun:
+        assert begun.stderr is not None
+        for line in begun.stderr:
+            if line.startswith("epoch 2/6"):
+                begun.send_signal(signal.SIGTERM)
+        killed = begun.wait(timeout=120)
+    record = json.loads((run / "run.json").read_text())
+
+    again = cxr("train", *wanted, root=demo, fails=True)
+    changed = cxr("train", *wanted, "resume=true", "seed=1", root=demo, fails=True)
+    resumed = cxr("train", *wanted, "resume=true", root=demo)
+
+    assert killed == 143
+    assert again.returncode == 1
+    assert again.stderr.strip().count("\n") == 0
+    assert "resume=true" in again.stderr
+    assert changed.stderr.startswith("seed: expected 42")
+    assert "epoch 1/6" not in resumed.stderr
+    assert "epoch 6/6" in resumed.stderr
+    assert json.loads((run / "run.json").read_text())["run_id"] == record["run_id"]
+
+
+@pytest.mark.slow
+def test_run_scores_every_image_of_another_job(demo: Path) -> None:
+    cxr("train", "experiment=demo", "name=elsewhere", "data.test=none", *QUICK, root=demo)
+    truth = demo / "synthetic" / "truth.csv"
+    cxr(
+        "label", "job=replay", "job.name=truth", f"job.answers={truth}", "job.views=[frontal]",
+        root=demo,
+    )  # fmt: skip
+
+    done = cxr(
+        "evaluate", "run=elsewhere", "data=job", "data.job=truth", "draws=100", root=demo
+    )
+
+    place = demo / "runs" / "elsewhere" / "evaluations" / "truth"
+    with (place / "predictions.csv").open() as file:
+        assert sum(1 for _ in csv.DictReader(file)) == 70
+    assert (place / "report.html").is_file()
+    assert "these figures flatter" in done.stderr
+
+
+@pytest.mark.slow
+def test_nothing_identifying_reaches_logs_or_mlflow(demo: Path) -> None:
+    cxr("train", "experiment=demo", "name=private", *QUICK, root=demo)
+    manifest = demo / "jobs" / "demo" / "manifests" / "output" / "output.manifest"
+    uids = {json.loads(line)["sop-instance-uid"] for line in manifest.read_text().splitlines()}
+    sources = {json.loads(line)["source"] for line in manifest.read_text().splitlines()}
+
+    kept = [p for p in (demo / "mlartifacts").rglob("*") if p.suffix not in (".ckpt", "")]
+    logs = [*(demo / "logs").rglob("*.log"), *(demo / "runs").rglob("*.log"), demo / "mlflow.db"]
+    assert kept
+    assert len(logs) > 2
+    for path in (*kept, *logs):
+        text = path.read_bytes().decode(errors="replace")
+        assert not re.search(r"SYN\d+-\d{4}", text), path
+        assert not [uid for uid in uids | sources if uid in text], path
+
+
+@pytest.mark.slow
+@pytest.mark.real
+def test_real_radiographs_go_the_whole_way_through(shared: Path, tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    ingest = cxr("ingest", f"folder={shared / 'nih-cxr' / 'dicom'}", root=root)
+    again = cxr("ingest", f"folder={shared / 'nih-cxr' / 'dicom'}", root=root)
+    cxr(
+        "label", "job=replay", "labels=nih14", "job.name=nih",
+        f"job.answers={shared / 'nih-cxr' / 'labels.csv'}", root=root,
+    )  # fmt: skip
+    train = cxr(
+        "train", "data=job", "data.job=nih", "model=densenet121", "name=nih-1", *QUICK, root=root
+    )
+    cxr("evaluate", "run=nih-1", "data=job", "data.job=nih", "draws=100", root=root)
+
+    assert "519 stored" in ingest.stdout
+    assert "0 stored, 519 there already" in again.stdout
+    lines = (root / "jobs/nih/manifests/output/output.manifest").read_text().splitlines()
+    assert len(lines) == 519
+    meta = json.loads(lines[0])["nih-metadata"]
+    assert (meta["human-annotated"], meta["label-source"]) == ("no", "report-text-mined")
+    assert "report-text-mined" in train.stdout
+    assert "text-mined" in (root / "runs/nih-1/report.html").read_text()
+    assert root.stat().st_mode & 0o077 == 0
+    first = (root / "runs/nih-1/predictions.csv").read_text()
+    assert (root / "runs/nih-1/evaluations/nih/predictions.csv").read_text() == first
+
+
+@pytest.mark.slow
+@pytest.mark.real
+def test_acceptance_of_the_spine(shared: Path, tmp_path: Path) -> None:
+    script = shared / "accept" / "01-spine.sh"
+    done = subprocess.run(
+        ["bash", str(script)],
+        cwd=ROOT,
+        env={**os.environ, "CXR_ACCEPT": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "519 images labelled" in done.stdout

@@ -1,0 +1,142 @@
+"""Output manifest and PACS become examples, and nothing is lost without being counted."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from cxr.contract import manifest
+from cxr.contract.labels import State
+from cxr.errors import DataError, PacsError
+from cxr.images.dicom import Instance
+from cxr.learning import examples
+
+NAMES = ("Edema", "No Finding")
+
+
+class Shelf:
+    """A PACS of identifiers only."""
+
+    def __init__(self, *uids: str) -> None:
+        self._instances = {
+            uid: Instance(f"PAT-{uid}", f"study-{uid}", "series", uid, view="frontal", sex="F")
+            for uid in uids
+        }
+
+    def find(self, source: str) -> Instance:
+        try:
+            return self._instances[source]
+        except KeyError as error:
+            raise PacsError(f"no instance {source!r}") from error
+
+
+def line(source, states=("present", "absent"), *, names=NAMES, usable=True, human="yes", **keys):
+    findings = [{"label": n, "state": s} for n, s in zip(names, states, strict=True)]
+    meta = manifest.metadata("chest", human_annotated=human == "yes", created=datetime.now(UTC))
+    return {
+        "source": source,
+        "labels": ",".join(names),
+        "label-set": "two",
+        "chest": {"schema": manifest.SCHEMA, "findings": findings, "usable": usable},
+        "chest-metadata": meta | {"label-source": "readers"},
+    } | keys
+
+
+def written(folder: Path, *lines) -> Path:
+    path = folder / "output.manifest"
+    manifest.write(path, lines)
+    return path
+
+
+def test_example_joins_the_manifest_line_and_what_the_pacs_knows(tmp_path):
+    path = written(tmp_path, line("1.2"))
+
+    cohort = examples.read(path, Shelf("1.2"))
+
+    (example,) = cohort.examples
+    assert example.sop_instance_uid == "1.2"
+    assert example.patient_id == "PAT-1.2"
+    assert example.states == (State.PRESENT, State.ABSENT)
+    assert (example.view, example.sex) == ("frontal", "F")
+    assert cohort.names == NAMES
+    assert cohort.no_finding == "No Finding"
+    assert (cohort.label_set, cohort.label_source) == ("two", "readers")
+    assert cohort.human_annotated
+    assert cohort.instances[0].sop_instance_uid == "1.2"
+
+
+def test_lines_that_cannot_be_used_are_counted_by_reason(tmp_path):
+    path = written(
+        tmp_path,
+        line("1"),
+        line("1"),
+        line("2", usable=False),
+        {"source": "3", "labels": "Edema,No Finding"},
+        line("elsewhere"),
+    )
+
+    cohort = examples.read(path, Shelf("1", "2", "3"))
+
+    assert [e.sop_instance_uid for e in cohort.examples] == ["1"]
+    assert cohort.left_out == {
+        examples.REPEATED: 1,
+        examples.UNUSABLE: 1,
+        examples.UNLABELLED: 1,
+        examples.NOT_IN_PACS: 1,
+    }
+
+
+def test_one_replayed_line_makes_the_cohort_not_human_annotated(tmp_path):
+    path = written(tmp_path, line("1"), line("2", human="no"))
+
+    assert not examples.read(path, Shelf("1", "2")).human_annotated
+
+
+def test_uid_beside_an_s3_uri_finds_the_instance(tmp_path):
+    s3 = line("x") | {"source-ref": "s3://bucket/1.dcm", "sop-instance-uid": "1"}
+    del s3["source"]
+
+    cohort = examples.read(written(tmp_path, s3), Shelf("1"))
+
+    assert cohort.examples[0].source == "s3://bucket/1.dcm"
+    assert cohort.examples[0].sop_instance_uid == "1"
+
+
+def test_the_same_image_with_other_labels_is_refused(tmp_path):
+    path = written(tmp_path, line("1"), line("1", ("absent", "present")))
+
+    with pytest.raises(DataError, match="object 2: the same image stands in an earlier line"):
+        examples.read(path, Shelf("1"))
+
+
+def test_label_names_that_differ_between_lines_are_refused(tmp_path):
+    path = written(tmp_path, line("1"), line("2", names=("Mass", "No Finding")))
+
+    with pytest.raises(DataError, match=r"object 2: expected the label names .* 'Edema' is in one"):
+        examples.read(path, Shelf("1", "2"))
+
+
+def test_label_order_that_differs_between_lines_is_refused(tmp_path):
+    path = written(tmp_path, line("1"), line("2", names=NAMES[::-1]))
+
+    with pytest.raises(DataError, match="their order differs"):
+        examples.read(path, Shelf("1", "2"))
+
+
+def test_a_manifest_with_nothing_to_train_on_is_refused_with_the_counts(tmp_path):
+    path = written(tmp_path, line("elsewhere"), line("1", usable=False))
+
+    with pytest.raises(DataError, match=r"met none \(1 not in the PACS, 1 called unusable"):
+        examples.read(path, Shelf("1"))
+
+
+def test_images_left_out_later_are_counted_too(tmp_path):
+    cohort = examples.read(written(tmp_path, line("1"), line("2")), Shelf("1", "2"))
+
+    fewer = cohort.without({"2"})
+
+    assert [e.sop_instance_uid for e in fewer.examples] == ["1"]
+    assert [i.sop_instance_uid for i in fewer.instances] == ["1"]
+    assert fewer.left_out == {examples.UNREADABLE: 1}
+    with pytest.raises(DataError, match="no image is left"):
+        fewer.without({"1"})

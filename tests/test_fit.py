@@ -1,0 +1,208 @@
+"""Training learns, keeps its best epoch, and ends sanely however it ends."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from cxr.errors import ConfigError, DataError
+from cxr.learning import fit
+from cxr.learning.dataset import CxrData
+from cxr.learning.model import Classifier, build_net, build_optimizer
+
+NAMES = ("Top", "Bottom", "No Finding")
+NET = {
+    "_target_": "monai.networks.nets.DenseNet",
+    "spatial_dims": 2,
+    "in_channels": 1,
+    "init_features": 8,
+    "growth_rate": 4,
+    "block_config": [2, 2],
+}
+SIZE = 16
+
+
+def learnable(train=64, val=32, seed=0):
+    """Noise with a bright half for each finding."""
+    rng = np.random.default_rng(seed)
+    count = train + val
+    has = rng.integers(2, size=(count, 2))
+    images = rng.integers(0, 90, size=(count, SIZE, SIZE), dtype=np.uint8)
+    images[:, : SIZE // 2] += (has[:, 0, None, None] * 60).astype(np.uint8)
+    images[:, SIZE // 2 :] += (has[:, 1, None, None] * 60).astype(np.uint8)
+    targets = np.column_stack([has, ~has.any(axis=1)]).astype(np.float32)
+    splits = np.array(["train"] * train + ["val"] * val)
+    return CxrData(
+        images, np.arange(count), targets, np.ones(targets.shape, bool), splits, batch_size=16
+    )
+
+
+def classifier(seed=42):
+    return Classifier(
+        build_net(NET, 3, seed=seed),
+        NAMES,
+        optimizer=build_optimizer({"_target_": "torch.optim.AdamW", "lr": 1e-2}),
+        excluded_from_macro=["No Finding"],
+    )
+
+
+def run(folder: Path, **options):
+    given = {"max_epochs": 4, "accelerator": "cpu", "precision": "32-true"} | options
+    return fit.fit(classifier(), learnable(), folder=folder, **given)
+
+
+def test_a_learnable_set_is_learnt_and_every_epoch_is_told(tmp_path, capfd):
+    told = []
+
+    fitted = run(tmp_path, max_epochs=6, log_metrics=lambda m, e: told.append((e, dict(m))))
+
+    scores = [metrics["val/auroc_macro"] for _, metrics in told]
+    assert [epoch for epoch, _ in told] == [1, 2, 3, 4, 5, 6]
+    assert max(scores) > 0.9
+    assert scores[-1] > scores[0]
+    assert fitted.best_score == pytest.approx(max(scores))
+    assert fitted.best_epoch == 1 + int(np.argmax(scores))
+    assert fitted.epochs == 6
+    assert fitted.images_per_s > 0
+    out, err = capfd.readouterr()
+    assert out == ""
+    lines = err.splitlines()
+    assert len(lines) == 6
+    assert lines[0].startswith("epoch 1/6  loss ")
+    assert "images/s" in lines[0]
+    assert lines[-1].endswith("0:00 left")
+
+
+def test_best_checkpoint_holds_the_best_epoch_and_loads_as_tensors(tmp_path):
+    fitted = run(tmp_path, max_epochs=6)
+
+    assert fitted.checkpoint_path == tmp_path / "best.ckpt"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["best.ckpt", "last.ckpt"]
+    best = torch.load(fitted.checkpoint_path, weights_only=True)
+    assert best["epoch"] == fitted.best_epoch - 1
+    assert "optimizer_states" not in best
+    assert torch.load(fitted.last_path, weights_only=True)["epoch"] == 5
+
+
+def test_a_loss_is_minimised(tmp_path):
+    told = []
+
+    fitted = run(tmp_path, objective="val/loss", log_metrics=lambda m, _: told.append(m))
+
+    assert fitted.best_score == pytest.approx(min(m["val/loss"] for m in told))
+
+
+def test_same_seed_same_figures(tmp_path):
+    told = [[], []]
+
+    for k in (0, 1):
+        run(tmp_path / str(k), max_epochs=2, log_metrics=lambda m, _, k=k: told[k].append(m))
+
+    assert told[0] == told[1]
+
+
+def test_resume_ends_where_an_uninterrupted_run_does(tmp_path):
+    whole, parts = [], []
+    expected = run(tmp_path / "whole", log_metrics=lambda m, e: whole.append((e, m)))
+
+    def stop_after_two(metrics, epoch):
+        parts.append((epoch, metrics))
+        if epoch == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "parts", log_metrics=stop_after_two)
+    # the checkpoint is written after metrics are told, so the second epoch is done again
+    del parts[1]
+    fitted = run(
+        tmp_path / "parts",
+        log_metrics=lambda m, e: parts.append((e, m)),
+        resume_from=tmp_path / "parts" / "last.ckpt",
+    )
+
+    assert parts == whole
+    assert fitted.best_epoch == expected.best_epoch
+    assert fitted.best_score == expected.best_score
+
+
+def test_resuming_a_finished_run_changes_nothing(tmp_path):
+    first = run(tmp_path)
+    before = (tmp_path / "best.ckpt").read_bytes()
+
+    again = run(tmp_path, resume_from=tmp_path / "last.ckpt")
+
+    assert (again.best_score, again.best_epoch) == (first.best_score, first.best_epoch)
+    assert again.epochs == 4
+    assert (tmp_path / "best.ckpt").read_bytes() == before
+
+
+def test_patience_stops_early(tmp_path):
+    fitted = run(tmp_path, max_epochs=30, patience=2)
+
+    assert fitted.epochs < 30
+    assert fitted.epochs >= fitted.best_epoch + 2
+
+
+def test_a_val_split_that_cannot_be_ranked_is_refused(tmp_path):
+    data = learnable()
+    data._arrays[2][:] = 0
+
+    with pytest.raises(DataError, match='"val/auroc_macro" cannot be computed: expected a finding'):
+        fit.fit(classifier(), data, folder=tmp_path, max_epochs=1, accelerator="cpu")
+
+
+def test_bf16_trains_where_the_machine_has_it(tmp_path):
+    if fit.resolve_precision("auto", "cpu") != "bf16-mixed":
+        pytest.skip("this processor does not compute bfloat16")
+
+    fitted = run(tmp_path, precision="auto", max_epochs=6)
+
+    assert fitted.precision == "bf16-mixed"
+    assert fitted.best_score > 0.9
+
+
+def test_precision_is_as_asked_and_float16_is_refused():
+    assert fit.resolve_precision("32-true") == "32-true"
+    assert fit.resolve_precision("bf16-mixed") == "bf16-mixed"
+    with pytest.raises(ConfigError, match="expected auto, bf16-mixed or 32-true, met '16-mixed'"):
+        fit.resolve_precision("16-mixed")
+
+
+STOPPED = """
+import sys
+from pathlib import Path
+from test_fit import run
+try:
+    run(Path(sys.argv[1]), max_epochs=100000)
+except KeyboardInterrupt:
+    sys.exit(130)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("signal_", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_stopped_run_says_so_and_keeps_its_last_checkpoint(tmp_path, signal_, status):
+    here = Path(__file__).parent
+    path = os.pathsep.join([str(here), str(here.parent / "src"), os.environ.get("PYTHONPATH", "")])
+    process = subprocess.Popen(
+        [sys.executable, "-c", STOPPED, str(tmp_path)],
+        env=os.environ | {"PYTHONPATH": path},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while "epoch 2/" not in (line := process.stderr.readline()):
+        assert line, "the run ended by itself"
+    time.sleep(0.1)
+    process.send_signal(signal_)
+    _, err = process.communicate(timeout=60)
+
+    assert process.returncode == status
+    assert "Traceback" not in err
+    assert torch.load(tmp_path / "last.ckpt", weights_only=True)["epoch"] >= 1
+    assert torch.load(tmp_path / "best.ckpt", weights_only=True)["state_dict"]

@@ -1,0 +1,144 @@
+"""Splits are made of patients, alike in findings, and the same every time."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cxr.errors import DataError
+from cxr.learning import folds
+
+
+def made(patients=100, images=300, labels=6, seed=0):
+    rng = np.random.default_rng(seed)
+    ids = [f"P{n:03}" for n in rng.integers(patients, size=images)]
+    targets = (rng.random((images, labels)) < np.linspace(0.05, 0.4, labels)).astype(np.float32)
+    return ids, targets, np.ones(targets.shape, bool)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.integers(0, 2**31),
+    st.integers(3, 6),
+    st.data(),
+    st.sampled_from(["fold", "list", "none"]),
+)
+def test_patients_never_straddle_splits(seed, count, data, test):
+    ids, targets, mask = made(patients=20, images=60, labels=3, seed=seed)
+    fold = data.draw(st.integers(0, count - 1))
+
+    splits = folds.split(
+        ids, targets, mask, folds=count, fold=fold, test=test, test_patients=ids[:4], seed=seed
+    )
+
+    folds.check_leaks(splits, ids, [f"study of {p}" for p in ids])
+    assert set(splits) == ({"train", "val"} if test == "none" else {"train", "val", "test"})
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 2**31))
+def test_row_order_does_not_matter(seed):
+    ids, targets, mask = made(patients=30, images=60, labels=3)
+    order = np.random.default_rng(seed).permutation(len(ids))
+
+    straight = folds.split(ids, targets, mask)
+    shuffled = folds.split([ids[i] for i in order], targets[order], mask[order])
+
+    assert (shuffled == straight[order]).all()
+
+
+def test_another_seed_gives_other_folds():
+    ids, targets, mask = made()
+
+    assert (folds.split(ids, targets, mask, seed=1) != folds.split(ids, targets, mask)).any()
+
+
+def test_every_patient_is_tested_once_over_all_folds():
+    ids, targets, mask = made()
+
+    tested = [folds.split(ids, targets, mask, fold=k) == "test" for k in range(5)]
+
+    assert (np.sum(tested, axis=0) == 1).all()
+
+
+def test_val_of_one_fold_is_test_of_the_next():
+    ids, targets, mask = made()
+
+    first, second = (folds.split(ids, targets, mask, fold=k) for k in (4, 0))
+
+    assert ((first == "val") == (second == "test")).all()
+
+
+def test_findings_are_shared_out_evenly_among_patients():
+    ids, targets, mask = made(patients=1000, images=1000)
+
+    had = {p: targets[[i for i, q in enumerate(ids) if q == p]].max(axis=0) for p in set(ids)}
+    splits = dict(zip(ids, folds.split(ids, targets, mask), strict=True))
+    shares = {
+        name: np.mean([had[p] for p in had if splits[p] == name], axis=0)
+        for name in ("train", "test")
+    }
+
+    assert np.abs(shares["train"] - shares["test"]).max() < 0.02
+
+
+def test_listed_patients_are_the_test_split():
+    ids, targets, mask = made()
+
+    splits = folds.split(ids, targets, mask, test="list", test_patients=["P001", "not here"])
+
+    assert {p for p, s in zip(ids, splits, strict=True) if s == "test"} == {"P001"}
+
+
+def test_one_label_and_patients_without_any_finding_can_be_split():
+    ids, targets, mask = made(labels=1)
+
+    splits = folds.split(ids, targets * 0, mask)
+
+    assert set(splits) == {"train", "val", "test"}
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"folds": 2}, "at least 3 folds .* met folds=2 fold=0"),
+        ({"fold": 5}, "a fold from 0 to folds - 1, met folds=5 fold=5"),
+        ({"folds": 500}, "at least 500 patients for 500 folds, met"),
+        ({"test": "list", "test_patients": ["X"]}, "none of the listed test patients"),
+    ],
+)
+def test_what_cannot_be_split_is_refused(given, message):
+    with pytest.raises(DataError, match=message):
+        folds.split(*made(), **given)
+
+
+@pytest.mark.parametrize(
+    ("patients", "studies", "pixels", "what"),
+    [
+        (["A", "A"], ["1", "2"], None, "patient"),
+        (["A", "B"], ["1", "1"], None, "study"),
+        (["A", "B"], ["1", "2"], ["x", "x"], "image content"),
+    ],
+)
+def test_leaks_are_refused_under_a_pseudonym(patients, studies, pixels, what):
+    with pytest.raises(DataError, match=f"{what} secret is in test and train") as met:
+        folds.check_leaks(
+            ["train", "test"], patients, studies, pixels, pseudonym=lambda _: "secret"
+        )
+
+    assert " A " not in str(met.value)
+
+
+def test_splits_come_back_from_their_file(tmp_path):
+    folds.save(tmp_path / "split.csv", ["1.2", "1.3"], np.array(["train", "val"]))
+
+    assert folds.load(tmp_path / "split.csv") == {"1.2": "train", "1.3": "val"}
+
+
+def test_a_split_file_of_another_form_is_refused(tmp_path):
+    (tmp_path / "split.csv").write_text("sop_instance_uid,split\n1.2,training\n")
+
+    with pytest.raises(DataError, match="expected train, val or test, met 'training'"):
+        folds.load(tmp_path / "split.csv")
+    with pytest.raises(DataError, match="expected columns sop_instance_uid and split"):
+        folds.load(tmp_path / "absent.csv")

@@ -1,0 +1,217 @@
+"""A whole job on this machine, over HTTP, in Ground Truth's layout; kill -9 loses nothing."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+from specimens import LABELS, dicom, form
+
+from cxr.contract import manifest, signing
+from cxr.contract.labels import State
+from cxr.errors import JobError
+from cxr.labeling import Job, Reader, scripted, selection
+from cxr.labeling.local import LocalLabeling
+from cxr.pacs.folder import FolderPacs
+
+ROOT = Path(__file__).parents[1]
+KEYS = signing.Keys({"test": b"k" * 32})
+
+
+@pytest.fixture(scope="module")
+def pacs(tmp_path_factory):
+    store = FolderPacs(tmp_path_factory.mktemp("pacs"), keys=KEYS)
+    for number in range(6):
+        store.store(dicom(number))
+    return store
+
+
+@pytest.fixture
+def environment():
+    """Put back what the portal tells the Lambda handlers."""
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+
+
+def begin(folder, pacs, *readers, **changes):
+    job = Job("demo", folder, LABELS, readers, len(readers), **changes)
+    selected = selection.from_query(folder, pacs, query={}, views=["frontal"], label_set=LABELS)
+    backend = LocalLabeling(pacs=pacs, keys=KEYS, port=0)
+    backend.start(job, selected.path)
+    return job, backend
+
+
+def perfect(name):
+    skill = {"sensitivity": 1.0, "specificity": 1.0, "uncertain": 0.0, "seed": 1}
+    return Reader(name, skill)
+
+
+@pytest.fixture
+def labelled(tmp_path, pacs, environment):
+    """A job that three scripted readers answered over HTTP, and what was true."""
+    job, backend = begin(tmp_path / "job", pacs, *map(perfect, ("ann", "bob", "eve")))
+    sources = [manifest.source(line) for line in manifest.read(job.input_manifest)]
+    truth = {
+        source: {
+            "Edema": State.ABSENT,
+            "Lung Opacity": State.PRESENT if i % 2 else State.ABSENT,
+            "Support Devices": State.PRESENT if i % 3 else State.ABSENT,
+        }
+        for i, source in enumerate(sources)
+    }
+    scripts = scripted.start(job, backend.links(job), truth)
+    for script in scripts:
+        script.join(60)
+    assert [script.error for script in scripts] == [None] * 3
+    yield job, backend, truth
+    backend.close()
+
+
+def test_a_whole_job_ends_in_ground_truths_output_manifest(labelled):
+    job, backend, truth = labelled
+
+    path = backend.collect(job)
+
+    assert backend.status(job).state == "Completed"
+    assert path == job.folder / "manifests" / "output" / "output.manifest"
+    inputs, outputs = list(manifest.read(job.input_manifest)), list(manifest.read(path))
+    assert len(outputs) == 6
+    for before, after in zip(inputs, outputs, strict=True):
+        assert after == before | {"demo": after["demo"], "demo-metadata": after["demo-metadata"]}
+        found = manifest.labelled(after)
+        true = truth[manifest.source(after)]
+        assert {name: found.states[name] for name in true} == true
+        assert found.usable
+        assert found.label_source == "readers"
+        workers = [a["workerId"] for a in after["demo"]["annotationsFromAllWorkers"]]
+        assert workers == ["ann", "bob", "eve"]
+    assert {line["demo-metadata"]["job-name"] for line in outputs} == {"demo"}
+    assert {line["demo-metadata"]["human-annotated"] for line in outputs} == {"yes"}
+
+
+def test_worker_responses_and_requests_lie_where_ground_truth_puts_them(labelled):
+    job, backend, _ = labelled
+    backend.collect(job)
+
+    again = backend.collect(job)
+
+    annotations = job.folder / "annotations"
+    responses = sorted(annotations.glob("worker-response/iteration-1/*/*.json"))
+    assert [path.parent.name for path in responses] == list("012345")
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}\.json", responses[0].name)
+    (first, *_) = json.loads(responses[0].read_text())["answers"]
+    assert set(first) == {
+        "acceptanceTime", "answerContent", "submissionTime", "timeSpentInSeconds", "workerId",
+        "workerMetadata",
+    }  # fmt: skip
+    assert json.loads(first["answerContent"]["annotation"])["schema"] == "cxr-annotation/1"
+    (request,) = annotations.glob(
+        "consolidated-annotation/consolidation-request/iteration-1/*.json"
+    )
+    (entry, *_) = json.loads(request.read_text())
+    assert set(entry) == {"datasetObjectId", "dataObject", "annotations"}
+    assert again == job.output_manifest
+
+
+def test_a_job_half_done_is_collected_with_what_there_is(tmp_path, pacs, environment):
+    job, backend = begin(tmp_path / "job", pacs, Reader("ann"))
+    client = httpx.Client(verify=False, base_url=backend.status(job).url)
+    client.get(backend.links(job)["ann"])
+    answer(client)
+
+    path = backend.collect(job)
+
+    done = [manifest.labelled(line) for line in manifest.read(path)]
+    assert backend.status(job).state == "InProgress"
+    assert (backend.status(job).labelled, backend.status(job).total) == (1, 6)
+    assert sum(line is not None for line in done) == 1
+    client.close()
+    backend.close()
+
+
+def test_a_job_started_again_goes_on(tmp_path, pacs, environment):
+    job, backend = begin(tmp_path / "job", pacs, Reader("ann"))
+    with httpx.Client(verify=False, base_url=backend.status(job).url) as client:
+        client.get(backend.links(job)["ann"])
+        answer(client)
+    backend.close()
+
+    job, backend = begin(tmp_path / "job", pacs, Reader("ann"))
+
+    assert backend.status(job).labelled == 1
+    backend.close()
+
+
+def test_it_must_be_started_first(tmp_path, pacs):
+    backend = LocalLabeling(pacs=pacs, keys=KEYS, port=0)
+
+    with pytest.raises(JobError, match=r"^start the job first$"):
+        backend.status(Job("demo", tmp_path, LABELS))
+
+
+def answer(client, letters="paaa"):
+    offer = client.get("/api/task").json()
+    response = client.post(
+        offer["submitUrl"], content=form(letters), headers={"X-CSRF": offer["csrf"]}
+    )
+    assert response.status_code == 200
+    return offer["task"]["input"]["source"]
+
+
+# stands in for python -m cxr.label, without its config
+PORTAL = """
+import pathlib, signal, sys
+sys.path[:0] = sys.argv[3:]
+import test_local
+pacs = test_local.FolderPacs(pathlib.Path(sys.argv[1]), keys=test_local.KEYS)
+job, backend = test_local.begin(pathlib.Path(sys.argv[2]), pacs, test_local.Reader("ann"))
+print(backend.links(job)["ann"], flush=True)
+signal.pause()
+"""
+
+
+class Killable:
+    """A portal in a process of its own."""
+
+    def __init__(self, folder, pacs):
+        paths = [str(ROOT / "src"), str(ROOT / "tests")]
+        command = [sys.executable, "-c", PORTAL, str(pacs.folder), str(folder), *paths]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        link = self.process.stdout.readline().strip()
+        assert link.startswith("http://127.0.0.1:")
+        self.client = httpx.Client(verify=False, base_url=link.partition("/enter")[0], timeout=10)
+        self.client.get(link)
+
+    def kill(self):
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+        self.process.stdout.close()
+        self.client.close()
+
+
+@pytest.mark.slow
+def test_kill_9_between_two_submissions_loses_nothing(tmp_path, pacs, environment):
+    answered = []
+    for _ in range(3):
+        portal = Killable(tmp_path / "job", pacs)
+        answered.append(answer(portal.client))
+        answered.append(answer(portal.client, "apua"))
+        left_open = portal.client.get("/api/task").json()["task"]
+        portal.kill()
+        assert left_open is None or left_open["input"]["source"] not in answered
+
+    job, backend = begin(tmp_path / "job", pacs, Reader("ann"))
+    lines = {manifest.source(line): line for line in manifest.read(backend.collect(job))}
+    backend.close()
+
+    assert sorted(answered) == sorted(lines)
+    assert [manifest.labelled(lines[source]).states["Edema"] for source in answered] == [
+        State.PRESENT, State.ABSENT
+    ] * 3  # fmt: skip

@@ -1,0 +1,155 @@
+"""A run folder answers as the net did when it was trained."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import torch
+from test_fit import NAMES, NET, SIZE, classifier, learnable
+
+from cxr.errors import RunError
+from cxr.learning import fit, predictor
+from cxr.learning.predictor import Predictor, RunRecord
+
+RECORD = RunRecord(
+    name="toy-1",
+    run_id="0" * 32,
+    label_names=NAMES,
+    label_set="toy",
+    label_source="readers",
+    no_finding="No Finding",
+    image_size=(SIZE, SIZE),
+    preset="voi",
+    net=NET,
+    job="toy",
+    manifest_sha256="0" * 64,
+    seed=42,
+    counts={"train": 64, "val": 32},
+)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    module, data = classifier(), learnable()
+    fit.fit(module, data, folder=folder, max_epochs=2, accelerator="cpu", precision="32-true")
+    predictor.save_run(folder, RECORD)
+    return folder, module.eval(), data._arrays[0]
+
+
+def test_record_comes_back_whole(tmp_path):
+    record = dataclasses.replace(RECORD, thresholds={"Top": {"threshold": 0.25}})
+
+    path = predictor.save_run(tmp_path / "new", record)
+
+    assert predictor.load_run(tmp_path / "new") == record
+    document = json.loads(path.read_text())
+    assert document["note"] == "Research use only. Not for clinical decisions."
+    assert {"python", "torch", "monai", "pytorch-lightning"} <= set(document["versions"])
+
+
+def test_predictor_gives_the_probabilities_of_the_trained_module(trained):
+    folder, module, images = trained
+    state = torch.load(folder / "best.ckpt", weights_only=True)["state_dict"]
+    module.load_state_dict(state)
+
+    probabilities = Predictor.load(folder, "cpu").predict(images)
+
+    with torch.no_grad():
+        logits = module(torch.from_numpy(images)[:, None].float() / 255)
+    assert probabilities.shape == (len(images), len(NAMES))
+    assert probabilities.dtype == np.float32
+    assert np.abs(probabilities - logits.sigmoid().numpy()).max() < 1e-6
+
+
+def test_batches_do_not_change_the_answer(trained):
+    folder, _, images = trained
+    asked = Predictor.load(folder, "cpu")
+
+    assert np.allclose(asked.predict(images, 7), asked.predict(images), atol=1e-6)
+    assert asked.predict(images[:0]).shape == (0, len(NAMES))
+
+
+def test_predictions_are_made_in_float32(trained):
+    asked = Predictor.load(trained[0], "cpu")
+
+    assert {parameter.dtype for parameter in asked.net.parameters()} == {torch.float32}
+
+
+@pytest.mark.parametrize(
+    "images",
+    [np.zeros((2, 8, 8), np.uint8), np.zeros((2, SIZE, SIZE)), np.zeros((SIZE, SIZE), np.uint8)],
+)
+def test_images_of_another_kind_are_refused(trained, images):
+    with pytest.raises(RunError, match=r"expected uint8 images \(N, 16, 16\), met"):
+        Predictor.load(trained[0], "cpu").predict(images)
+
+
+def test_onnx_gives_the_same_for_every_batch_size(trained, tmp_path):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    folder, _, images = trained
+    asked = Predictor.load(folder, "cpu")
+
+    path = asked.export_onnx(tmp_path / "model.onnx")
+
+    session = onnxruntime.InferenceSession(str(path))
+    for count in (1, 3, 32):
+        (probabilities,) = session.run(
+            ["probabilities"], {"image": images[:count, None].astype(np.float32) / 255}
+        )
+        assert np.abs(probabilities - asked.predict(images[:count])).max() < 1e-5
+    told = session.get_modelmeta().custom_metadata_map
+    assert json.loads(told["labels"]) == list(NAMES)
+    assert (json.loads(told["image_size"]), told["preset"]) == ([SIZE, SIZE], "voi")
+    assert [p.name for p in tmp_path.iterdir()] == ["model.onnx"]
+
+
+def test_a_folder_without_a_run_is_refused(tmp_path):
+    with pytest.raises(RunError, match=r"run.json: expected the record of a training run, met no"):
+        Predictor.load(tmp_path)
+
+    predictor.save_run(tmp_path, RECORD)
+    with pytest.raises(RunError, match=r"best.ckpt: expected a checkpoint, met none"):
+        Predictor.load(tmp_path)
+
+
+def test_a_checkpoint_of_another_net_or_a_torn_one_is_refused(trained, tmp_path):
+    whole = (trained[0] / "best.ckpt").read_bytes()
+    (tmp_path / "best.ckpt").write_bytes(whole)
+    predictor.save_run(tmp_path, dataclasses.replace(RECORD, net=NET | {"growth_rate": 8}))
+    with pytest.raises(RunError, match=r"best.ckpt: expected weights of the net in run.json"):
+        Predictor.load(tmp_path)
+
+    predictor.save_run(tmp_path, RECORD)
+    (tmp_path / "best.ckpt").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(RunError, match=r"best.ckpt: expected weights of the net in run.json"):
+        Predictor.load(tmp_path)
+
+
+class Trap:
+    def __reduce__(self):
+        return (exec, ("raise SystemExit('code ran')",))
+
+
+def test_code_in_a_checkpoint_is_never_run(tmp_path):
+    torch.save({"state_dict": Trap()}, tmp_path / "best.ckpt")
+    predictor.save_run(tmp_path, RECORD)
+
+    with pytest.raises(RunError, match=r"best.ckpt: expected tensors alone, met other objects"):
+        Predictor.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "run.json: expected JSON"),
+        ("{}", 'run.json: expected "schema": "cxr-run/1"'),
+        ('{"schema": "cxr-run/1"}', "run.json: KeyError"),
+    ],
+)
+def test_a_record_of_another_form_is_refused(tmp_path, text, message):
+    (tmp_path / "run.json").write_text(text)
+
+    with pytest.raises(RunError, match=message):
+        predictor.load_run(tmp_path)

@@ -1,0 +1,275 @@
+"""The report says what it must, loads nothing, and takes any label for text."""
+
+import base64
+import io
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from matplotlib import image as matplotlib_image
+
+from cxr.learning import figures, report, score
+
+NAMES = ["Edema", "Hernia", "Pneumonia", "No Finding"]
+HOSTILE = [
+    "<script>alert(1)</script>",
+    '"><img src=x onerror=alert(2)>',
+    "{{ 7 * 7 }}",
+    "\x1b[0m\0",
+]
+
+
+def made(names=NAMES, **changed):
+    rng = np.random.default_rng(0)
+    targets = (rng.random((150, 4)) < [0.3, 0.0, 0.4, 0.4]).astype(np.float32)
+    probabilities = 1 / (1 + np.exp(-(rng.normal(size=(150, 4)) + 1.5 * targets - 1)))
+    mask = np.ones((150, 4), bool)
+    scored = score.score(
+        probabilities, targets, mask, names=names, patient_ids=[str(i // 2) for i in range(150)],
+        no_finding=names[3],
+        thresholds=score.choose_thresholds(probabilities, targets, mask, names=names),
+        label_source="report-text-mined", human_annotated=False, draws=50,
+    )  # fmt: skip
+    curves = score.curves(probabilities, targets, mask, names=names)
+    return replace(report.Report("nih-1", "2026-11-22", scored, curves), **changed)
+
+
+class Page(HTMLParser):
+    """Tags met, what they load, and the text between them."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.loads, self.words, self.open = set(), [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.add(tag)
+        self.loads += [v for k, v in attrs if k in ("src", "href", "data", "srcset", "action")]
+        assert not [k for k, _ in attrs if k.startswith("on")]
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+    @property
+    def text(self):
+        return " ".join(" ".join(self.words).split())
+
+
+def test_headline_holds_figure_interval_counts_and_label_source():
+    given = made(run_id="abc123", data="job nih")
+
+    text = Page(report.render(given)).text
+
+    low, high = given.scored["auroc_macro_ci"]
+    assert f"{given.scored['auroc_macro']:.3f}" in text
+    assert f"95 % CI {low:.3f}–{high:.3f}" in text
+    assert "labels: report-text-mined, not read by radiologists" in text
+    assert "Images 150 Patients 75" in text
+    assert "nih-1 abc123" in text
+    assert "2026-11-22" in text
+
+
+def test_research_only_opens_and_closes_the_page():
+    text = Page(report.render(made())).text
+
+    note = "Research use only. Not for clinical decisions."
+    assert text.count(note) >= 2
+    assert "diagnos" not in text.lower()
+
+
+def test_nothing_is_loaded_and_no_script_runs():
+    pixels = np.zeros((4, 4), np.uint8)
+    html = report.render(made(pictures=[report.Picture(pixels, "one", {"Edema": (0.5, True)})]))
+
+    page = Page(html)
+
+    assert not page.tags & {"script", "link", "iframe", "object", "embed", "form", "base"}
+    assert all(address.startswith("data:image/png;base64,") for address in page.loads)
+    assert "url(" not in html
+    assert "@import" not in html
+    assert set(re.findall(r"https?://[^\s\"'<]+", html)) <= {"http://www.w3.org/2000/svg"}
+
+
+def test_hostile_text_stays_text_everywhere():
+    agreement = {
+        "labels": {
+            name: {
+                "objects": 1, "workers": 2, "answers": 2, "disagreements": 0, "alpha": None,
+                "positive": None, "negative": 1.0, "reason": name,
+            }
+            for name in HOSTILE
+        }
+    }  # fmt: skip
+    everywhere = {name: name for name in HOSTILE}
+    given = made(
+        HOSTILE,
+        run=HOSTILE[0], created=HOSTILE[0], title=HOSTILE[0], run_id=HOSTILE[0], data=HOSTILE[0],
+        warnings=HOSTILE, consolidation=HOSTILE[0], policies=everywhere, agreement=agreement,
+        config_yaml="\n".join(HOSTILE), versions=everywhere, hashes=everywhere,
+        cohort=[report.Step(HOSTILE[0], 3), report.Step(HOSTILE[1], 2, 1, {HOSTILE[2]: 1})],
+        pictures=[
+            report.Picture(np.zeros((2, 2), np.uint8), HOSTILE[1], {HOSTILE[0]: (0.1, None)})
+        ],
+    )  # fmt: skip
+    given.scored["label_source"] = HOSTILE[0]
+
+    page = Page(report.render(given))
+
+    assert "script" not in page.tags
+    assert page.loads == [figures.png_uri(np.zeros((2, 2), np.uint8))]
+    assert all(name in page.text for name in HOSTILE[:3])
+
+
+def test_row_says_why_a_figure_is_missing():
+    text = Page(report.render(made())).text
+
+    assert "Hernia not averaged: 0 positives, 5 needed" in text
+    assert "no threshold: 0 positives on val, 20 needed" in text
+    assert "No Finding not averaged: not a finding" in text
+
+
+def test_sections_without_content_are_left_out():
+    text = Page(report.render(made())).text
+
+    for heading in ("Cohort", "Agreement between readers", "Examples", "Configuration"):
+        assert heading not in text
+
+
+def test_cohort_flow_shows_what_left_and_what_nobody_accounted_for():
+    steps = [
+        report.Step("lines", 100, 80),
+        report.Step("usable", 90, 75, {"unusable": 7, "lateral": 0}),
+    ]
+
+    text = Page(report.render(made(cohort=steps))).text
+
+    assert "100 lines of 80 patients" in text
+    assert "7 unusable" in text
+    assert "3 not accounted for" in text
+    assert "lateral" not in text
+
+
+def test_agreement_configuration_and_hashes_are_shown():
+    row = {
+        "objects": 8, "workers": 3, "answers": 24, "disagreements": 2, "alpha": -0.0214,
+        "positive": 0.5, "negative": 0.96, "reason": None,
+    }  # fmt: skip
+    given = made(
+        agreement={"labels": {"Edema": row}}, config_yaml="bucket: ${oc.env:CXR_BUCKET}",
+        versions={"torch": "2.13.0"}, hashes={"output.manifest": "sha256 9f"},
+        policies={"uncertain": "ignore"}, warnings=["only 8 images"],
+    )  # fmt: skip
+
+    text = Page(report.render(given)).text
+
+    assert "Edema 8 3 24 2 −0.021 50 % 96 %" in text
+    assert "bucket: ${oc.env:CXR_BUCKET}" in text
+    assert "torch 2.13.0" in text
+    assert "output.manifest sha256 9f" in text
+    assert "uncertain ignore" in text
+    assert "only 8 images" in text
+
+
+def test_run_with_nothing_to_average_still_has_a_report():
+    given = made()
+    scored = given.scored | {
+        "auroc_macro": None, "auroc_macro_ci": None, "ap_macro": None, "ap_macro_ci": None,
+        "averaged": [], "left_out": dict.fromkeys(NAMES, "few"),
+    }  # fmt: skip
+
+    text = Page(report.render(replace(given, scored=scored))).text
+
+    assert "no finding has 5 images of both classes" in text
+    assert "Findings averaged none" in text
+    assert "ROC curves" not in text
+
+
+def test_labels_read_by_people_say_no_more_than_that():
+    given = made()
+
+    text = Page(
+        report.render(
+            replace(
+                given, scored=given.scored | {"label_source": "readers", "human_annotated": True}
+            )
+        )
+    ).text
+
+    assert "labels: readers " in text
+    assert "not read by radiologists" not in text
+
+
+def test_same_report_gives_the_same_bytes(tmp_path):
+    report.write(tmp_path / "a.html", made())
+    report.write(tmp_path / "b.html", made())
+
+    assert (tmp_path / "a.html").read_bytes() == (tmp_path / "b.html").read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.html", "b.html"]
+
+
+def test_example_image_is_the_image_bit_for_bit():
+    image = np.random.default_rng(0).integers(0, 256, (5, 7)).astype(np.uint8)
+
+    uri = figures.png_uri(image)
+
+    png = base64.b64decode(uri.removeprefix("data:image/png;base64,"))
+    again = matplotlib_image.imread(io.BytesIO(png), format="png")
+    np.testing.assert_array_equal(np.round(again * 255).astype(np.uint8), image)
+
+
+def test_example_shows_the_highest_outputs_and_all_that_is_present():
+    calls = {
+        "a": (0.9, False), "b": (0.8, None), "c": (0.7, False), "d": (0.6, False), "e": (0.1, True),
+    }  # fmt: skip
+
+    text = Page(
+        report.render(made(pictures=[report.Picture(np.zeros((2, 2), np.uint8), "one", calls)]))
+    ).text
+
+    assert "a 0.900 absent b 0.800 no target c 0.700 absent e 0.100 present" in text
+
+
+@pytest.mark.parametrize("names", [NAMES, HOSTILE])
+def test_figure_files_are_xml(tmp_path, names):
+    given = made(names)
+
+    paths = figures.write(tmp_path / "figures", given.scored, given.curves)
+
+    assert [path.name for path in paths] == ["roc.svg", "auroc.svg"]
+    for path in paths:
+        svg = ElementTree.parse(path).getroot()
+        assert svg.tag == "{http://www.w3.org/2000/svg}svg"
+        assert not svg.findall(".//{*}script")
+        assert not svg.findall(".//{*}img")
+
+
+def test_drawn_curve_passes_through_every_corner():
+    given = made()
+    curve = given.curves["Edema"]
+
+    svg = figures.roc_small("Edema", curve, given.scored["labels"]["Edema"], size=108)
+
+    line = ElementTree.fromstring(svg).find("{*}polyline").get("points")
+    drawn = np.array([[float(v) for v in point.split(",")] for point in line.split()])
+    x, y = 4 + 100 * curve.false_positive_rate, 104 - 100 * curve.sensitivity
+    assert drawn[0].tolist() == [4, 104]
+    assert drawn[-1].tolist() == [104, 4]
+    # a step curve: the area under the drawn corners is the area under all points
+    assert np.trapezoid(104 - drawn[:, 1], drawn[:, 0]) == pytest.approx(
+        np.trapezoid(104 - y, x), abs=20
+    )
+    assert len(drawn) <= len(x)
+
+
+def test_axis_reaches_below_chance_where_an_interval_does():
+    given = made()
+    scored = given.scored | {
+        "labels": {"Edema": given.scored["labels"]["Edema"] | {"auroc_ci": [0.31, 0.6]}}
+    }
+
+    svg = ElementTree.fromstring(figures.forest(scored))
+
+    assert "0.3" in [text.text for text in svg.iter("{http://www.w3.org/2000/svg}text")]

@@ -1,0 +1,131 @@
+"""A query or a manifest becomes the input manifest, and what is left out is listed."""
+
+import csv
+import json
+
+import pytest
+from specimens import LABELS, dicom
+
+from cxr.contract import labels, manifest
+from cxr.errors import JobError, LabelError, ManifestError, PacsError
+from cxr.labeling import selection
+from cxr.pacs.folder import FolderPacs
+
+
+@pytest.fixture(scope="module")
+def pacs(tmp_path_factory):
+    """Three frontal images, a lateral and one of unknown view."""
+    store = FolderPacs(tmp_path_factory.mktemp("pacs"))
+    for number, view in enumerate(["PA", "AP", "PA", "LL", ""], 1):
+        store.store(dicom(number, view=view, patient=f"P{number}"))
+    return store
+
+
+def query(folder, pacs, **changes):
+    wanted = {"query": {}, "views": ["frontal"], "label_set": LABELS} | changes
+    return selection.from_query(folder, pacs, **wanted)
+
+
+def test_frontal_images_are_taken_and_the_others_listed(tmp_path, pacs):
+    selected = query(tmp_path, pacs)
+
+    with (tmp_path / "passed_over.csv").open(newline="") as file:
+        passed = [(row["sop_instance_uid"], row["view"]) for row in csv.DictReader(file)]
+    assert selected.path == tmp_path / "input.manifest"
+    assert (selected.total, selected.passed_over) == (3, {"lateral": 1, "unknown": 1})
+    assert passed == [("1.2.3.4", "lateral"), ("1.2.3.5", "unknown")]
+    assert [p.name for p in tmp_path.glob("*.part")] == []
+
+
+def test_a_line_names_the_image_and_no_patient(tmp_path, pacs):
+    query(tmp_path, pacs, query={"PatientID": "P1"})
+
+    (line,) = manifest.read(tmp_path / "input.manifest")
+
+    instance = pacs.find("1.2.3.1")
+    assert line["source"] == instance.orthanc_id
+    assert line["sop-instance-uid"] == "1.2.3.1"
+    assert line["study-instance-uid"] == instance.study_instance_uid
+    assert line["series-instance-uid"] == instance.series_instance_uid
+    assert labels.from_data_object(line) == LABELS
+    assert "P1" not in json.dumps(line)
+
+
+def test_at_most_so_many_are_taken(tmp_path, pacs):
+    assert query(tmp_path, pacs, max_objects=2).total == 2
+
+
+def test_the_same_query_gives_the_same_manifest(tmp_path, pacs):
+    first = query(tmp_path / "a", pacs).path.read_bytes()
+
+    assert query(tmp_path / "b", pacs).path.read_bytes() == first
+
+
+def test_nothing_found_says_what_was_left_out(tmp_path, pacs):
+    with pytest.raises(JobError, match=r"with view frontal, met none; 1 have another view .*later"):
+        query(tmp_path, pacs, query={"PatientID": "P4"})
+    with pytest.raises(JobError, match=r"met none; bring some in with python -m cxr\.ingest"):
+        query(tmp_path, pacs, query={"PatientID": "nobody"})
+
+    assert not (tmp_path / "input.manifest").exists()
+
+
+def test_an_unknown_key_is_refused(tmp_path, pacs):
+    with pytest.raises(PacsError, match="PatientIDD"):
+        query(tmp_path, pacs, query={"PatientIDD": "P1"})
+
+
+def existing(path, *lines):
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return path
+
+
+def test_an_existing_manifest_keeps_its_keys_and_gets_labels_where_it_has_none(tmp_path):
+    path = existing(tmp_path / "old", {"source": "a", "note": 1}, {"source-ref": "s3://b/c.dcm"})
+
+    selected = selection.from_manifest(tmp_path / "job", path, LABELS)
+
+    first, second = manifest.read(selected.path)
+    assert selected.total == 2
+    assert first == {"source": "a", "note": 1, **labels.to_data_object(LABELS)}
+    assert second["source-ref"] == "s3://b/c.dcm"
+    assert labels.from_data_object(second) == LABELS
+
+
+def test_earlier_labels_pass_through(tmp_path):
+    earlier = {"source": "a", "labels": "Edema", "first": {"x": 1}, "first-metadata": {"y": 2}}
+
+    selected = selection.from_manifest(tmp_path / "job", existing(tmp_path / "o", earlier), LABELS)
+
+    assert list(manifest.read(selected.path)) == [earlier]
+
+
+def test_lines_must_ask_the_same(tmp_path):
+    path = existing(
+        tmp_path / "old", {"source": "a", "labels": "Edema"}, {"source": "b", "labels": "Mass"}
+    )
+
+    with pytest.raises(
+        JobError, match=r"expected the same labels on every line, met .'Mass',. aft"
+    ):
+        selection.from_manifest(tmp_path / "job", path, LABELS)
+
+
+def test_a_bad_manifest_is_refused_and_nothing_is_left(tmp_path):
+    with pytest.raises(JobError, match=r"old: expected data objects, met an empty manifest"):
+        selection.from_manifest(tmp_path / "job", existing(tmp_path / "old"), LABELS)
+    with pytest.raises(LabelError, match="expected at least one name"):
+        selection.from_manifest(
+            tmp_path / "job", existing(tmp_path / "old", {"source": "a", "labels": []}), LABELS
+        )
+    with pytest.raises(ManifestError, match='no "source"'):
+        selection.from_manifest(tmp_path / "job", existing(tmp_path / "old", {}), LABELS)
+
+    assert not (tmp_path / "job" / "input.manifest").exists()
+
+
+def test_images_the_pacs_does_not_hold_are_named(pacs):
+    known = pacs.find("1.2.3.1").orthanc_id
+    lines = [{"source": known}, {"source": "x"}, {"source-ref": "s3://b/c.dcm"}]
+
+    assert selection.unknown_sources(lines, pacs) == ["x", "s3://b/c.dcm"]

@@ -1,0 +1,159 @@
+"""An SQLite MLflow holds what was logged, and nothing that names a patient."""
+
+import hashlib
+import hmac
+import subprocess
+import sys
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import pytest
+from mlflow import MlflowClient
+
+from cxr.errors import RunError
+from cxr.infra import tracking
+
+PARAMS = {"data": {"folds": 5, "path": "${root}/x"}, "name": "r", "views": ["PA", "AP"]}
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("mlflow")
+    return f"sqlite:///{folder}/mlflow.db", folder / "mlartifacts"
+
+
+def started(store, name="run-1", **options):
+    uri, artifacts = store
+    return tracking.start(uri, "cxr", name, params=PARAMS, artifacts=artifacts, **options)
+
+
+def read(store, run):
+    return MlflowClient(store[0]).get_run(run.run_id)
+
+
+def test_run_holds_name_note_tags_and_unresolved_params(store):
+    run = started(store, tags={"job": "chest"})
+    run.tag("fold", "0")
+
+    held = read(store, run)
+
+    assert held.info.run_name == "run-1"
+    assert held.data.tags["note"] == "Research use only. Not for clinical decisions."
+    assert (held.data.tags["job"], held.data.tags["fold"]) == ("chest", "0")
+    assert held.data.params == {
+        "data.folds": "5",
+        "data.path": "${root}/x",
+        "name": "r",
+        "views": '["PA", "AP"]',
+    }
+
+
+def test_metrics_are_kept_by_epoch_under_names_mlflow_takes(store):
+    run = started(store)
+
+    run.log({"val/loss": 0.5, "val/auroc/Tubes & (lines)": 0.7}, 1)
+    run.log({"val/loss": 0.25}, 2)
+
+    history = MlflowClient(store[0]).get_metric_history(run.run_id, "val/loss")
+    assert [(m.step, m.value) for m in history] == [(1, 0.5), (2, 0.25)]
+    assert read(store, run).data.metrics["val/auroc/Tubes _ _lines_"] == 0.7
+
+
+def test_files_and_figures_lie_beside_the_database(store, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run = started(store)
+    (tmp_path / "metrics.json").write_text("{}")
+    figure, _ = plt.subplots()
+
+    run.artifact(tmp_path / "metrics.json", "evaluation")
+    run.figure(figure, "roc.png")
+    plt.close(figure)
+
+    names = {p.relative_to(store[1]).name for p in store[1].rglob("*") if p.is_file()}
+    assert {"metrics.json", "roc.png"} <= names
+    assert [p.name for p in tmp_path.iterdir()] == ["metrics.json"]
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (None, "FINISHED"),
+        (KeyboardInterrupt, "KILLED"),
+        (SystemExit, "KILLED"),
+        (KeyError, "FAILED"),
+    ],
+)
+def test_status_says_how_the_block_ended(store, error, status):
+    run = started(store)
+
+    try:
+        with run.finishing():
+            assert read(store, run).info.status == "RUNNING"
+            if error:
+                raise error
+    except (KeyboardInterrupt, SystemExit, KeyError):
+        pass
+
+    assert read(store, run).info.status == status
+
+
+def test_resume_goes_on_with_the_same_run(store):
+    run = started(store)
+    run.log({"val/loss": 1.0}, 1)
+    run.finish("KILLED")
+
+    again = tracking.resume(store[0], run.run_id)
+    again.log({"val/loss": 0.5}, 2)
+
+    assert read(store, run).info.status == "RUNNING"
+    assert read(store, run).data.metrics["val/loss"] == 0.5
+    with pytest.raises(RunError, match="has no run 'nowhere'"):
+        tracking.resume(store[0], "nowhere")
+
+
+def test_many_and_long_params_are_taken(store):
+    params = {f"p{k}": "x" * 10 for k in range(250)} | {"long": "y" * 10_000}
+
+    run = tracking.start(store[0], "cxr", "many", params=params)
+
+    held = read(store, run).data.params
+    assert len(held) == 251
+    assert set(held["long"]) == {"y"}
+
+
+def test_a_server_that_does_not_answer_is_one_line_without_its_password(monkeypatch):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+
+    with pytest.raises(RunError, match=r"MLflow at http://127.0.0.1:9: ") as met:
+        tracking.start("http://me:secret@127.0.0.1:9", "cxr", "r", params={})
+
+    assert "secret" not in str(met.value).partition(": ")[0]
+    assert "\n" not in str(met.value)
+
+
+def test_starting_a_run_says_nothing_and_reports_nothing_home(tmp_path):
+    code = (
+        "import os; from cxr.infra import tracking; "
+        f"tracking.start('sqlite:///{tmp_path}/mlflow.db', 'cxr', 'r', params={{}}); "
+        "assert os.environ['MLFLOW_DISABLE_TELEMETRY'] == 'true'"
+    )
+    path = str(Path(tracking.__file__).parents[2])
+
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path, env={"PYTHONPATH": path, "PATH": "", "OMP_NUM_THREADS": "1"},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_pseudonym_is_an_hmac_under_a_secret_of_this_root(tmp_path):
+    key = tracking.secret(tmp_path)
+
+    name = tracking.pseudonym("PAT-1", key)
+
+    assert name == hmac.new(key, b"PAT-1", hashlib.sha256).hexdigest()
+    assert tracking.secret(tmp_path) == key
+    assert tracking.secret(tmp_path / "other") != key
+    assert (tmp_path / "secrets" / "pseudonym.key").stat().st_mode & 0o777 == 0o600
