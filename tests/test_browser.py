@@ -17,10 +17,16 @@ from cxr.labeling.local import LocalLabeling
 from cxr.pacs.folder import FolderPacs
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
-FLAGS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run "
-    "--disable-background-networking --disable-component-update --disable-sync"
-).split()
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 ROWS, COLUMNS = 512, 448
 LABELS = LabelSet(
     "few",
@@ -60,9 +66,7 @@ def serve(folder: Path, *, images: int = 1, names: LabelSet = LABELS) -> Portal:
     for index in range(images):
         pacs.store(synth.draw(index, seed=3, size=(ROWS, COLUMNS))[0])
     job = Job("page", folder / "jobs" / "page", names, (Reader("reader"),))
-    selected = selection.from_query(
-        job.folder, pacs, query={}, views=["frontal"], label_set=names
-    )
+    selected = selection.from_query(job.folder, pacs, query={}, views=["frontal"], label_set=names)
     backend = LocalLabeling(pacs=pacs, keys=keys_from_text(new_keys()), port=0)
     backend.start(job, selected.path)
     return Portal(job, backend, pacs)
@@ -273,7 +277,7 @@ def test_page_asks_only_its_own_origin_and_its_policy_is_strict(
 
 
 def test_hostile_labels_are_text(browser: Browser, tmp_path: Path) -> None:
-    hostile = LabelSet("hostile", ("<img src=x onerror=alert(1)>", "{{ task.input }}", 'a"b\'c&d'))
+    hostile = LabelSet("hostile", ("<img src=x onerror=alert(1)>", "{{ task.input }}", "a\"b'c&d"))
     served = serve(tmp_path, names=hostile)
     page = opened(browser, served)
 

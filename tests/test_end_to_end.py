@@ -109,9 +109,7 @@ def test_run_scores_every_image_of_another_job(demo: Path) -> None:
         root=demo,
     )  # fmt: skip
 
-    done = cxr(
-        "evaluate", "run=elsewhere", "data=job", "data.job=truth", "draws=100", root=demo
-    )
+    done = cxr("evaluate", "run=elsewhere", "data=job", "data.job=truth", "draws=100", root=demo)
 
     place = demo / "runs" / "elsewhere" / "evaluations" / "truth"
     with (place / "predictions.csv").open() as file:

@@ -17,10 +17,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cxr.contract import signing
-from cxr.errors import DicomError, PacsError
+from cxr.errors import DicomError, DuplicateError, PacsError
 from cxr.images import dicom, synth
 from cxr.images.dicom import Instance
-from cxr.pacs import DuplicateError, Pacs, matching
+from cxr.pacs import Pacs, matching
 from cxr.pacs.folder import FolderPacs
 
 KEYS = signing.keys_from_text(signing.new_keys())

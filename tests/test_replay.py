@@ -240,10 +240,23 @@ def test_without_a_csv_it_says_which_key_is_missing(tmp_path, pacs):
 
 @pytest.mark.real
 def test_the_published_labels_of_nih_are_read(shared):
-    names = (
-        "Atelectasis,Cardiomegaly,Consolidation,Edema,Effusion,Emphysema,Fibrosis,Hernia,"
-        "Infiltration,Mass,Nodule,Pleural_Thickening,Pneumonia,Pneumothorax,No Finding"
-    ).split(",")
+    names = [
+        "Atelectasis",
+        "Cardiomegaly",
+        "Consolidation",
+        "Edema",
+        "Effusion",
+        "Emphysema",
+        "Fibrosis",
+        "Hernia",
+        "Infiltration",
+        "Mass",
+        "Nodule",
+        "Pleural_Thickening",
+        "Pneumonia",
+        "Pneumothorax",
+        "No Finding",
+    ]
     nih14 = LabelSet("nih14", tuple(names), no_finding="No Finding")
     path = shared / "nih-cxr" / "labels.csv"
 

@@ -245,7 +245,9 @@ def _evaluate(
     predictor.record = replace(record, thresholds=thresholds)
     save_run(run_folder, predictor.record)
     split = "test" if (splits == "test").any() else "val"
-    warnings = ["Scored on val, where checkpoint and thresholds were chosen: these figures flatter."]
+    warnings = [
+        "Scored on val, where checkpoint and thresholds were chosen: these figures flatter."
+    ]
     drawn = synthetic.is_drawn(
         folder / "synthetic" / "truth.csv", [e.source for e in material.cohort.examples]
     )

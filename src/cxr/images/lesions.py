@@ -220,7 +220,8 @@ def _pleural_other(canvas: Canvas, rng: Rng) -> list[Ellipse]:
     chalk = edge(thick - inwards, 0.003) * own * edge(0.70 - canvas.y, 0.01)
     grain = 0.9 + 0.25 * clouds(rng, canvas.size, 40)
     canvas.brightness += 0.42 * chalk * grain
-    return [_outline(canvas, (sign * 0.33, 0.45), (0.05, 0.26))]
+    place = (sign * 0.33 if canvas.frontal else -0.21, 0.45)
+    return [_outline(canvas, place, (0.05, 0.26))]
 
 
 def _cardiomegaly(canvas: Canvas, rng: Rng) -> list[Ellipse]:

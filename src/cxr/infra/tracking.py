@@ -18,13 +18,12 @@ from hmac import new as hmac
 from pathlib import Path
 from typing import Any, Literal
 
-from cxr import root
+from cxr import NOTE, root
 from cxr.errors import RunError
 
 # read when mlflow is imported, which happens in the functions below: it would report home
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
-NOTE = "Research use only. Not for clinical decisions."
 _PARAM_CHARACTERS = 6000  # MLflow's own limit for one value
 _AT_ONCE = 100  # MLflow's own limit for params in one call
 _UNFIT = re.compile(r"[^\w\-. :/]")

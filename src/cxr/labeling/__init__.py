@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from cxr import NOTE
 from cxr.contract.labels import LabelSet
 
 
@@ -89,7 +90,7 @@ class Job:
     def save(self) -> None:
         """Write `job.json`, so that the folder explains itself."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(_plain(asdict(self)), indent=2, ensure_ascii=False)
+        text = json.dumps({"note": NOTE, **_plain(asdict(self))}, indent=2, ensure_ascii=False)
         (self.folder / "job.json").write_text(text + "\n")
 
 

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cxr import NOTE
 from cxr.contract.labels import State
 
 SCHEMA = "cxr-agreement/1"
-NOTE = "Research use only. Not for clinical decisions."
 ORDER = (State.ABSENT, State.UNCERTAIN, State.PRESENT)
 """The ordinal scale, and the order of columns C in every count."""
 

@@ -67,7 +67,8 @@ def document(body: str, *, title: str, submit_url: str, csrf: str) -> str:
     head = Markup(
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{}</title>\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        '<link rel="icon" href="data:,">\n<meta name="cxr-submit-url" content="{}">\n<meta name="cxr-csrf" content="{}">\n'
+        '<link rel="icon" href="data:,">\n'
+        '<meta name="cxr-submit-url" content="{}">\n<meta name="cxr-csrf" content="{}">\n'
         "</head>\n<body>\n"
     ).format(title, submit_url, csrf)
     shimmed = body.replace(CROWD_SCRIPT, "/assets/crowd-shim.js")

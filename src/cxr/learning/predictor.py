@@ -22,8 +22,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from cxr import NOTE
 from cxr.errors import RunError
-from cxr.infra import tracking
 from cxr.learning.model import build_net
 
 SCHEMA = "cxr-run/1"
@@ -93,7 +93,7 @@ def save_run(run_folder: Path, record: RunRecord) -> Path:
     run_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = run_folder / RUN
     part = path.with_name(path.name + ".part")
-    document = {"schema": SCHEMA, "note": tracking.NOTE, **asdict(record)}
+    document = {"schema": SCHEMA, "note": NOTE, **asdict(record)}
     part.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n")
     part.replace(path)
     return path
@@ -225,7 +225,7 @@ class Predictor:
                 "image_size": json.dumps(self.record.image_size),
                 "preset": self.record.preset,
                 "run": self.record.name,
-                "note": tracking.NOTE,
+                "note": NOTE,
             },
         )
         part = path.with_name(path.name + ".part")

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cxr import NOTE
 from cxr.errors import DataError
 from cxr.learning import metrics, predictions
 from cxr.learning.metrics import FEWEST_PATIENTS, Bools, Floats
 
-NOTE = "Research use only. Not for clinical decisions."
 SCHEMA = "cxr-metrics/1"
 ENOUGH = 5
 """Positives, and negatives, a finding needs to count in the macro average: below, one image

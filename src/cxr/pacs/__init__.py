@@ -3,12 +3,7 @@
 from collections.abc import Iterator
 from typing import Protocol
 
-from cxr.errors import PacsError
 from cxr.images.dicom import Instance
-
-
-class DuplicateError(PacsError):
-    """The PACS holds another file with the same SOPInstanceUID; nothing was changed."""
 
 
 class Pacs(Protocol):

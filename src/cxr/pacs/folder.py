@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from cxr.contract import signing
-from cxr.errors import DicomError, PacsError
+from cxr.errors import DicomError, DuplicateError, PacsError
 from cxr.images import dicom
 from cxr.images.dicom import Instance
-from cxr.pacs import DuplicateError, matching
+from cxr.pacs import matching
 from cxr.pacs.index import Index, row_of
 
 _STALE_S = 3600

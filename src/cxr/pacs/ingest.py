@@ -16,9 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cxr import progress
-from cxr.errors import DicomError, PacsError
+from cxr.errors import DicomError, DuplicateError, PacsError
 from cxr.images import doctor
-from cxr.pacs import DuplicateError
 from cxr.pacs.folder import FolderPacs, Staged
 
 _BATCH = 50

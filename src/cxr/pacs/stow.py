@@ -12,9 +12,9 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
-from cxr.errors import DicomError
+from cxr.errors import DicomError, DuplicateError
 from cxr.images import dicom, doctor
-from cxr.pacs import DuplicateError, multipart
+from cxr.pacs import multipart
 from cxr.pacs.folder import FolderPacs
 from cxr.pacs.gate import address, error
 
