@@ -40,12 +40,14 @@ def imports(path):
 
 
 def ours(path):
-    """The modules of cxr that a file imports, by their name below cxr."""
+    """The modules of cxr that a file imports, by their name below cxr; the package holds a note."""
     for name in imports(path):
         parts = name.split(".")
         if parts[0] == "cxr":
             inner = ".".join(parts[1:])
-            yield inner if inner in FILES else inner.rpartition(".")[0]
+            found = inner if inner in FILES else inner.rpartition(".")[0]
+            if found:
+                yield found
 
 
 def wing(module):

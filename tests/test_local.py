@@ -89,11 +89,11 @@ def test_a_whole_job_ends_in_ground_truths_output_manifest(labelled):
         true = truth[manifest.source(after)]
         assert {name: found.states[name] for name in true} == true
         assert found.usable
-        assert found.label_source == "readers"
+        assert found.label_source == "scripted-readers"
         workers = [a["workerId"] for a in after["demo"]["annotationsFromAllWorkers"]]
         assert workers == ["ann", "bob", "eve"]
     assert {line["demo-metadata"]["job-name"] for line in outputs} == {"demo"}
-    assert {line["demo-metadata"]["human-annotated"] for line in outputs} == {"yes"}
+    assert {line["demo-metadata"]["human-annotated"] for line in outputs} == {"no"}
 
 
 def test_worker_responses_and_requests_lie_where_ground_truth_puts_them(labelled):
@@ -128,10 +128,12 @@ def test_a_job_half_done_is_collected_with_what_there_is(tmp_path, pacs, environ
 
     path = backend.collect(job)
 
-    done = [manifest.labelled(line) for line in manifest.read(path)]
+    lines = list(manifest.read(path))
+    done = [found for line in lines if (found := manifest.labelled(line))]
     assert backend.status(job).state == "InProgress"
     assert (backend.status(job).labelled, backend.status(job).total) == (1, 6)
-    assert sum(line is not None for line in done) == 1
+    assert [found.label_source for found in done] == ["readers"]
+    assert [m["human-annotated"] for line in lines if (m := line.get("demo-metadata"))] == ["yes"]
     client.close()
     backend.close()
 

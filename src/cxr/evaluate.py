@@ -26,7 +26,6 @@ def main(cfg: schema.Evaluate, unresolved: DictConfig) -> None:
     from cxr.learning import evaluation, material, table
     from cxr.learning.predictor import Predictor
     from cxr.learning.targets import Policy
-    from cxr.pacs import synthetic
     from cxr.pacs.folder import FolderPacs
 
     folder = root.prepare(cfg.root)
@@ -44,20 +43,14 @@ def main(cfg: schema.Evaluate, unresolved: DictConfig) -> None:
     chosen, split, warnings = _choose(cfg, run_folder, record.job, ready, pacs)
     for warning in warnings:
         _log.warning(warning)
-    agreement = job / "agreement.json"
-    drawn = synthetic.is_drawn(
-        folder / "synthetic" / "truth.csv", [e.source for e in ready.cohort.examples]
-    )
-    context = evaluation.Context(
+    context = evaluation.context(
+        folder, ready,
         job=cfg.data.job,
         config_yaml=OmegaConf.to_yaml(unresolved, resolve=False),
         warnings=warnings,
-        policies=dict(record.policy),
-        agreement=json.loads(agreement.read_text()) if agreement.exists() else None,
-        pictures=cfg.examples or drawn,
-        draws=cfg.draws,
-        seed=cfg.seed,
-    )
+        policies=record.policy,
+        pictures=cfg.examples, draws=cfg.draws, seed=cfg.seed,
+    )  # fmt: skip
     place = run_folder / "evaluations" / cfg.data.job
     evaluated = evaluation.evaluate(place, predictor, ready, chosen, split, context)
     print(table.render(evaluated.scored))
@@ -87,15 +80,14 @@ def _choose(
     import numpy as np
 
     from cxr.errors import PacsError
-    from cxr.learning import folds
+    from cxr.learning import evaluation, folds
 
     splits = folds.load(run_folder / "split.csv")
     uids = ready.sop_instance_uids
     if cfg.data.job == trained_on:
         split = "test" if "test" in splits.values() else "val"
         chosen = np.array([i for i, uid in enumerate(uids) if splits.get(uid) == split], np.intp)
-        text = "Scored on val, where checkpoint and thresholds were chosen: these figures flatter."
-        return chosen, split, [text] if split == "val" else []
+        return chosen, split, [evaluation.ON_VAL] if split == "val" else []
     seen = set()
     for uid, split in splits.items():
         if split != "test":

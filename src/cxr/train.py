@@ -2,7 +2,6 @@
 
 import functools
 import hashlib
-import json
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -234,7 +233,6 @@ def _evaluate(
 
     from cxr.learning import evaluation, score
     from cxr.learning.predictor import Predictor, save_run
-    from cxr.pacs import synthetic
 
     val = np.flatnonzero(splits == "val")
     predictor = Predictor.load(run_folder)
@@ -245,29 +243,16 @@ def _evaluate(
     predictor.record = replace(record, thresholds=thresholds)
     save_run(run_folder, predictor.record)
     split = "test" if (splits == "test").any() else "val"
-    warnings = [
-        "Scored on val, where checkpoint and thresholds were chosen: these figures flatter."
-    ]
-    drawn = synthetic.is_drawn(
-        folder / "synthetic" / "truth.csv", [e.source for e in material.cohort.examples]
-    )
-    context = evaluation.Context(
+    context = evaluation.context(
+        folder, material,
         job=cfg.data.job,
         config_yaml=OmegaConf.to_yaml(unresolved, resolve=False),
-        warnings=warnings if split == "val" else [],
+        warnings=[evaluation.ON_VAL] if split == "val" else [],
         policies={**cfg.targets.model_dump(), "split": "by patient"},
-        agreement=_agreement(folder, cfg.data.job),
-        pictures=cfg.examples or drawn,
-        draws=cfg.draws,
-        seed=cfg.seed,
-    )
+        pictures=cfg.examples, draws=cfg.draws, seed=cfg.seed,
+    )  # fmt: skip
     chosen = np.flatnonzero(splits == split)
     return evaluation.evaluate(run_folder, predictor, material, chosen, split, context)
-
-
-def _agreement(folder: Path, job: str) -> dict[str, Any] | None:
-    path = folder / "jobs" / job / "agreement.json"
-    return json.loads(path.read_text()) if path.exists() else None
 
 
 def _track(tracked: "Run", run_folder: Path, evaluated: "Evaluated") -> None:

@@ -34,7 +34,7 @@ class Labelled:
         states: Label name → state, in the order of the label set.
         probabilities: Label name → probability of being present, where consolidation gives one.
         usable: False where readers called the image unfit.
-        label_source: `readers`, `report-text-mined` or `model`.
+        label_source: `readers`, `report-text-mined`, `model` or `scripted-readers`.
         label_set: Name of the label set.
         rois: Every worker's ROIs, as documents.
         document: The whole label attribute.

@@ -30,6 +30,8 @@ CREATE TABLE IF NOT EXISTS answers(
   submitted_at REAL NOT NULL);
 CREATE INDEX IF NOT EXISTS tasks_by_object ON tasks(object_id);
 CREATE INDEX IF NOT EXISTS answers_by_task ON answers(task_id);
+CREATE INDEX IF NOT EXISTS open_by_time ON tasks(accepted_at) WHERE answered=0;
+CREATE INDEX IF NOT EXISTS open_by_worker ON tasks(worker_id) WHERE answered=0;
 """
 
 
@@ -84,6 +86,7 @@ class Answers:
         self._wanted = workers_per_object
         self._limit_s = task_time_limit_s
         self._lock = threading.Lock()
+        self._orders: dict[str, tuple[list[int], int]] = {}
         self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=30)
         path.chmod(0o600)
         self._db.execute("PRAGMA journal_mode=WAL")
@@ -129,21 +132,36 @@ class Answers:
                 "SELECT task_id FROM tasks WHERE worker_id=? AND answered=0", (worker_id,)
             ).fetchone()
             if row is None:
-                free = db.execute(
-                    "SELECT o.object_id FROM objects o LEFT JOIN tasks t USING(object_id)"
-                    " GROUP BY o.object_id"
-                    " HAVING count(t.task_id)<? AND coalesce(sum(t.worker_id=?),0)=0",
-                    (self._wanted, worker_id),
-                ).fetchall()
-                if not free:
+                chosen = self._next(db, worker_id)
+                if chosen is None:
                     return None
-                chosen = min((i for (i,) in free), key=lambda i: _order(worker_id, i))
                 row = (uuid.uuid4().hex,)
                 db.execute(
                     "INSERT INTO tasks(task_id, object_id, worker_id, accepted_at) VALUES(?,?,?,?)",
                     (row[0], chosen, worker_id, now),
                 )
             return self._task(db, row[0])
+
+    def _next(self, db: sqlite3.Connection, worker_id: str) -> int | None:
+        """Find the next object that wants an answer and has none by this worker.
+
+        The search goes on where it last ended and comes round once, since tasks go back.
+        """
+        total = int(db.execute("SELECT count(*) FROM objects").fetchone()[0])
+        order, place = self._orders.get(worker_id, ([], 0))
+        if len(order) != total:
+            order = sorted(range(total), key=lambda i: _order(worker_id, i))
+            place = 0
+        for step in range(total):
+            object_id = order[(place + step) % total]
+            taken, mine = db.execute(
+                "SELECT count(*), coalesce(sum(worker_id=?), 0) FROM tasks WHERE object_id=?",
+                (worker_id, object_id),
+            ).fetchone()
+            if taken < self._wanted and not mine:
+                self._orders[worker_id] = (order, (place + step) % total)
+                return object_id
+        return None
 
     def task(self, task_id: str) -> Task | None:
         """Find a task, open or answered."""

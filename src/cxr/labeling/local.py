@@ -76,7 +76,9 @@ class LocalLabeling:
         results = list(self._opened.results())
         labels = dict(_consolidated(job, results))
         lines = ((line, labels.get(object_id)) for object_id, line, _ in results)
-        return output.write(job, lines, human_annotated=True, label_source="readers")
+        scripted = any(reader.skill is not None for reader in job.readers)
+        source = "scripted-readers" if scripted else "readers"
+        return output.write(job, lines, human_annotated=not scripted, label_source=source)
 
     def links(self, job: Job) -> dict[str, str]:
         """Give each reader's personal link."""

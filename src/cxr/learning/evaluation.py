@@ -3,8 +3,9 @@
 `predictions.csv`, `metrics.json`, figures and one report, in one folder.
 """
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,11 @@ from cxr.learning.material import Material
 from cxr.learning.metrics import Floats
 from cxr.learning.predictor import Predictor, RunRecord, versions
 from cxr.learning.report import Picture, Step
+from cxr.pacs import synthetic
 
 PICTURES = 8
+ON_VAL = "Scored on val, where checkpoint and thresholds were chosen: these figures flatter."
+SYNTHETIC = "Synthetic radiographs: these figures say nothing of real ones."
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,46 @@ class Context:
     pictures: bool
     draws: int
     seed: int
+
+
+def context(
+    root: Path,
+    material: Material,
+    *,
+    job: str,
+    config_yaml: str,
+    warnings: Sequence[str],
+    policies: Mapping[str, str],
+    pictures: bool,
+    draws: int,
+    seed: int,
+) -> Context:
+    """Gather what a report says beside its figures.
+
+    Args:
+        root: Data root; the job's agreement and the list of synthetic images lie in it.
+        material: Of the job.
+        job: Its name.
+        config_yaml: Unresolved.
+        warnings: Sentences beside the headline.
+        policies: Name → value.
+        pictures: Whether images were asked for; those of synthetic data always come.
+        draws: Of the bootstrap.
+        seed: Of the bootstrap.
+    """
+    sources = [example.source for example in material.cohort.examples]
+    drawn = synthetic.is_drawn(root / "synthetic" / "truth.csv", sources)
+    agreed = root / "jobs" / job / "agreement.json"
+    return Context(
+        job=job,
+        config_yaml=config_yaml,
+        warnings=[*warnings, SYNTHETIC] if drawn else warnings,
+        policies=policies,
+        agreement=json.loads(agreed.read_text()) if agreed.exists() else None,
+        pictures=pictures or drawn,
+        draws=draws,
+        seed=seed,
+    )
 
 
 def evaluate(
@@ -135,8 +179,6 @@ def align(material: Material, record: RunRecord) -> Material:
     Raises:
         DataError: They have no label in common.
     """
-    from dataclasses import replace
-
     names = material.cohort.names
     if names == record.label_names:
         return material
