@@ -273,3 +273,11 @@ def test_token_keys_are_the_roots_own_unless_given(tmp_path, monkeypatch):
     assert list(root.token_keys(tmp_path).by_id) == ["shared"]
     monkeypatch.delenv(root.TOKEN_KEY_VARIABLE)
     assert root.token_keys(tmp_path) == own
+
+
+def test_password_in_a_url_is_refused_like_a_secret(tmp_path):
+    done = run(tmp_path, "cxr.train", "tracking.uri=http://ann:pass@127.0.0.1:5000")
+
+    assert done.returncode == 1
+    assert done.stderr.startswith("tracking.uri: secrets are not taken")
+    assert "pass@" not in done.stderr

@@ -129,3 +129,18 @@ def test_images_the_pacs_does_not_hold_are_named(pacs):
     lines = [{"source": known}, {"source": "x"}, {"source-ref": "s3://b/c.dcm"}]
 
     assert selection.unknown_sources(lines, pacs) == ["x", "s3://b/c.dcm"]
+
+
+def test_job_that_has_begun_keeps_its_images_and_labels(tmp_path):
+    assert selection.begun(tmp_path, LABELS) is None
+    line = {"source": "a", **labels.to_data_object(LABELS)}
+    manifest.write(tmp_path / "input.manifest", [line])
+    (tmp_path / selection.ANSWERS).touch()
+
+    found = selection.begun(tmp_path, LABELS)
+
+    assert found is not None
+    assert found.total == 1
+    other = labels.LabelSet("other", ("Hernia",))
+    with pytest.raises(JobError, match=r"began with label set .*; choose another job.name"):
+        selection.begun(tmp_path, other)

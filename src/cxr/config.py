@@ -36,6 +36,7 @@ SECRET = re.compile(
     r"(^|[._])(password|passphrase|secret|token|credentials?|[a-z]+_key)$", re.IGNORECASE
 )
 """Keys whose values must not be given on the command line; `key_column` is none."""
+_PASSWORD_IN_URL = re.compile(r"://[^/@\s]*:[^/@\s]+@")
 M = TypeVar("M", bound=BaseModel)
 T = TypeVar("T")
 
@@ -131,7 +132,7 @@ def _variants(words: Sequence[str]) -> Iterator[list[str]]:
         raise ConfigError(_explain_hydra(error)) from error
     for override in parsed:
         key = override.key_or_group
-        if SECRET.search(key):
+        if SECRET.search(key) or _PASSWORD_IN_URL.search(override.input_line or ""):
             raise ConfigError(
                 f"{key}: secrets are not taken from the command line, where they would land in "
                 "logs and in MLflow; set its environment variable instead"

@@ -94,15 +94,28 @@ def _select(
     from cxr.labeling import selection
 
     if cfg.job.manifest:
+        first = next(manifest.read(Path(cfg.job.manifest)), {})
+        if "labels" in first:
+            job = replace(job, labels=labels.from_data_object(first))
+    selected = selection.begun(job.folder, job.labels)
+    if selected:
+        _log.info("job %s goes on with its images; a new job.name takes others", job.name)
+    elif cfg.job.manifest:
         selected = selection.from_manifest(job.folder, Path(cfg.job.manifest), job.labels)
-        lines = list(manifest.read(selected.path))
-        unknown = selection.unknown_sources(lines, pacs)
+        unknown = selection.unknown_sources(manifest.read(selected.path), pacs)
         if unknown:
             _log.warning(
                 "%d of %d images are not in %s, first %s: readers can only skip them",
-                len(unknown), len(lines), cfg.pacs.folder, unknown[0],
+                len(unknown), selected.total, cfg.pacs.folder, unknown[0],
             )  # fmt: skip
-        return selected, replace(job, labels=labels.from_data_object(lines[0]))
+    else:
+        selected = _query(cfg, job, pacs, folder)
+    return selected, job
+
+
+def _query(cfg: schema.Label, job: "Job", pacs: "FolderPacs", folder: Path) -> "Selection":
+    from cxr.labeling import selection
+
     if cfg.job.synthetic:
         from cxr.pacs import synthetic
 
@@ -111,11 +124,10 @@ def _select(
             pacs, folder / "synthetic" / "truth.csv",
             images=wanted.images, seed=wanted.seed, size=(wanted.rows, wanted.columns),
         )  # fmt: skip
-    selected = selection.from_query(
+    return selection.from_query(
         job.folder, pacs, query=cfg.job.query, views=cfg.job.views, label_set=job.labels,
         max_objects=cfg.job.max_objects,
     )  # fmt: skip
-    return selected, job
 
 
 def _follow(job: "Job", backend: "LabelingBackend") -> None:

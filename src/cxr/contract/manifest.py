@@ -18,7 +18,6 @@ from cxr.errors import ManifestError
 
 MAX_LINE = 100_000
 """Bytes in one line (Ground Truth's limit)."""
-MAX_OBJECTS = 100_000
 SCHEMA = "cxr-consolidated/1"
 JOB_NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")
 """LabelingJobName of the API CreateLabelingJob."""

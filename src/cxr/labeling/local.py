@@ -14,7 +14,7 @@ from cxr.contract import manifest
 from cxr.contract.signing import Keys
 from cxr.errors import JobError
 from cxr.infra import http
-from cxr.labeling import Job, Status, handlers, output, portal
+from cxr.labeling import Job, Status, handlers, output, portal, selection
 from cxr.labeling.answers import Answer, Answers
 from cxr.pacs.folder import FolderPacs
 
@@ -102,7 +102,7 @@ class LocalLabeling:
     def _open(self, job: Job, path: Path) -> None:
         if self._answers is None:
             self._answers = Answers(
-                job.folder / "answers.db",
+                job.folder / selection.ANSWERS,
                 workers_per_object=job.workers_per_object,
                 task_time_limit_s=job.task_time_limit_s,
             )

@@ -228,7 +228,13 @@ def _signed_in(portal: Portal, worker: str) -> Response:
     response = RedirectResponse("/task", 303)
     token = _token(portal.job, portal.keys, worker)
     response.set_cookie(
-        _COOKIE, token, max_age=_LINK_TTL_S, httponly=True, samesite="strict", path="/"
+        # lax, or a link opened from webmail would not arrive signed in; answers need X-CSRF
+        _COOKIE,
+        token,
+        max_age=_LINK_TTL_S,
+        httponly=True,
+        samesite="lax",
+        path="/",
     )
     return response
 

@@ -14,6 +14,9 @@ from cxr.images.dicom import Instance
 from cxr.pacs import Pacs
 from cxr.pacs.folder import FolderPacs
 
+ANSWERS = "answers.db"
+"""File of a job that has begun."""
+
 
 @dataclass(frozen=True)
 class Selection:
@@ -111,6 +114,29 @@ def from_manifest(folder: Path, existing: Path, label_set: LabelSet) -> Selectio
 
     path = folder / "input.manifest"
     return Selection(path, manifest.write(path, lines()), {})
+
+
+def begun(folder: Path, label_set: LabelSet) -> Selection | None:
+    """Give the images of a job that has begun: they stay as they are, whatever matches now.
+
+    Returns:
+        None where the job has not begun.
+
+    Raises:
+        JobError: It began with other labels.
+    """
+    path = folder / "input.manifest"
+    if not (folder / ANSWERS).exists() or not path.exists():
+        return None
+    total, first = 0, None
+    for line in manifest.read(path):
+        total, first = total + 1, first or labels.from_data_object(line)
+    if first is not None and first.names != label_set.names:
+        raise JobError(
+            f"job {folder.name!r} began with label set {first.name!r} ({len(first.names)} labels), "
+            f"met {label_set.name!r} ({len(label_set.names)} labels); choose another job.name"
+        )
+    return Selection(path, total, {})
 
 
 def unknown_sources(lines: Iterable[Mapping[str, Any]], pacs: FolderPacs) -> list[str]:
