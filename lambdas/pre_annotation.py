@@ -5,9 +5,13 @@ PreHumanTaskLambdaArn, contract 2018-10-16); the local portal calls the same one
 """
 
 import os
+from collections.abc import Mapping
 from typing import Any
 
 from cxr.contract import labels, signing
+
+ENVIRONMENT: Mapping[str, str] = os.environ
+"""The function's configuration; the local portal, which is no function, puts its own here."""
 
 
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
@@ -39,10 +43,10 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
             "noFinding": label_set.no_finding,
             "compatible": list(label_set.compatible),
             "parents": {parent: list(names) for parent, names in label_set.parents.items()},
-            "instructions": os.environ.get("CXR_INSTRUCTIONS", ""),
-            "viewerSrc": os.environ["CXR_VIEWER_URL"],
-            "templateSha": os.environ.get("CXR_TEMPLATE_SHA", ""),
-            "viewerSha": os.environ.get("CXR_VIEWER_SHA", ""),
+            "instructions": ENVIRONMENT.get("CXR_INSTRUCTIONS", ""),
+            "viewerSrc": ENVIRONMENT["CXR_VIEWER_URL"],
+            "templateSha": ENVIRONMENT.get("CXR_TEMPLATE_SHA", ""),
+            "viewerSha": ENVIRONMENT.get("CXR_VIEWER_SHA", ""),
         },
         "isHumanAnnotationRequired": True,
     }
@@ -52,7 +56,7 @@ def _image_url(data_object: dict[str, Any]) -> str:
     if "source" not in data_object:
         return str(data_object["source-ref"])  # the template's grant_read_access opens it
     source = data_object["source"]
-    keys = signing.keys_from_text(os.environ["CXR_TOKEN_KEY"])
-    ttl_s = int(os.environ.get("CXR_TOKEN_TTL_S", "28800"))
+    keys = signing.keys_from_text(ENVIRONMENT["CXR_TOKEN_KEY"])
+    ttl_s = int(ENVIRONMENT.get("CXR_TOKEN_TTL_S", "28800"))
     token = signing.sign(keys, [f"i:{source}"], ttl_s=ttl_s, subject="pre-annotation")
-    return f"{os.environ['CXR_PACS_URL']}/instances/{source}/file?token={token}"
+    return f"{ENVIRONMENT['CXR_PACS_URL']}/instances/{source}/file?token={token}"

@@ -175,3 +175,15 @@ def test_every_consolidated_line_obeys_the_label_set(answers):
     states = {item["label"]: State(item["state"]) for item in found["findings"]}
     assert states["No Finding"] is labels.follow_no_finding(LABELS, states)
     assert all(sum(item["votes"].values()) == len(answers) for item in found["findings"])
+
+
+def test_answers_that_were_only_collected_are_consolidated_on_reading():
+    whole = attribute(form("papa"), form("ppaa"), form("pppa"))
+    collected = {"annotationsFromAllWorkers": whole["annotationsFromAllWorkers"]}
+    line = {"source": "a", **labels.to_data_object(LABELS), "job": collected, "job-metadata": {}}
+
+    read = consolidate.completed(line)
+
+    assert read["job"] == whole
+    assert consolidate.completed(read) == read
+    assert line["job"] == collected

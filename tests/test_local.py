@@ -1,7 +1,6 @@
 """A whole job on this machine, over HTTP, in Ground Truth's layout; kill -9 loses nothing."""
 
 import json
-import os
 import re
 import signal
 import subprocess
@@ -31,15 +30,6 @@ def pacs(tmp_path_factory):
     return store
 
 
-@pytest.fixture
-def environment():
-    """Put back what the portal tells the Lambda handlers."""
-    before = dict(os.environ)
-    yield
-    os.environ.clear()
-    os.environ.update(before)
-
-
 def begin(folder, pacs, *readers, **changes):
     job = Job("demo", folder, LABELS, readers, len(readers), **changes)
     selected = selection.from_query(folder, pacs, query={}, views=["frontal"], label_set=LABELS)
@@ -54,7 +44,7 @@ def perfect(name):
 
 
 @pytest.fixture
-def labelled(tmp_path, pacs, environment):
+def labelled(tmp_path, pacs):
     """A job that three scripted readers answered over HTTP, and what was true."""
     job, backend = begin(tmp_path / "job", pacs, *map(perfect, ("ann", "bob", "eve")))
     sources = [manifest.source(line) for line in manifest.read(job.input_manifest)]
@@ -120,7 +110,7 @@ def test_worker_responses_and_requests_lie_where_ground_truth_puts_them(labelled
     assert again == job.output_manifest
 
 
-def test_a_job_half_done_is_collected_with_what_there_is(tmp_path, pacs, environment):
+def test_a_job_half_done_is_collected_with_what_there_is(tmp_path, pacs):
     job, backend = begin(tmp_path / "job", pacs, Reader("ann"))
     client = httpx.Client(verify=False, base_url=backend.status(job).url)
     client.get(backend.links(job)["ann"])
@@ -138,7 +128,7 @@ def test_a_job_half_done_is_collected_with_what_there_is(tmp_path, pacs, environ
     backend.close()
 
 
-def test_a_job_started_again_goes_on(tmp_path, pacs, environment):
+def test_a_job_started_again_goes_on(tmp_path, pacs):
     job, backend = begin(tmp_path / "job", pacs, Reader("ann"))
     with httpx.Client(verify=False, base_url=backend.status(job).url) as client:
         client.get(backend.links(job)["ann"])
@@ -199,7 +189,7 @@ class Killable:
 
 
 @pytest.mark.slow
-def test_kill_9_between_two_submissions_loses_nothing(tmp_path, pacs, environment):
+def test_kill_9_between_two_submissions_loses_nothing(tmp_path, pacs):
     answered = []
     for _ in range(3):
         portal = Killable(tmp_path / "job", pacs)

@@ -2,7 +2,6 @@
 
 import html.parser
 import json
-import os
 import re
 import socket
 from urllib.parse import urlsplit
@@ -67,15 +66,6 @@ class Site:
             client.close()
         self.served.stop()
         self.answers.close()
-
-
-@pytest.fixture(scope="module", autouse=True)
-def environment():
-    """Put back what the portal tells the Lambda handlers."""
-    before = dict(os.environ)
-    yield
-    os.environ.clear()
-    os.environ.update(before)
 
 
 @pytest.fixture

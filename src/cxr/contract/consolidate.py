@@ -14,6 +14,8 @@ from cxr.contract.annotation import Annotation
 from cxr.contract.labels import ANSWERS, LabelSet, State
 from cxr.errors import AnnotationError
 
+_ANSWERS = "annotationsFromAllWorkers"
+
 
 def majority(votes: Sequence[State]) -> State:
     """Take the state that more than half of those who answered gave to one finding.
@@ -81,11 +83,33 @@ def consolidate(answers: Mapping[str, str], label_set: LabelSet) -> dict[str, An
         "usable": usable,
         "reasons": [a.reason for a in unfit if a.reason],
         "warnings": label_set.contradictions(states),
-        "annotationsFromAllWorkers": [
+        _ANSWERS: [
             {"workerId": worker, "annotationData": {"content": content}}
             for worker, content in answers.items()
         ],
     }
+
+
+def completed(line: Mapping[str, Any]) -> dict[str, Any]:
+    """Consolidate, on reading, label attributes that hold every worker's answer and no more.
+
+    Other jobs' post-annotation Lambdas pass answers on under `annotationsFromAllWorkers` without
+    consolidating them.
+
+    Returns:
+        The output line, with such attributes consolidated and all else as it was.
+
+    Raises:
+        AnnotationError: An answer cannot be understood.
+        LabelError: The line carries no label set.
+    """
+    whole = dict(line)
+    for name in manifest.attributes(line):
+        value = line[name]
+        if isinstance(value, dict) and "findings" not in value and value.get(_ANSWERS):
+            answers = {a["workerId"]: a["annotationData"]["content"] for a in value[_ANSWERS]}
+            whole[name] = consolidate(answers, labels.from_data_object(line))
+    return whole
 
 
 def read_content(content: str, label_set: LabelSet) -> Annotation:

@@ -4,9 +4,7 @@ Nothing else names `lambdas/`.
 """
 
 import importlib.util
-import os
 from collections.abc import Callable, Mapping
-from functools import cache
 from typing import Any
 
 from cxr import schema
@@ -14,19 +12,21 @@ from cxr import schema
 Handler = Callable[[dict[str, Any], object], Any]
 
 
-@cache
-def load(name: str) -> Handler:
-    """Give `handler` of `lambdas/<name>.py`, from the checkout or the wheel."""
+def load(name: str, environment: Mapping[str, str] | None = None) -> Handler:
+    """Give `handler` of `lambdas/<name>.py`, from the checkout or the wheel.
+
+    Args:
+        name: Of the file.
+        environment: What the function's configuration would set on AWS; None leaves it to the
+            process's own.
+    """
     path = schema.shipped("lambdas") / f"{name}.py"
     spec = importlib.util.spec_from_file_location(f"cxr_lambda_{name}", path)
     if spec is None or spec.loader is None:
         raise FileNotFoundError(path)
-    module = importlib.util.module_from_spec(spec)
+    module: Any = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
+    if environment is not None:
+        module.ENVIRONMENT = environment
     handler: Handler = module.handler
     return handler
-
-
-def configure(environment: Mapping[str, str]) -> None:
-    """Give the handlers their environment; on AWS the function's configuration does."""
-    os.environ.update(environment)

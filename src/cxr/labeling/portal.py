@@ -49,6 +49,7 @@ class Portal:
         keys: That sign links and sessions.
         url: The portal's own address.
         assets: Name → file, of what pages load.
+        pre_annotate: The pre-annotation Lambda's handler, configured for this portal.
         csrf_key: New at each start; a page opened before asks to be reloaded.
     """
 
@@ -57,11 +58,23 @@ class Portal:
     keys: Keys
     url: str
     assets: Mapping[str, Path]
+    pre_annotate: handlers.Handler
     csrf_key: bytes = field(default_factory=lambda: secrets.token_bytes(32))
 
     def csrf(self, worker: str) -> str:
         """Give what a page of this worker must send with an answer."""
         return hmac.new(self.csrf_key, worker.encode(), "sha256").hexdigest()
+
+    def task_input(self, task: Task) -> dict[str, Any]:
+        """Give what the page reads, by the event that Ground Truth would send."""
+        name = self.job.name
+        event = {
+            "version": "2018-10-16",
+            "labelingJobArn": f"arn:aws:sagemaker:local:000000000000:labeling-job/{name}",
+            "dataObject": dict(task.data_object),
+        }
+        result: dict[str, Any] = self.pre_annotate(event, None)["taskInput"]
+        return result
 
     def reader(self, token: str) -> str:
         """Say whose token it is.
@@ -90,12 +103,12 @@ def app(job: Job, answers: Answers, pacs: FolderPacs, keys: Keys, *, url: str) -
     files = schema.shipped("templates") / "portal"
     assets = {f.name: f for f in (viewer, *files.iterdir()) if f.suffix in (".js", ".css")}
     application = FastAPI(title="cxr portal", docs_url=None, redoc_url=None, openapi_url=None)
-    application.state.portal = Portal(job, answers, keys, url, assets)
+    pre_annotate = handlers.load("pre_annotation", _environment(job, keys, url, viewer))
+    application.state.portal = Portal(job, answers, keys, url, assets, pre_annotate)
     application.mount("/pacs", server.app(pacs, keys))
     application.include_router(_routes)
     application.middleware("http")(_guard)
     application.exception_handler(StarletteHTTPException)(_refused)  # the router's own too
-    _configure_handlers(job, keys, url, viewer)
     return application
 
 
@@ -168,7 +181,7 @@ def _next_page(request: Request, portal: ThePortal) -> Response:
     number = portal.answers.answered_by(worker) + 1
     return HTMLResponse(
         page.document(
-            page.render(_task_input(portal.job, task)),
+            page.render(portal.task_input(task)),
             title=f"{portal.job.name} · image {number}",
             submit_url=f"/tasks/{task.id}/answer",
             csrf=portal.csrf(worker),
@@ -183,7 +196,7 @@ def _next_task(worker: Worker, portal: ThePortal) -> dict[str, Any]:
     if task is None:
         return {"task": None}
     return {
-        "task": {"id": task.id, "input": _task_input(portal.job, task)},
+        "task": {"id": task.id, "input": portal.task_input(task)},
         "submitUrl": f"/tasks/{task.id}/answer",
         "csrf": portal.csrf(worker),
     }
@@ -257,29 +270,17 @@ def _done(portal: Portal, worker: str) -> str:
     return page.message("All images are labelled", f"{text} You can close this window.")
 
 
-def _task_input(job: Job, task: Task) -> dict[str, Any]:
-    event = {
-        "version": "2018-10-16",
-        "labelingJobArn": f"arn:aws:sagemaker:local:000000000000:labeling-job/{job.name}",
-        "dataObject": dict(task.data_object),
-    }
-    result: dict[str, Any] = handlers.load("pre_annotation")(event, None)["taskInput"]
-    return result
-
-
-def _configure_handlers(job: Job, keys: Keys, url: str, viewer: Path) -> None:
+def _environment(job: Job, keys: Keys, url: str, viewer: Path) -> dict[str, str]:
     kid, key = next(iter(keys.by_id.items()))
-    handlers.configure(
-        {
-            "CXR_PACS_URL": f"{url}/pacs",
-            "CXR_TOKEN_KEY": f"{kid}:{key.hex()}",
-            "CXR_TOKEN_TTL_S": str(job.task_time_limit_s + 300),
-            "CXR_VIEWER_URL": f"{url}/assets/{viewer.name}",
-            "CXR_INSTRUCTIONS": job.instructions,
-            "CXR_TEMPLATE_SHA": page.sha(page.template_text()),
-            "CXR_VIEWER_SHA": page.sha(viewer.read_bytes()),
-        }
-    )
+    return {
+        "CXR_PACS_URL": f"{url}/pacs",
+        "CXR_TOKEN_KEY": f"{kid}:{key.hex()}",
+        "CXR_TOKEN_TTL_S": str(job.task_time_limit_s + 300),
+        "CXR_VIEWER_URL": f"{url}/assets/{viewer.name}",
+        "CXR_INSTRUCTIONS": job.instructions,
+        "CXR_TEMPLATE_SHA": page.sha(page.template_text()),
+        "CXR_VIEWER_SHA": page.sha(viewer.read_bytes()),
+    }
 
 
 async def _body(request: Request) -> bytes:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from cxr.contract import labels, manifest
+from cxr.contract import consolidate, labels, manifest
 from cxr.contract.labels import State
 from cxr.contract.manifest import Labelled
 from cxr.errors import DataError, LabelError, PacsError
@@ -121,7 +121,7 @@ def read(manifest_path: Path, pacs: Finds, attribute: str | None = None) -> Coho
     left_out: Counter[str] = Counter()
     said = _Said()
     for number, line in enumerate(manifest.read(manifest_path), 1):
-        labelled = manifest.labelled(line, attribute)
+        labelled = manifest.labelled(consolidate.completed(line), attribute)
         if labelled is None or not labelled.usable:
             left_out[UNLABELLED if labelled is None else UNUSABLE] += 1
             continue
