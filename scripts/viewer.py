@@ -99,5 +99,7 @@ def _run(command: list[str], folder: Path) -> None:
 
 
 if __name__ == "__main__":
+    if sys.argv[1:] == ["--node"]:  # whether PATH has one that is new enough
+        sys.exit(node_on_path() is None)
     for built in build(Path(__file__).resolve().parents[1]):
         print(built.relative_to(Path.cwd()) if built.is_relative_to(Path.cwd()) else built)

@@ -58,7 +58,7 @@ def test_a_sound_config_is_typed():
         ("model.net.spatial_dims=abc", 'model.net.spatial_dims: expected an integer, met "abc"'),
         ("+model.net.dropout_prob=x", 'model.net.dropout_prob: expected a number, met "x"'),
         ("model.net._target_=os.system", "model.net._target_: expected a target within cxr., "),
-        ("model.net._target_=torch.optim.Adamm", "model.net._target_: nothing is called"),
+        ("model.optimizer._target_=torch.optim.Adamm", "model.optimizer._target_: nothing is"),
         ("model.net=3", "model.net: expected a section with keys, met 3"),
         ("model.name=null", "model.name: expected text, met None"),
         ("data.batch_size=-4", "data.batch_size: expected more than 0, met -4"),

@@ -1,5 +1,7 @@
 """A label set keeps its order, refuses contradictions, and survives the manifest."""
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -143,3 +145,17 @@ def test_only_a_present_child_of_an_absent_parent_contradicts():
     assert FEW.contradictions({"Edema": PRESENT, "Lung Opacity": ABSENT}) == [
         "Edema is present but its parent Lung Opacity is absent"
     ]
+
+
+@pytest.mark.parametrize(
+    "unusual",
+    [
+        labels.LabelSet("a", ("Edema", "Normal"), no_finding="Normal"),
+        labels.LabelSet("b", ("Edema", "Support Devices", "No Finding"), "No Finding", ()),
+        labels.LabelSet("c", ("Edema", "No Finding")),
+    ],
+)
+def test_a_label_set_survives_its_manifest_line(unusual):
+    line = json.loads(json.dumps(labels.to_data_object(unusual)))
+
+    assert labels.from_data_object(line) == unusual

@@ -72,7 +72,7 @@ def test_names_joined_by_bars_are_present_and_the_rest_absent(tmp_path):
     assert [list(s.values()) for s in found.states.values()] == [
         [PRESENT, PRESENT, ABSENT, ABSENT],
         [ABSENT, ABSENT, ABSENT, PRESENT],
-        [ABSENT, ABSENT, ABSENT, ABSENT],
+        [ABSENT, ABSENT, ABSENT, PRESENT],
     ]
     assert list(found.states["1"]) == list(LABELS.names)
 
@@ -80,7 +80,13 @@ def test_names_joined_by_bars_are_present_and_the_rest_absent(tmp_path):
 def test_what_a_list_does_not_name_may_count_as_not_mentioned(tmp_path):
     found = table(tmp_path, "SOPInstanceUID,findings\n1,Edema\n", unlisted="not_mentioned")
 
-    assert list(found.states["1"].values()) == [PRESENT, *[NOT_MENTIONED] * 3]
+    assert list(found.states["1"].values()) == [PRESENT, NOT_MENTIONED, NOT_MENTIONED, ABSENT]
+
+
+def test_a_name_the_label_set_lacks_is_no_absence_of_findings(tmp_path):
+    found = table(tmp_path, "sop_instance_uid,finding_labels\n1,Hernia\n")
+
+    assert list(found.states["1"].values()) == [ABSENT, ABSENT, ABSENT, ABSENT]
 
 
 @pytest.mark.parametrize("suffix", ["", ".0"])

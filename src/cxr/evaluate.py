@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from omegaconf import DictConfig, OmegaConf
 
 from cxr import config, schema
-from cxr.errors import RunError
+from cxr.errors import ConfigError, RunError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,6 +28,7 @@ def main(cfg: schema.Evaluate, unresolved: DictConfig) -> None:
     from cxr.learning.targets import Policy
     from cxr.pacs.folder import FolderPacs
 
+    _refuse_settings_of_the_run()
     folder = root.prepare(cfg.root)
     run_folder = find_run(folder / "runs", cfg.run)
     predictor = Predictor.load(run_folder)
@@ -37,7 +38,7 @@ def main(cfg: schema.Evaluate, unresolved: DictConfig) -> None:
     ready = material.prepare(
         job / "manifests" / "output" / "output.manifest", pacs, folder / "cache",
         attribute=cfg.data.attribute, policy=Policy(**record.policy),
-        image_size=record.image_size, preset=record.preset, workers=cfg.workers,
+        image_size=record.image_size, preset=record.preset, workers=cfg.data.workers,
     )  # fmt: skip
     ready = evaluation.align(ready, record)
     chosen, split, warnings = _choose(cfg, run_folder, record.job, ready, pacs)
@@ -56,6 +57,16 @@ def main(cfg: schema.Evaluate, unresolved: DictConfig) -> None:
     print(table.render(evaluated.scored))
     print(f"report: {evaluated.report}")
     print(evaluated.predictions)
+
+
+def _refuse_settings_of_the_run() -> None:
+    """Refuse what would be ignored: how images are made and split comes from the run."""
+    from hydra.core.hydra_config import HydraConfig
+
+    for override in HydraConfig.get().overrides.task:
+        key = override.lstrip("+~").partition("=")[0]
+        if key.startswith("data.") and key not in ("data.job", "data.attribute", "data.workers"):
+            raise ConfigError(f"{key}: the run says it already; only data.job can be another")
 
 
 def find_run(runs: Path, run: str) -> Path:

@@ -11,7 +11,7 @@ from cxr import config, schema
 from cxr.errors import ConfigError, JobError
 
 if TYPE_CHECKING:
-    from cxr.labeling import Job, LabelingBackend, Status
+    from cxr.labeling import Job, LabelingBackend, Status, scripted
     from cxr.labeling.selection import Selection
     from cxr.pacs.folder import FolderPacs
 
@@ -156,19 +156,29 @@ def _follow(job: "Job", backend: "LabelingBackend") -> None:
         _log.warning("stopped; every answer is kept, the same command goes on from here")
 
 
-def _start_readers(job: "Job", backend: "LabelingBackend", status: "Status") -> list:  # type: ignore[type-arg]
+def _start_readers(
+    job: "Job", backend: "LabelingBackend", status: "Status"
+) -> "list[scripted.Script]":
+    """Start the scripted readers, and tell the others where to answer."""
     from cxr.labeling import scripted
     from cxr.labeling.local import LocalLabeling
 
-    links = backend.links(job) if isinstance(backend, LocalLabeling) else {}
-    if any(reader.skill for reader in job.readers) and job.truth:
-        _log.info("portal at %s, answered by %d scripted readers", status.url, len(job.readers))
-        return list(scripted.start(job, links, scripted.read_truth(job.truth, job.labels)))
-    if len(links) == 1:
+    if not isinstance(backend, LocalLabeling):
+        return []
+    links = backend.links(job)
+    people = [reader.id for reader in job.readers if reader.skill is None]
+    if len(links) == 1 and people:
         print(f"label at {status.url}   (Ctrl-C keeps what is labelled)", flush=True)
-    for reader, link in links.items() if len(links) > 1 else ():
-        print(f"{reader} labels at {link}", flush=True)
-    return []
+        return []
+    for reader in people:
+        print(f"{reader} labels at {links[reader]}", flush=True)
+    if len(people) == len(links):
+        return []
+    if job.truth is None:
+        raise JobError("scripted readers answer synthetic images only; set job.synthetic")
+    scripts = scripted.start(job, links, scripted.read_truth(job.truth, job.labels))
+    _log.info("portal at %s, answered by %d scripted readers", status.url, len(scripts))
+    return scripts
 
 
 def _print_result(job: "Job", path: Path) -> None:

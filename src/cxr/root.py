@@ -37,6 +37,8 @@ def secret(root: Path, name: str, fresh: str) -> str:
     folder = root / "secrets"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = folder / name
+    if path.exists():
+        return path.read_text().strip()
     part = folder / f".{name}.{secrets.token_hex(4)}"
     descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w") as file:

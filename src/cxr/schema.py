@@ -5,7 +5,7 @@ number and true is no integer. `config.py` turns what pydantic finds into one li
 """
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -30,12 +30,13 @@ class Target(BaseModel):
     """A section that is instantiated: its arguments are checked against the target's own."""
 
     model_config = ConfigDict(extra="allow", strict=True, protected_namespaces=())
+    within: ClassVar[tuple[str, ...]] = ("cxr.", "monai.networks.nets.")
     target: str = Field(alias="_target_")
 
     @model_validator(mode="after")
     def _arguments_fit(self) -> "Target":
         try:
-            wrong = signatures.problems(self.target, self.arguments())
+            wrong = signatures.problems(self.target, self.arguments(), self.within)
         except ConfigError as error:
             raise ValueError(f"_target_: {error}") from error
         if wrong:
@@ -45,14 +46,15 @@ class Target(BaseModel):
 
     def arguments(self) -> dict[str, Any]:
         """Give everything but `_target_`."""
-        return self.model_dump(exclude={"target"})
+        return self.model_dump(exclude={"target"}, exclude_none=True)
 
 
 class Optimizer(Target):
     """A torch optimizer; its learning rate is ours to check."""
 
+    within: ClassVar[tuple[str, ...]] = ("torch.optim.",)
     lr: float = Field(gt=0, lt=10)
-    weight_decay: float = Field(default=0.0, ge=0, lt=10)
+    weight_decay: float | None = Field(default=None, ge=0, lt=10)
 
 
 class Labels(Section):
@@ -247,7 +249,7 @@ class Policy(Section):
 
 
 class Augment(Section):
-    """conf/data augment: how far an image is moved and changed, at most."""
+    """conf/augment: how far an image is moved and changed, at most."""
 
     rotation_deg: float = Field(ge=0, le=45)
     scale: float = Field(ge=0, lt=0.9)
@@ -280,8 +282,9 @@ class Train(Site):
 
     name: Name
     seed: int = Field(ge=0, lt=2**32)
-    objective: str
+    objective: str = Field(pattern=r"^val/(loss|auroc_macro|auroc/.+)$")
     resume: bool
+    onnx: bool
     examples: bool
     draws: int = Field(ge=100, le=100_000)
     labels: Labels | None = None
@@ -299,7 +302,6 @@ class Evaluate(Site):
     examples: bool
     draws: int = Field(ge=100, le=100_000)
     seed: int = Field(ge=0)
-    workers: int = Field(ge=0, le=256)
     data: Data
 
 

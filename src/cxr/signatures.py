@@ -42,14 +42,14 @@ class Signature:
     open: bool = False
 
 
-def read(target: str) -> Signature:
+def read(target: str, within: tuple[str, ...] = ALLOWED) -> Signature:
     """Find the parameters of a class or function from its dotted path.
 
     Raises:
-        ConfigError: The path lies outside `ALLOWED`, or nothing stands there.
+        ConfigError: The path lies outside `within`, or nothing stands there.
     """
-    if not target.startswith(ALLOWED):
-        raise ConfigError(f'expected a target within {", ".join(ALLOWED)}, met "{target}"')
+    if not target.startswith(within):
+        raise ConfigError(f'expected a target within {", ".join(within)}, met "{target}"')
     module, _, name = target.rpartition(".")
     place = _definition(module, name)
     if place is None:
@@ -57,9 +57,15 @@ def read(target: str) -> Signature:
     return _signature(*place)
 
 
-def problems(target: str, arguments: Mapping[str, Any]) -> dict[str, str]:
-    """Say what is wrong with each argument, by name; empty where all fit."""
-    signature = read(target)
+def problems(
+    target: str, arguments: Mapping[str, Any], within: tuple[str, ...] = ALLOWED
+) -> dict[str, str]:
+    """Say what is wrong with each argument, by name; empty where all fit.
+
+    Raises:
+        ConfigError: As `read`.
+    """
+    signature = read(target, within)
     found = {}
     for name, value in arguments.items():
         if name not in signature.types:

@@ -205,7 +205,7 @@ def _fit(
     net = model.build_net(cfg.model.net.model_dump(by_alias=True), len(names), seed=cfg.seed)
     classifier = model.Classifier(
         net, names,
-        optimizer=model.build_optimizer(cfg.model.optimizer.model_dump(by_alias=True)),
+        optimizer=model.build_optimizer(cfg.model.optimizer.model_dump(by_alias=True, exclude_none=True)),
         schedule=cfg.model.schedule,
         excluded_from_macro=[material.cohort.no_finding] if material.cohort.no_finding else [],
     )  # fmt: skip

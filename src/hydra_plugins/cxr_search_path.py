@@ -16,6 +16,9 @@ class WorkingFolderSearchPath(SearchPathPlugin):
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
         """Put ./conf first, unless it is the shipped one."""
+        shipped = schema.shipped("conf").resolve()
+        # Hydra offers the plugin to every application of the environment
+        ours = any(str(item.path).endswith(str(shipped)) for item in search_path.get_path())
         own = (Path.cwd() / "conf").resolve()
-        if own.is_dir() and own != schema.shipped("conf").resolve():
+        if ours and own.is_dir() and own != shipped:
             search_path.prepend("cxr-working-folder", own.as_uri())

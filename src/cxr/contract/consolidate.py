@@ -49,8 +49,8 @@ def _winner(votes: Sequence[State]) -> State | None:
 def consolidate(answers: Mapping[str, str], label_set: LabelSet) -> dict[str, Any]:
     """Make the label attribute of one data object from all its workers' answers.
 
-    A skip is no answer; where at least half of the workers skip, the object is unusable. `No
-    Finding` is never voted on: it follows from the other consolidated findings.
+    A skip is no answer; where at least half of the workers skip it or call it unfit, the object
+    is unusable. `No Finding` is never voted on: it follows from the other consolidated findings.
 
     Args:
         answers: Worker ID → the form's content, as Ground Truth passes it: a JSON object whose

@@ -4,6 +4,7 @@ uvicorn does the serving; this room binds the port first, so that a taken one is
 and port 0 is known before anybody is told an address.
 """
 
+import errno
 import socket
 import threading
 import time
@@ -49,9 +50,8 @@ def bind(host: str, port: int, *, key: str) -> Listener:
         bound.bind((host, port))
     except OSError as error:
         bound.close()
-        raise ConfigError(
-            f"{key}: port {port} is taken ({error.strerror}); choose another, or 0 for any"
-        ) from error
+        why = "is taken" if error.errno == errno.EADDRINUSE else f"cannot be had ({error.strerror})"
+        raise ConfigError(f"{key}: port {port} {why}; choose another, or 0 for any") from error
     name = f"[{host}]" if ":" in host else host
     return Listener(f"http://{name}:{bound.getsockname()[1]}", bound)
 

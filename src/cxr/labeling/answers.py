@@ -34,6 +34,9 @@ CREATE INDEX IF NOT EXISTS open_by_time ON tasks(accepted_at) WHERE answered=0;
 CREATE INDEX IF NOT EXISTS open_by_worker ON tasks(worker_id) WHERE answered=0;
 """
 
+_GUESSES = 20
+"""Objects asked about one by one before all are, when the next task is looked for."""
+
 
 @dataclass(frozen=True)
 class Task:
@@ -152,8 +155,13 @@ class Answers:
         if len(order) != total:
             order = sorted(range(total), key=lambda i: _order(worker_id, i))
             place = 0
+        full: set[int] = set()
         for step in range(total):
+            if step == _GUESSES:
+                full = self._full(db, worker_id)
             object_id = order[(place + step) % total]
+            if object_id in full:
+                continue
             taken, mine = db.execute(
                 "SELECT count(*), coalesce(sum(worker_id=?), 0) FROM tasks WHERE object_id=?",
                 (worker_id, object_id),
@@ -162,6 +170,15 @@ class Answers:
                 self._orders[worker_id] = (order, (place + step) % total)
                 return object_id
         return None
+
+    def _full(self, db: sqlite3.Connection, worker_id: str) -> set[int]:
+        """Give the objects that this worker cannot get, at once."""
+        rows = db.execute(
+            "SELECT object_id FROM tasks GROUP BY object_id HAVING count(*)>=?"
+            " UNION SELECT object_id FROM tasks WHERE worker_id=?",
+            (self._wanted, worker_id),
+        )
+        return {object_id for (object_id,) in rows}
 
     def task(self, task_id: str) -> Task | None:
         """Find a task, open or answered."""

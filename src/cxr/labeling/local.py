@@ -54,7 +54,8 @@ class LocalLabeling:
         """Open the job's answers and serve the portal, if it is not being served.
 
         Raises:
-            JobError: The port is taken, or an image stands in the manifest twice.
+            ConfigError: The port is taken.
+            JobError: an image stands in the manifest twice.
         """
         self._open(job, manifest)
         if self._served is None:

@@ -28,8 +28,8 @@ def write(
         job: Whose name is the label attribute name.
         lines: Data object and its label attribute; None where nobody answered, which leaves the
             line as it is.
-        human_annotated: Whether people (or scripts in their place) answered in this job.
-        label_source: `readers`, `report-text-mined` or `model`.
+        human_annotated: Whether people answered in this job.
+        label_source: `readers`, `scripted-readers`, `report-text-mined` or `model`.
 
     Returns:
         The output manifest's path.

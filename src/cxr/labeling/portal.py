@@ -15,6 +15,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, RedirectResponse, Response
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from cxr import schema
@@ -29,7 +30,6 @@ from cxr.pacs.folder import FolderPacs
 MAX_ANSWER = 2_000_000
 """Bytes of one submitted form; a page full of freehand polygons is a tenth of it."""
 _AUDIENCE = "portal"
-_COOKIE = "cxr_session"
 _LINK_TTL_S = 30 * 86_400
 _CSP = (
     "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; img-src data:; "
@@ -60,6 +60,11 @@ class Portal:
     assets: Mapping[str, Path]
     pre_annotate: handlers.Handler
     csrf_key: bytes = field(default_factory=lambda: secrets.token_bytes(32))
+
+    @property
+    def cookie(self) -> str:
+        """Name the session's cookie: cookies know no ports, and jobs run side by side."""
+        return f"cxr_session_{self.job.name}"
 
     def csrf(self, worker: str) -> str:
         """Give what a page of this worker must send with an answer."""
@@ -142,7 +147,7 @@ def _portal(request: Request) -> Portal:
 
 def _worker(request: Request) -> str:
     try:
-        return _portal(request).reader(request.cookies.get(_COOKIE, ""))
+        return _portal(request).reader(request.cookies.get(_portal(request).cookie, ""))
     except TokenError as error:
         raise HTTPException(401, "open your personal link to sign in") from error
 
@@ -153,7 +158,7 @@ Worker = Annotated[str, Depends(_worker)]
 
 @_routes.get("/")
 def _home(request: Request, portal: ThePortal) -> Response:
-    if len(portal.job.readers) == 1 and not request.cookies.get(_COOKIE):
+    if len(portal.job.readers) == 1 and not request.cookies.get(portal.cookie):
         return _signed_in(portal, portal.job.readers[0].id)
     return RedirectResponse("/task", 303)
 
@@ -214,14 +219,15 @@ async def _answer(task_id: str, request: Request, worker: Worker, portal: ThePor
     given = request.headers.get("x-csrf", "").encode()  # as text it would have to be ASCII
     if not hmac.compare_digest(given, portal.csrf(worker).encode()):
         raise HTTPException(403, "reload the page, then submit again")
-    task = portal.answers.task(task_id)
+    # SQLite waits for the disk: the event loop, which serves images, must not
+    task = await run_in_threadpool(portal.answers.task, task_id)
     if task is None:
         raise HTTPException(410, "this image went back after its time limit; reload the page")
     if task.worker_id != worker:
         raise HTTPException(403, "this image is before another reader")
     content = _checked(await _body(request), task)
     try:
-        portal.answers.submit(task_id, content)
+        await run_in_threadpool(portal.answers.submit, task_id, content)
     except JobError as error:
         raise HTTPException(410, str(error)) from error
     return JSONResponse({"next": "/task"})
@@ -242,7 +248,7 @@ def _signed_in(portal: Portal, worker: str) -> Response:
     token = _token(portal.job, portal.keys, worker)
     response.set_cookie(
         # lax, or a link opened from webmail would not arrive signed in; answers need X-CSRF
-        _COOKIE,
+        portal.cookie,
         token,
         max_age=_LINK_TTL_S,
         httponly=True,

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from cxr.contract import manifest
-from cxr.contract.labels import ANSWERS, LabelSet, State
+from cxr.contract.labels import ANSWERS, LabelSet, State, follow_no_finding
+from cxr.contract.signing import Keys
 from cxr.errors import JobError, LabelError, PacsError
 from cxr.labeling import Existing, Job, Status, output
 from cxr.pacs.folder import FolderPacs
@@ -50,8 +51,8 @@ class Table:
 class ReplayLabeling:
     """A LabelingBackend that answers from a CSV."""
 
-    def __init__(self, *, pacs: FolderPacs, **_: Any) -> None:
-        """Take the PACS, which knows under which file name an image came."""
+    def __init__(self, *, pacs: FolderPacs, keys: Keys | None = None) -> None:
+        """Take the PACS, which knows under which file name an image came; nothing is signed."""
         self._pacs = pacs
         self._table: Table | None = None
         self._paths: Mapping[str, str] = {}
@@ -223,13 +224,19 @@ def _label_columns(header: list[str], label_set: LabelSet, existing: Existing) -
 def _listed(
     text: str, unlisted: str, label_set: LabelSet, unknown: Counter[str]
 ) -> dict[str, State]:
-    named = set()
+    named: set[str] = set()
+    others = False
     for name in filter(None, (part.strip() for part in text.split("|"))):
         try:
             named.add(label_set.canonical(name))
         except LabelError:
             unknown[name] += 1
-    return {n: State.PRESENT if n in named else State(unlisted) for n in label_set.names}
+            others = True
+    said = {n: State.PRESENT if n in named else State(unlisted) for n in label_set.names}
+    if label_set.no_finding and label_set.no_finding not in named and not others:
+        # such a list may be empty where nothing was found, and never say so
+        said[label_set.no_finding] = follow_no_finding(label_set, said)
+    return said
 
 
 def _valued(

@@ -77,7 +77,7 @@ class Script(threading.Thread):
         """Sign in, then answer until nothing is left."""
         try:
             self._work()
-        except (OSError, http.client.HTTPException, JobError, KeyError, ValueError) as error:
+        except Exception as error:  # noqa: BLE001 the thread's outer edge; `label` shows it
             self.error = error
 
     def _work(self) -> None:
