@@ -3,7 +3,11 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
+# a busy machine is slow, which is no property of the code
+settings.register_profile("cxr", deadline=None)
+settings.load_profile("cxr")
 SHARED = Path(__file__).parents[2] / "shared"
 
 

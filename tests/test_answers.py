@@ -171,3 +171,14 @@ def test_threads_never_share_or_lose_a_task(tmp_path):
     assert answers.counts() == (25, 25)
     assert sum(len(objects) for objects in done.values()) == 50
     assert all(len(found) == 2 for _, _, found in answers.results())
+
+
+def test_chained_lines_that_hold_the_label_are_offered_to_nobody(tmp_path):
+    answers = Answers(tmp_path / "a.db", workers_per_object=1, task_time_limit_s=60)
+    lines = [{"source": "a", "job": {}, "job-metadata": {}}, {"source": "b"}, {"source": "c"}]
+    answers.add(lines, "job")
+
+    assert answers.counts() == (1, 3)
+    assert sorted(work(answers, "ann")) == [1, 2]
+    assert answers.counts() == (3, 3)
+    answers.close()

@@ -13,7 +13,6 @@ ALL = {
     "shift": 0.2,
     "brightness": 0.5,
     "contrast": 0.5,
-    "gamma": 0.5,
 }
 
 
@@ -67,7 +66,7 @@ def test_letterbox_stays_black_under_exposure(images):
     images[..., :6] = 0
     images[..., 18:] = 0
 
-    changed = augment.apply(images, seeded(), brightness=0.5, contrast=0.5, gamma=0.5)
+    changed = augment.apply(images, seeded(), brightness=0.5, contrast=0.5)
 
     assert changed[..., :6].max() == 0
     assert changed[..., 18:].max() == 0
@@ -77,7 +76,7 @@ def test_letterbox_stays_black_under_exposure(images):
 def test_a_rotation_turns_by_its_angle_in_pixels_even_off_square():
     image = torch.zeros(1, 1, 41, 81)
     image[..., 20, 60] = 1  # 20 columns right of the centre
-    angle = math.radians(90) * (2 * torch.rand(7, 1, generator=seeded(3))[0].item() - 1)
+    angle = math.radians(90) * (2 * torch.rand(6, 1, generator=seeded(3))[0].item() - 1)
 
     turned = augment.apply(image, seeded(3), rotation_deg=90)
 

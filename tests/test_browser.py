@@ -1,17 +1,26 @@
 """The worker page in a real browser: mouse, keys, and what reaches the output manifest."""
 
+import io
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
+import pydicom
 import pytest
+import specimens
 from playwright.sync_api import Browser, Page, sync_playwright
+from pydicom import Dataset
+from pydicom.encaps import encapsulate
+from pydicom.filewriter import correct_ambiguous_vr
+from pydicom.uid import JPEG2000Lossless, JPEGLSLossless
 
 from cxr.contract import manifest
 from cxr.contract.labels import LabelSet
 from cxr.contract.signing import keys_from_text, new_keys
-from cxr.images import synth
+from cxr.images import dicom, synth
 from cxr.labeling import Job, Reader, selection
 from cxr.labeling.local import LocalLabeling
 from cxr.pacs.folder import FolderPacs
@@ -61,10 +70,12 @@ def browser() -> Iterator[Browser]:
         opened.close()
 
 
-def serve(folder: Path, *, images: int = 1, names: LabelSet = LABELS) -> Portal:
+def serve(
+    folder: Path, *, images: int = 1, names: LabelSet = LABELS, file: bytes | None = None
+) -> Portal:
     pacs = FolderPacs(folder / "pacs")
     for index in range(images):
-        pacs.store(synth.draw(index, seed=3, size=(ROWS, COLUMNS))[0])
+        pacs.store(file or synth.draw(index, seed=3, size=(ROWS, COLUMNS))[0])
     job = Job("page", folder / "jobs" / "page", names, (Reader("reader"),))
     selected = selection.from_query(job.folder, pacs, query={}, views=["frontal"], label_set=names)
     backend = LocalLabeling(pacs=pacs, keys=keys_from_text(new_keys()), port=0)
@@ -334,3 +345,217 @@ def test_next_image_follows_a_submit(browser: Browser, tmp_path: Path) -> None:
 
     assert served.backend.status(served.job).labelled == 1
     served.backend.close()
+
+
+BLOCK = 32
+STEPS = 4080 // (ROWS * COLUMNS // BLOCK**2 - 1)
+
+
+def steps(**changes: object) -> Dataset:
+    """A radiograph of squares, each of another stored value between 0 and 4080."""
+    ds = pydicom.dcmread(io.BytesIO(specimens.dicom(1)))
+    squares = np.arange(ROWS * COLUMNS // BLOCK**2, dtype=np.uint16) * STEPS
+    grid = squares.reshape(ROWS // BLOCK, COLUMNS // BLOCK)
+    ds.Rows, ds.Columns = ROWS, COLUMNS
+    ds.BitsAllocated, ds.BitsStored, ds.HighBit = 16, 12, 11
+    ds.PixelData = np.kron(grid, np.ones((BLOCK, BLOCK), np.uint16)).tobytes()
+    for keyword, value in changes.items():
+        setattr(ds, keyword, value)
+    return ds
+
+
+def written(ds: Dataset) -> bytes:
+    buffer = io.BytesIO()
+    correct_ambiguous_vr(ds, True).save_as(buffer, enforce_file_format=True)
+    return buffer.getvalue()
+
+
+def centres() -> list[Point]:
+    return [
+        (x + BLOCK / 2, y + BLOCK / 2)
+        for y in range(0, ROWS, BLOCK)
+        for x in range(0, COLUMNS, BLOCK)
+    ]
+
+
+def greys_on_screen(page: Page) -> npt.NDArray[np.int64]:
+    """The grey level shown at the centre of each square."""
+    scale, left, top = fitted(page)
+    box = page.locator(".cxr-stage").bounding_box()
+    assert box is not None
+    points = [
+        (int(left - box["x"] + scale * x), int(top - box["y"] + scale * y)) for x, y in centres()
+    ]
+    shown = page.locator(".cxr-stage canvas").first.evaluate(
+        """(canvas, points) => points.map(([x, y]) =>
+             canvas.getContext('2d').getImageData(x, y, 1, 1).data[0])""",
+        points,
+    )
+    return np.array(shown)
+
+
+def greys_read(ds: Dataset) -> npt.NDArray[np.float64]:
+    """The same squares as training reads them."""
+    image = dicom.read(written(ds))[0]
+    return np.array([255.0 * image[int(y), int(x)] for x, y in centres()])
+
+
+def lookup(values: list[int], first: int, bits: int) -> list[Dataset]:
+    item = Dataset()
+    item.add_new("LUTDescriptor", "US", [len(values), first, bits])
+    item.add_new("LUTData", "OW", np.array(values, "<u2").tobytes())
+    return [item]
+
+
+WINDOW = {"WindowCenter": 1800, "WindowWidth": 2400}
+CURVE = [int(65_535 * (n / 3000) ** 0.5) for n in range(3001)]
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        (WINDOW, "W 2400   L 1800   "),
+        (WINDOW | {"VOILUTFunction": "LINEAR_EXACT"}, "LINEAR_EXACT"),
+        ({"VOILUTFunction": "LINEAR_EXACT", "WindowCenter": 2000, "WindowWidth": 40}, "EXACT"),
+        (WINDOW | {"VOILUTFunction": "SIGMOID"}, "SIGMOID"),
+        (WINDOW | {"PhotometricInterpretation": "MONOCHROME1"}, "L 1800"),
+        (
+            WINDOW | {"PhotometricInterpretation": "MONOCHROME1", "VOILUTFunction": "SIGMOID"},
+            "SIGMOID",
+        ),
+        (WINDOW | {"VOILUTSequence": lookup(CURVE, 500, 16)}, "VOI LUT"),
+        (WINDOW | {"ModalityLUTSequence": lookup(CURVE, 500, 16)}, "L 1800"),
+        ({"RescaleSlope": 0.25, "RescaleIntercept": -20.5, "VOILUTFunction": "SIGMOID"}, "W"),
+        (WINDOW | {"PixelPaddingValue": 0, "PixelPaddingRangeLimit": 400}, "L 1800"),
+        ({}, "W"),
+    ],
+    ids=[
+        "linear", "exact", "narrow", "sigmoid", "monochrome1", "monochrome1 sigmoid",
+        "voi lut", "modality lut", "rescaled, no window", "padding", "no window",
+    ],
+)  # fmt: skip
+def test_screen_shows_what_training_reads(
+    browser: Browser, tmp_path: Path, changes: dict[str, object], says: str
+) -> None:
+    ds = steps(**changes)
+    served = serve(tmp_path, file=written(ds))
+    page = opened(browser, served)
+
+    shown, readout = greys_on_screen(page), page.locator(".cxr-readout").inner_text()
+    notes = page.locator(".cxr-notes").inner_text()
+    page.close()
+    served.backend.close()
+
+    assert np.abs(shown - greys_read(ds)).max() <= 2
+    assert len(np.unique(shown)) > 1
+    assert says in readout
+    assert notes == ""
+
+
+@pytest.mark.parametrize("function", ["LINEAR", "LINEAR_EXACT", "SIGMOID"])
+def test_dragged_window_keeps_the_function_of_the_file(
+    browser: Browser, tmp_path: Path, function: str
+) -> None:
+    ds = steps(**WINDOW, VOILUTFunction=function)
+    served = serve(tmp_path, file=written(ds))
+    page = opened(browser, served)
+    before = greys_on_screen(page)
+    drag(page, (200, 200), (280, 150))
+
+    shown, readout = greys_on_screen(page), page.locator(".cxr-readout").inner_text().split()
+    page.close()
+    served.backend.close()
+
+    ds.WindowWidth, ds.WindowCenter = int(readout[1]), int(readout[3])
+    assert ds.WindowWidth > 2500
+    assert ds.WindowCenter != 1800
+    assert np.abs(shown - greys_read(ds)).max() <= 2
+    assert np.abs(shown - before).max() > 10
+
+
+def test_greys_the_page_cannot_show_as_written_are_noted(browser: Browser, tmp_path: Path) -> None:
+    broken = lookup([1, 2, 3], 0, 8)
+    broken[0].LUTData = b"\0\0"
+    ds = steps(**WINDOW, VOILUTFunction="CURVED", VOILUTSequence=broken)
+    served = serve(tmp_path, file=written(ds))
+    page = opened(browser, served)
+
+    notes = page.locator(".cxr-notes").inner_text()
+    page.close()
+    served.backend.close()
+
+    assert "CURVED window shown as LINEAR" in notes
+    assert "VOI LUT not readable" in notes
+
+
+@pytest.mark.parametrize("syntax", [None, JPEGLSLossless, JPEG2000Lossless])
+def test_damaged_pixels_are_one_message_and_can_be_skipped(
+    browser: Browser, tmp_path: Path, syntax: pydicom.uid.UID | None
+) -> None:
+    ds = steps()
+    junk = np.random.default_rng(5).bytes(300)
+    if syntax is not None:
+        ds.file_meta.TransferSyntaxUID = syntax
+    ds.PixelData = junk if syntax is None else encapsulate([junk])
+    served = serve(tmp_path, file=written(ds))
+    page = browser.new_page(viewport={"width": 1280, "height": 720})
+    page.on("pageerror", lambda error: served.met.append(f"error: {error}"))
+    page.goto(served.url)
+    page.locator(".cxr-failure").wait_for(timeout=10_000)
+
+    said = page.locator(".cxr-failure p").first.inner_text()
+    page.wait_for_timeout(200)
+    page.locator('[data-action="skip-failed"]').click()
+    page.locator('[data-action="confirm-skip"]').click()
+    page.get_by_role("heading", name="All images are labelled").wait_for(timeout=10_000)
+    page.close()
+    status = served.backend.status(served.job)
+    served.backend.close()
+
+    assert "could not be decoded" in said
+    assert served.met == []
+    assert status.labelled == 1
+
+
+def test_long_names_overflow_nothing(browser: Browser, tmp_path: Path) -> None:
+    long = tuple(f"{n:02} Interstitial thickening of both bases"[:40] for n in range(15))
+    noted = written(steps(**WINDOW, VOILUTFunction="A FUNCTION NOBODY HAS HEARD OF " * 4))
+    served = serve(tmp_path, names=LabelSet("long", long), file=noted)
+    page = opened(browser, served)
+    page.locator("[data-label] .cxr-name").first.click()
+    page.keyboard.press("b")
+    drag(page, (400, 150), (440, 260))
+    page.keyboard.press("Control+Enter")
+    page.wait_for_timeout(200)
+
+    outside = page.evaluate(
+        """() => [...document.querySelectorAll(`#cxr-root :is(button, crowd-button, textarea,
+             output, .cxr-message, .cxr-header > *, .cxr-head > *)`)]
+          .filter((e) => e.offsetParent !== null && !e.closest('.cxr-findings, .cxr-rois'))
+          .filter((e) => {
+            const box = e.getBoundingClientRect();
+            const home = e.closest('.cxr-header, .cxr-panel, .cxr-main, .cxr-toolbar');
+            const walls = home.getBoundingClientRect();
+            return box.left < walls.left || box.right > walls.right + 0.5
+              || box.top < walls.top || box.bottom > walls.bottom + 0.5
+              || (e.scrollWidth > e.clientWidth + 1 && e.localName !== 'span');
+          })
+          .map((e) => e.outerHTML.slice(0, 120))"""
+    )
+    sideways = page.evaluate(
+        """() => [...document.querySelectorAll(`#cxr-root, .cxr-findings, .cxr-rois, .cxr-presets,
+             .cxr-header, .cxr-panel, .cxr-main`)].filter((e) => e.scrollWidth > e.clientWidth)
+          .map((e) => e.className)"""
+    )
+    names = page.locator(".cxr-findings .cxr-name").evaluate_all(
+        """all => all.map((e) => e.querySelector('span')).map((name) => [name.parentElement.title,
+             name.scrollWidth <= name.clientWidth && name.scrollHeight <= name.clientHeight])"""
+    )
+    page.close()
+    served.backend.close()
+
+    assert len(long[0]) == 40
+    assert outside == []
+    assert sideways == []
+    assert [title for title, _ in names] == list(long)
+    assert all(whole for _, whole in names[1:])  # the first is bold, and marked with its region

@@ -55,21 +55,27 @@ def instance(number: int) -> Instance:
 
 
 class Shelf:
-    """A PACS that counts what is asked of it."""
+    """A PACS that counts which files are asked of it; `n3=...` is the file of number 3."""
 
-    def __init__(self, **broken: bytes) -> None:
+    def __init__(self, **other: bytes) -> None:
         self.asked: list[str] = []
-        self._broken = broken
+        self._other = other
 
     def retrieve(self, wanted: Instance) -> bytes:
         self.asked.append(wanted.sop_instance_uid)
+        return self._file(wanted)
+
+    def sha256(self, wanted: Instance) -> str:
+        return hashlib.sha256(self._file(wanted)).hexdigest()
+
+    def _file(self, wanted: Instance) -> bytes:
         number = int(wanted.sop_instance_uid.rpartition(".")[2]) - 1
-        return self._broken.get(f"n{number}") or file(number)
+        return self._other.get(f"n{number}") or file(number)
 
 
 def build(folder: Path, numbers, shelf=None, **changed):
-    options = {"image_size": SIZE, "workers": 1} | changed
     shelf = shelf or Shelf()
+    options = {"sha256": shelf.sha256, "image_size": SIZE, "workers": 1} | changed
     return cache.build(folder, [instance(n) for n in numbers], shelf.retrieve, **options)
 
 
@@ -106,6 +112,43 @@ def test_what_is_cached_is_not_asked_for_again_and_more_is_added(tmp_path):
 
     assert shelf.asked == uids([5, 4])
     assert holds(built, [0, 1, 2, 4, 5])
+
+
+def test_a_file_replaced_under_the_same_uid_is_decoded_again_and_back_again(tmp_path):
+    before = build(tmp_path, range(3))
+    replaced = Shelf(n1=file(8))
+
+    after = build(tmp_path, range(3), replaced)
+    again = build(tmp_path, range(3), Shelf(n1=file(8)))
+    back = build(tmp_path, range(3))
+
+    assert replaced.asked == uids([1])
+    assert len(again.entries) == len(after.entries) == 4
+    direct = cache.decode(file(8), image_size=SIZE)
+    assert (after.images[after.rows(uids([1]))][0] == direct).all()
+    assert (again.images[again.rows(uids([1]))][0] == direct).all()
+    assert before.pixel_hashes(uids([1])) != after.pixel_hashes(uids([1]))
+    assert holds(after, [0, 2])
+    assert holds(back, range(3))
+
+
+def test_a_replaced_file_that_cannot_be_decoded_does_not_leave_the_old_picture(tmp_path):
+    build(tmp_path, range(2))
+
+    built = build(tmp_path, range(2), Shelf(n1=b"junk"))
+
+    assert set(built.unreadable) == set(uids([1]))
+    with pytest.raises(DataError, match="every image in the cache, met one that is not"):
+        built.rows(uids([1]))
+
+
+def test_a_file_changed_behind_the_back_of_the_pacs_is_left_out_with_its_reason(tmp_path):
+    built = build(tmp_path, range(2), Shelf(n1=file(8)), sha256=Shelf().sha256)
+
+    assert built.unreadable == {
+        uids([1])[0]: "1.2.2: the file is not the one that was ingested; ingest it again"
+    }
+    assert len(built.entries) == 1
 
 
 def test_another_size_or_preset_has_its_own_cache(tmp_path):
@@ -297,6 +340,7 @@ def test_real_radiographs_are_the_mean_of_their_pixels(shared, tmp_path):
         tmp_path,
         instances,
         lambda i: known[i.sop_instance_uid].read_bytes(),
+        sha256=lambda i: hashlib.sha256(known[i.sop_instance_uid].read_bytes()).hexdigest(),
         image_size=(128, 128),
         workers=1,
     )

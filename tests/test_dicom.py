@@ -407,6 +407,17 @@ def test_identifiers_are_read() -> None:
     assert met.orthanc_id == dicom.orthanc_id("P1", "1.2.3", "1.2.3.4", "1.2.3.4.5")
 
 
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [("YES", True), ("yes ", True), ("NO", False), ("", None), ("MAYBE", None), (None, None)],
+)
+def test_only_an_explicit_no_says_that_nothing_is_burned_in(
+    said: str | None, expected: bool | None
+) -> None:
+    attributes = {} if said is None else {"BurnedInAnnotation": said}
+    assert dicom.identify(made(ramp(), **attributes)).burned_in is expected
+
+
 @pytest.mark.parametrize("keyword", ["StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"])
 def test_each_uid_must_be_there(keyword: str) -> None:
     ds = pydicom.dcmread(io.BytesIO(made(ramp())))

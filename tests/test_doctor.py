@@ -31,7 +31,6 @@ def test_a_good_file_has_no_problems(tmp_path: Path) -> None:
     found = doctor.examine(tmp_path / "good.dcm")
 
     assert found.problems == ()
-    assert found.instance == dicom.identify(GOOD)
     assert found.pixel_hash == dicom.pixel_hash(GOOD)
 
 

@@ -4,9 +4,11 @@ import csv
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -16,12 +18,16 @@ QUICK = ("trainer.max_epochs=1", "data.image_size=[64,64]", "draws=100")
 
 
 def cxr(
-    command: str, *overrides: str | Path, root: Path, fails: bool = False
+    command: str,
+    *overrides: str | Path,
+    root: Path,
+    fails: bool = False,
+    env: Mapping[str, str] | None = None,
 ) -> subprocess.CompletedProcess[str]:
     done = subprocess.run(
         [sys.executable, "-m", f"cxr.{command}", *map(str, overrides)],
         cwd=ROOT,
-        env={**os.environ, "CXR_ROOT": str(root)},
+        env={**os.environ, "CXR_ROOT": str(root), **(env or {})},
         capture_output=True,
         text=True,
         check=False,
@@ -42,7 +48,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow
 def test_demo_goes_the_whole_way_through(demo: Path) -> None:
-    done = cxr("train", "experiment=demo", "name=whole", *QUICK, root=demo)
+    done = cxr("train", "experiment=demo", "name=whole", "onnx=true", *QUICK, root=demo)
 
     run = demo / "runs" / "whole"
     assert f"report: {run / 'report.html'}" in done.stdout
@@ -54,6 +60,52 @@ def test_demo_goes_the_whole_way_through(demo: Path) -> None:
     assert all(0 <= float(row[name]) <= 1 for row in rows for name in names)
     split = {r["sop_instance_uid"]: r["split"] for r in csv.DictReader((run / "split.csv").open())}
     assert {split[row["sop_instance_uid"]] for row in rows} == {"test"}
+    assert f"MLflow: mlflow ui --backend-store-uri sqlite:///{demo}/mlflow.db" in done.stdout
+    tracked = {path.name: path for path in (demo / "mlartifacts").rglob("*") if path.is_file()}
+    assert tracked.keys() >= {"run.json", "best.ckpt", "model.onnx", "report.html", "roc.svg"}
+    assert done.stderr.splitlines()[-1].startswith("best val/auroc_macro ")
+    assert tracked["model.onnx"].read_bytes() == (run / "model.onnx").read_bytes()
+    assert "data:image/png" in tracked["report.html"].read_text()  # synthetic, nobody's
+
+
+@pytest.mark.slow
+def test_what_cannot_be_trained_is_refused_before_a_run_begins(demo: Path) -> None:
+    wanted = ["experiment=demo", "name=refused", *QUICK]
+
+    label = cxr("train", *wanted, "objective=val/auroc/edema", root=demo, fails=True)
+    device = cxr(
+        "train", *wanted, "trainer.accelerator=gpu", root=demo, fails=True,
+        env={"CUDA_VISIBLE_DEVICES": ""},
+    )  # fmt: skip
+
+    assert label.stderr.splitlines()[-1] == (
+        "objective: expected a label of job 'demo', met 'edema'; the nearest is 'Edema'"
+    )
+    assert device.stderr.startswith("trainer.accelerator: expected a GPU")
+    assert device.stderr.count("\n") == 1
+    assert not (demo / "runs" / "refused").exists()
+
+
+@pytest.mark.slow
+def test_a_run_whose_labels_changed_is_not_resumed_and_keeps_its_split(demo: Path) -> None:
+    shutil.copytree(demo / "jobs" / "demo", demo / "jobs" / "grows")
+    manifest = demo / "jobs" / "grows" / "manifests" / "output" / "output.manifest"
+    lines = manifest.read_text().splitlines(keepends=True)
+    wanted = ["experiment=demo", "data.job=grows", "name=grows", *QUICK]
+    cxr("train", *wanted, root=demo)
+    split = demo / "runs" / "grows" / "split.csv"
+    before = split.read_bytes(), split.stat().st_mtime_ns
+
+    manifest.write_text("".join(lines[:-1]))
+    refused = cxr("train", *wanted, "resume=true", root=demo, fails=True)
+    manifest.write_text("".join(reversed(lines)))
+    resumed = cxr("train", *wanted, "resume=true", root=demo)
+
+    assert refused.stderr.splitlines()[-1] == (
+        "data.job: images or labels of 'grows' changed since 'grows' began; train under a new name"
+    )
+    assert "report: " in resumed.stdout
+    assert (split.read_bytes(), split.stat().st_mtime_ns) == before
 
 
 @pytest.mark.slow
@@ -146,8 +198,9 @@ def test_real_radiographs_go_the_whole_way_through(shared: Path, tmp_path: Path)
         f"job.answers={shared / 'nih-cxr' / 'labels.csv'}", root=root,
     )  # fmt: skip
     train = cxr(
-        "train", "data=job", "data.job=nih", "model=densenet121", "name=nih-1", *QUICK, root=root
-    )
+        "train", "data=job", "data.job=nih", "model=densenet121", "name=nih-1", "examples=true",
+        *QUICK, root=root,
+    )  # fmt: skip
     cxr("evaluate", "run=nih-1", "data=job", "data.job=nih", "draws=100", root=root)
 
     assert "519 stored" in ingest.stdout
@@ -157,7 +210,11 @@ def test_real_radiographs_go_the_whole_way_through(shared: Path, tmp_path: Path)
     meta = json.loads(lines[0])["nih-metadata"]
     assert (meta["human-annotated"], meta["label-source"]) == ("no", "report-text-mined")
     assert "report-text-mined" in train.stdout
-    assert "text-mined" in (root / "runs/nih-1/report.html").read_text()
+    report = (root / "runs/nih-1/report.html").read_text()
+    assert "text-mined" in report
+    assert "data:image/png" in report
+    (tracked,) = (root / "mlartifacts").rglob("report*.html")
+    assert "data:image/png" not in tracked.read_text()
     assert root.stat().st_mode & 0o077 == 0
     first = (root / "runs/nih-1/predictions.csv").read_text()
     assert (root / "runs/nih-1/evaluations/nih/predictions.csv").read_text() == first

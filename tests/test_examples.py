@@ -57,7 +57,8 @@ def test_example_joins_the_manifest_line_and_what_the_pacs_knows(tmp_path):
     assert example.sop_instance_uid == "1.2"
     assert example.patient_id == "PAT-1.2"
     assert example.states == (State.PRESENT, State.ABSENT)
-    assert (example.view, example.sex) == ("frontal", "F")
+    (instance,) = cohort.instances
+    assert (instance.view, instance.sex) == ("frontal", "F")
     assert cohort.names == NAMES
     assert cohort.no_finding == "No Finding"
     assert (cohort.label_set, cohort.label_source) == ("two", "readers")

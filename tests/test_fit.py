@@ -87,7 +87,7 @@ def test_best_checkpoint_holds_the_best_epoch_and_loads_as_tensors(tmp_path):
     best = torch.load(fitted.checkpoint_path, weights_only=True)
     assert best["epoch"] == fitted.best_epoch - 1
     assert "optimizer_states" not in best
-    assert torch.load(fitted.last_path, weights_only=True)["epoch"] == 5
+    assert torch.load(tmp_path / "last.ckpt", weights_only=True)["epoch"] == 5
 
 
 def test_a_loss_is_minimised(tmp_path):
@@ -96,6 +96,23 @@ def test_a_loss_is_minimised(tmp_path):
     fitted = run(tmp_path, objective="val/loss", log_metrics=lambda m, _: told.append(m))
 
     assert fitted.best_score == pytest.approx(min(m["val/loss"] for m in told))
+
+
+def test_an_auroc_is_maximised_even_of_a_finding_called_loss(tmp_path):
+    told = []
+    names = ("Top", "Volume loss", "No Finding")
+    model = Classifier(
+        build_net(NET, 3),
+        names,
+        optimizer=build_optimizer({"_target_": "torch.optim.AdamW", "lr": 1e-2}),
+    )
+
+    fitted = fit.fit(
+        model, learnable(), folder=tmp_path, max_epochs=4, accelerator="cpu",
+        objective="val/auroc/Volume loss", log_metrics=lambda m, _: told.append(m),
+    )  # fmt: skip
+
+    assert fitted.best_score == pytest.approx(max(m["val/auroc/Volume loss"] for m in told))
 
 
 def test_same_seed_same_figures(tmp_path):
@@ -172,6 +189,18 @@ def test_precision_is_as_asked_and_float16_is_refused():
     assert fit.resolve_precision("bf16-mixed") == "bf16-mixed"
     with pytest.raises(ConfigError, match="expected auto, bf16-mixed or 32-true, met '16-mixed'"):
         fit.resolve_precision("16-mixed")
+
+
+@pytest.mark.skipif(
+    torch.cuda.is_available() or torch.backends.mps.is_available(), reason="there is a GPU"
+)
+def test_a_gpu_that_is_not_there_is_refused_in_one_line(tmp_path):
+    message = 'trainer.accelerator: expected a GPU that torch can use for "gpu", met none'
+
+    for precision in ("auto", "32-true", "bf16-mixed"):
+        with pytest.raises(ConfigError, match=message) as met:
+            run(tmp_path, accelerator="gpu", precision=precision)
+        assert "\n" not in str(met.value)
 
 
 STOPPED = """

@@ -1,14 +1,17 @@
 """A folder as a PACS: what is stored is found, and nothing else."""
 
+import contextlib
 import hashlib
 import io
 import os
 import pickle
 import re
+import sqlite3
 import stat
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pydicom
@@ -42,22 +45,23 @@ def drawn(index: int, **attributes: str) -> bytes:
 
 
 @pytest.fixture
-def pacs(tmp_path: Path) -> FolderPacs:
-    return FolderPacs(tmp_path / "pacs", keys=KEYS, url="http://127.0.0.1:1/pacs/")
+def pacs(tmp_path: Path) -> Iterator[FolderPacs]:
+    with FolderPacs(tmp_path / "pacs", keys=KEYS, url="http://127.0.0.1:1/pacs/") as made:
+        yield made
 
 
 @pytest.fixture(scope="module")
-def filled(tmp_path_factory: pytest.TempPathFactory) -> FolderPacs:
-    made = FolderPacs(tmp_path_factory.mktemp("filled"))
-    for index in range(30):
-        made.store(drawn(index))
-    made.store(drawn(40, PatientID="Müller*[1]", PatientName="Müller^Jörg", StudyDate=""))
-    return made
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FolderPacs]:
+    with FolderPacs(tmp_path_factory.mktemp("filled")) as made:
+        for index in range(30):
+            made.store(drawn(index))
+        made.store(drawn(40, PatientID="Müller*[1]", PatientName="Müller^Jörg", StudyDate=""))
+        yield made
 
 
 def test_it_is_a_pacs(pacs: FolderPacs) -> None:
     typed: Pacs = pacs
-    assert typed.store(drawn(0)).patient_id == "SYN-0001"
+    assert typed.store(drawn(0)).patient_id == "SYN0-0001"
 
 
 def test_what_comes_out_is_what_went_in(pacs: FolderPacs) -> None:
@@ -73,13 +77,152 @@ def test_what_comes_out_is_what_went_in(pacs: FolderPacs) -> None:
     assert pacs.count() == 1
 
 
-def test_only_the_owner_may_read(pacs: FolderPacs) -> None:
-    instance = pacs.store(drawn(0))
-    modes = {path: stat.S_IMODE(path.stat().st_mode) for path in pacs.folder.rglob("*")}
+@pytest.fixture
+def loose_umask() -> Iterator[None]:
+    before = os.umask(0)
+    yield
+    os.umask(before)
 
-    assert stat.S_IMODE(pacs.folder.stat().st_mode) == 0o700
+
+def _mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_only_the_owner_may_read_whatever_the_umask(loose_umask: None, tmp_path: Path) -> None:
+    with FolderPacs(tmp_path / "pacs") as pacs:
+        instance = pacs.store(drawn(0))
+        modes = {path: _mode(path) for path in pacs.folder.rglob("*")}
+
+    assert _mode(pacs.folder) == 0o700
+    files = ["index.sqlite", "index.sqlite-wal", "index.sqlite-shm"]
+    assert [modes[pacs.folder / name] for name in files] == [0o600] * 3
     assert modes[pacs.path(instance)] == 0o600
     assert all(mode & 0o077 == 0 for mode in modes.values())
+
+
+def test_what_others_could_read_is_closed_to_them(loose_umask: None, pacs: FolderPacs) -> None:
+    pacs.store(drawn(0))
+    files = list(pacs.folder.glob("index.sqlite*"))
+    for path in files:
+        path.chmod(0o666)
+    pacs.folder.chmod(0o755)
+
+    with FolderPacs(pacs.folder):
+        assert len(files) == 3
+        assert [_mode(path) for path in (pacs.folder, *files)] == [0o700, 0o600, 0o600, 0o600]
+
+
+def _open_files(folder: Path) -> list[str]:
+    links = []
+    for link in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):  # the listing's own
+            links.append(str(link.readlink()))
+    return [link for link in links if link.startswith(str(folder))]
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs Linux's /proc")
+def test_closed_it_holds_no_file_open_whichever_threads_used_it(tmp_path: Path) -> None:
+    with FolderPacs(tmp_path) as pacs:
+        waiting = threading.Barrier(4)
+
+        def use(index: int) -> None:
+            pacs.store(drawn(index))
+            waiting.wait(10)  # all four are alive, and have used it
+            next(pacs.search())
+
+        threads = [threading.Thread(target=use, args=(index,)) for index in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert _open_files(tmp_path)
+
+    assert _open_files(tmp_path) == []
+    assert pacs.count() == 4
+    assert _open_files(tmp_path) == []
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs Linux's /proc")
+def test_threads_that_come_and_go_leave_no_files_open(pacs: FolderPacs) -> None:
+    pacs.store(drawn(0))
+    before = len(_open_files(pacs.folder))
+
+    for _ in range(20):
+        thread = threading.Thread(target=pacs.count)
+        thread.start()
+        thread.join()
+
+    assert len(_open_files(pacs.folder)) == before
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs Linux's /proc")
+def test_a_stream_outlives_the_closing(tmp_path: Path) -> None:
+    with FolderPacs(tmp_path) as pacs:
+        for index in range(3):
+            pacs.store(drawn(index))
+        stream = pacs.search()
+        next(stream)
+
+    assert len(list(stream)) == 2
+    assert _open_files(tmp_path) == []
+
+
+def test_others_wait_for_a_writer_however_many_threads(pacs: FolderPacs) -> None:
+    order: list[str] = []
+
+    def other() -> None:
+        with pacs.index.alone():
+            order.append("other")
+
+    with pacs.index.alone():
+        thread = threading.Thread(target=other)
+        thread.start()
+        thread.join(0.2)
+        order.append("first")
+    thread.join(10)
+
+    assert order == ["first", "other"]
+
+
+def test_what_fails_alone_leaves_nothing_behind(pacs: FolderPacs) -> None:
+    def change_ones_mind() -> None:
+        with pacs.index.alone():
+            pacs.index.add({"orthanc_id": "x", "SOPInstanceUID": "1"})
+            raise KeyError("changed my mind")
+
+    with pytest.raises(KeyError, match="changed my mind"):
+        change_ones_mind()
+
+    assert pacs.count() == 0
+
+
+@pytest.mark.parametrize(("said", "expected"), [("YES", True), ("NO", False), ("", None)])
+def test_the_index_keeps_what_is_said_of_burned_in_text(
+    pacs: FolderPacs, said: str, expected: bool | None
+) -> None:
+    instance = pacs.store(drawn(0, BurnedInAnnotation=said))
+
+    assert instance.burned_in is expected
+    assert list(pacs.search()) == [instance]
+    assert pacs.find(instance.orthanc_id).burned_in is expected
+
+
+def test_an_index_of_version_1_is_brought_up_to_date(tmp_path: Path) -> None:
+    with FolderPacs(tmp_path / "pacs") as pacs:
+        said = ("YES", "NO", "", "no")
+        stored = [pacs.store(drawn(i, BurnedInAnnotation=text)) for i, text in enumerate(said)]
+        pacs.index.remember("in", [("a/0.dcm", "stamp", stored[0].orthanc_id, "")])
+    with contextlib.closing(sqlite3.connect(tmp_path / "pacs" / "index.sqlite")) as old:
+        old.execute("UPDATE instances SET burned_in = (upper(BurnedInAnnotation) = 'YES')")
+        old.execute("CREATE INDEX by_instance ON ingested (orthanc_id)")
+        old.execute("PRAGMA user_version = 1")
+        old.commit()
+
+    with FolderPacs(tmp_path / "pacs") as again:
+        assert [again.find(i.orthanc_id) for i in stored] == stored
+        assert again.find_by_original("a/0.dcm") == stored[0]
+        assert [row[0] for row in again.index.rows("PRAGMA user_version")] == [2]
+    assert [instance.burned_in for instance in stored] == [True, False, None, False]
 
 
 def test_the_same_bytes_again_change_nothing(pacs: FolderPacs) -> None:
@@ -142,22 +285,21 @@ def test_a_file_whose_writer_died_is_found_when_opened(pacs: FolderPacs) -> None
     left.write_bytes(b"half")
     os.utime(left, (0, 0))
 
-    again = FolderPacs(pacs.folder)
-
-    assert set(again.search()) == {instance, other}
-    assert again.scan() == 0
-    assert not left.exists()
+    with FolderPacs(pacs.folder) as again:
+        assert set(again.search()) == {instance, other}
+        assert again.scan() == 0
+        assert not left.exists()
 
 
 def test_a_deleted_index_is_made_anew(pacs: FolderPacs) -> None:
     instances = {pacs.store(drawn(index)) for index in range(3)}
+    pacs.close()
     for path in pacs.folder.glob("index.sqlite*"):
         path.unlink()
 
-    again = FolderPacs(pacs.folder)
-
-    assert set(again.search()) == instances
-    assert all(len(pixels) == 64 for _, pixels in map(again.hashes, instances))
+    with FolderPacs(pacs.folder) as again:
+        assert set(again.search()) == instances
+        assert all(len(pixels) == 64 for _, pixels in map(again.hashes, instances))
 
 
 KILLED = """
@@ -179,17 +321,17 @@ def test_what_was_acknowledged_survives_kill_9(tmp_path: Path) -> None:
         stored = [process.stdout.readline().strip() for _ in range(25)]
         process.kill()
 
-    pacs = FolderPacs(tmp_path / "pacs")
-
-    found = {instance.sop_instance_uid: instance for instance in pacs.search()}
-    assert set(stored) <= set(found)
-    assert all(dicom.identify(pacs.retrieve(instance)) == instance for instance in found.values())
+    with FolderPacs(tmp_path / "pacs") as pacs:
+        found = {instance.sop_instance_uid: instance for instance in pacs.search()}
+        assert set(stored) <= set(found)
+        assert all(dicom.identify(pacs.retrieve(item)) == item for item in found.values())
 
 
 def test_it_travels_to_other_processes(pacs: FolderPacs) -> None:
     instance = pacs.store(drawn(0))
 
-    there = pickle.loads(pickle.dumps(pacs))
+    with pickle.loads(pickle.dumps(pacs)) as there:
+        assert there.count() == 1
 
     assert there.retrieve(instance) == pacs.retrieve(instance)
     assert there.image_url(instance, 60).startswith("http://127.0.0.1:1/pacs/instances/")
@@ -227,11 +369,14 @@ def test_a_file_that_is_gone_is_an_error(pacs: FolderPacs) -> None:
 
 
 def test_another_versions_index_is_not_touched(tmp_path: Path) -> None:
-    pacs = FolderPacs(tmp_path)
-    list(pacs.index.rows("PRAGMA user_version = 99"))
+    with FolderPacs(tmp_path) as pacs:
+        list(pacs.index.rows("PRAGMA user_version = 99"))
 
-    with pytest.raises(PacsError, match=r"expected version 1, met 99; delete it"):
+    with pytest.raises(PacsError, match=r"expected version 2, met 99; delete it"):
         FolderPacs(tmp_path)
+
+    with contextlib.closing(sqlite3.connect(tmp_path / "index.sqlite")) as index:
+        assert index.execute("PRAGMA user_version").fetchone() == (99,)
 
 
 def test_a_folder_that_cannot_be_is_named(tmp_path: Path) -> None:
@@ -241,7 +386,7 @@ def test_a_folder_that_cannot_be_is_named(tmp_path: Path) -> None:
 
 
 CASES: dict[str, list[object]] = {
-    "PatientID": ["SYN-0003", "SYN-*", "SYN-000?", "*", ["SYN-0001", "SYN-0003"], "syn-0003"],
+    "PatientID": ["SYN0-0003", "SYN0-*", "SYN0-000?", "*", ["SYN0-0001", "SYN0-0003"], "syn-0003"],
     "Modality": [["CR", "DX"], "CR", "cr"],
     "StudyDate": ["20260101", "20260101-20260399", "-20260131", "20260701-"],
     "view": ["lateral", ["lateral", "frontal"], "unknown"],
@@ -302,7 +447,7 @@ def test_pages_make_up_the_whole(filled: FolderPacs) -> None:
 
 
 def test_keys_are_anded(filled: FolderPacs) -> None:
-    both = list(filled.search(PatientID="SYN-*", view="lateral"))
+    both = list(filled.search(PatientID="SYN0-*", view="lateral"))
     assert both == [i for i in filled.search() if i.view == "lateral"]
 
 

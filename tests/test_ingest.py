@@ -3,21 +3,25 @@
 import csv
 import multiprocessing
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from cxr.errors import PacsError
-from cxr.images import doctor, synth
+from cxr.images import dicom, doctor, synth
 from cxr.pacs import ingest
 from cxr.pacs.folder import FolderPacs
 
 SIZE = (64, 56)
+NOBODY = 65534
 
 
 @pytest.fixture
@@ -36,8 +40,9 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def pacs(tmp_path: Path) -> FolderPacs:
-    return FolderPacs(tmp_path / "pacs")
+def pacs(tmp_path: Path) -> Iterator[FolderPacs]:
+    with FolderPacs(tmp_path / "pacs") as made:
+        yield made
 
 
 def test_every_file_is_accounted_for(folder: Path, pacs: FolderPacs) -> None:
@@ -60,7 +65,8 @@ def test_again_nothing_is_even_read(folder: Path, pacs: FolderPacs) -> None:
             path.write_bytes(b"x" * before.st_size)
             os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
 
-    again = ingest.ingest(folder, FolderPacs(pacs.folder))
+    with FolderPacs(pacs.folder) as reopened:
+        again = ingest.ingest(folder, reopened)
 
     assert (again.stored, again.present) == (0, 7)
     assert again.refused == first.refused
@@ -90,14 +96,15 @@ def test_new_rules_look_at_refused_files_again(
 
 def test_a_lost_index_costs_nothing_but_time(folder: Path, pacs: FolderPacs) -> None:
     ingest.ingest(folder, pacs)
+    pacs.close()
     for path in pacs.folder.glob("index.sqlite*"):
         path.unlink()
 
-    again = FolderPacs(pacs.folder)
+    with FolderPacs(pacs.folder) as again:
+        report = ingest.ingest(folder, again)
 
-    report = ingest.ingest(folder, again)
     assert (report.stored, report.present) == (0, 7)
-    assert again.find_by_original("patient1/4.dcm").patient_id == "SYN-0004"
+    assert again.find_by_original("patient1/4.dcm").patient_id == "SYN0-0004"
 
 
 def test_files_are_found_by_the_name_they_came_with(folder: Path, pacs: FolderPacs) -> None:
@@ -107,7 +114,7 @@ def test_files_are_found_by_the_name_they_came_with(folder: Path, pacs: FolderPa
     found = pacs.find_by_original("patient1/4.dcm")
 
     assert pacs.find_by_original("4.dcm") == found
-    assert pacs.original_path(found) == "patient1/4.dcm"
+    assert found == dicom.identify(folder / "patient1" / "4.dcm")
     assert pacs.find_by_original("copy.dcm") == pacs.find_by_original("patient0/0.dcm")
     with pytest.raises(PacsError, match=r"several ingested files are called '0\.dcm'"):
         pacs.find_by_original("0.dcm")
@@ -121,13 +128,12 @@ def test_several_processes_say_the_same(tmp_path: Path) -> None:
     for index in range(40):
         (folder / f"{index:02}.dcm").write_bytes(synth.draw(index % 35, size=SIZE)[0])
     (folder / "x").write_text("no")
-    one, two = FolderPacs(tmp_path / "one"), FolderPacs(tmp_path / "two")
+    with FolderPacs(tmp_path / "one") as one, FolderPacs(tmp_path / "two") as two:
+        reports = [ingest.ingest(folder, one, workers=1), ingest.ingest(folder, two, workers=2)]
 
-    reports = [ingest.ingest(folder, one, workers=1), ingest.ingest(folder, two, workers=2)]
-
-    assert reports[0] == reports[1] == ingest.Report(35, 5, (("x", "not a DICOM file"),))
-    assert list(one.search()) == list(two.search())
-    assert not list((two.folder / "incoming").iterdir())
+        assert reports[0] == reports[1] == ingest.Report(35, 5, (("x", "not a DICOM file"),))
+        assert list(one.search()) == list(two.search())
+        assert not list((two.folder / "incoming").iterdir())
 
 
 KILLED = """
@@ -152,14 +158,14 @@ def test_a_killed_ingest_goes_on(tmp_path: Path) -> None:
         while len(list((tmp_path / "pacs").rglob("*.dcm"))) < 10 and time.monotonic() < deadline:
             time.sleep(0.005)
         process.send_signal(signal.SIGKILL)
-    pacs = FolderPacs(tmp_path / "pacs")
-    before = pacs.count()
+    with FolderPacs(tmp_path / "pacs") as pacs:
+        before = pacs.count()
 
-    report = ingest.ingest(folder, pacs)
+        report = ingest.ingest(folder, pacs)
 
-    assert 10 <= before <= 60
-    assert (report.stored, report.present, report.refused) == (60 - before, before, ())
-    assert pacs.count() == 60
+        assert 10 <= before <= 60
+        assert (report.stored, report.present, report.refused) == (60 - before, before, ())
+        assert pacs.count() == 60
 
 
 def test_a_crashed_worker_loses_nothing(tmp_path: Path, pacs: FolderPacs) -> None:
@@ -207,10 +213,10 @@ def test_names_need_not_be_utf8(folder: Path, pacs: FolderPacs) -> None:
 
 
 def test_its_own_files_are_not_ingested(folder: Path) -> None:
-    pacs = FolderPacs(folder / "var" / "pacs")
-    ingest.ingest(folder, pacs)
+    with FolderPacs(folder / "var" / "pacs") as pacs:
+        ingest.ingest(folder, pacs)
 
-    report = ingest.ingest(folder, pacs)
+        report = ingest.ingest(folder, pacs)
 
     assert (report.stored, report.present, len(report.refused)) == (0, 7, 3)
 
@@ -238,16 +244,170 @@ def test_refused_files_are_written_down(folder: Path, pacs: FolderPacs, tmp_path
 
     path = ingest.write_refused(tmp_path / "new" / "refused.csv", report)
 
-    with path.open(newline="") as file:
+    with path.open(newline="", encoding="utf-8") as file:
         assert [tuple(row.values()) for row in csv.DictReader(file)] == list(report.refused)
+    assert (path.parent.stat().st_mode & 0o777, path.stat().st_mode & 0o777) == (0o700, 0o600)
+
+
+def test_a_file_for_a_folder_is_an_error(folder: Path, pacs: FolderPacs) -> None:
+    with pytest.raises(PacsError, match=r"labels\.csv: expected a folder .*, met a file; give"):
+        ingest.ingest(folder / "labels.csv", pacs)
+
+
+@pytest.mark.parametrize("name", ["nul\0nul", "x" * 300])
+def test_a_folder_that_cannot_be_named_is_an_error(
+    tmp_path: Path, pacs: FolderPacs, name: str
+) -> None:
+    with pytest.raises(PacsError, match=r"a folder .*, met one that cannot be read: "):
+        ingest.ingest(tmp_path / name, pacs)
+
+
+@pytest.fixture
+def nobodys() -> Iterator[Path]:
+    """A folder of a user whom permissions hold back, which root is not; this process is her."""
+    folder = Path(tempfile.mkdtemp())
+    root = os.geteuid() == 0
+    if root:
+        os.chown(folder, NOBODY, NOBODY)
+        os.seteuid(NOBODY)
+    yield folder
+    if root:
+        os.seteuid(0)
+    for path in folder.rglob("*"):
+        path.chmod(0o700)
+    shutil.rmtree(folder)
+
+
+def test_what_must_not_be_read_is_listed(nobodys: Path) -> None:
+    for name in ("good", "closed_file", "closed/inside"):
+        path = nobodys / "in" / f"{name}.dcm"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(synth.draw(len(name), size=SIZE)[0])
+    (nobodys / "in" / "closed_file.dcm").chmod(0)
+    (nobodys / "in" / "into").symlink_to(nobodys / "in" / "closed" / "inside.dcm")
+    (nobodys / "in" / "closed").chmod(0)
+
+    with FolderPacs(nobodys / "pacs") as pacs:
+        report = ingest.ingest(nobodys / "in", pacs)
+        (nobodys / "in" / "closed").chmod(0o700)
+        (nobodys / "in" / "closed_file.dcm").chmod(0o600)
+        again = ingest.ingest(nobodys / "in", pacs)
+
+    assert report.stored == 1
+    denied = "cannot be read: Permission denied"
+    assert report.refused == (("closed", denied), ("closed_file.dcm", denied), ("into", denied))
+    assert (again.stored, again.present, again.refused) == (2, 2, ())
+
+
+def test_a_folder_that_must_not_be_read_is_an_error(nobodys: Path) -> None:
+    (nobodys / "in" / "below").mkdir(parents=True)
+    (nobodys / "in").chmod(0)
+
+    with FolderPacs(nobodys / "pacs") as pacs:
+        for folder in ("in", "in/below"):
+            with pytest.raises(PacsError, match="met one that cannot be read: Permission denied"):
+                ingest.ingest(nobodys / folder, pacs)
+
+
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="needs a file that never reads")
+def test_a_disk_that_does_not_answer_costs_one_file(folder: Path, pacs: FolderPacs) -> None:
+    (folder / "broken.dcm").symlink_to("/proc/self/mem")
+
+    report = ingest.ingest(folder, pacs)
+
+    assert report.stored == 6
+    assert dict(report.refused)["broken.dcm"] == "cannot be read: Input/output error"
+
+
+def test_a_link_to_itself_is_listed(folder: Path, pacs: FolderPacs) -> None:
+    (folder / "self").symlink_to(folder / "self")
+
+    reason = dict(ingest.ingest(folder, pacs).refused)["self"]
+    assert reason == "cannot be read: Too many levels of symbolic links"
+
+
+def test_the_folder_may_have_any_name(tmp_path: Path, pacs: FolderPacs) -> None:
+    folder = tmp_path / os.fsdecode(b"M\xfcller \xf0\x9f\xa9\xbb\n")
+    folder.mkdir()
+    (folder / "e\u0301.dcm").write_bytes(synth.draw(0, size=SIZE)[0])
+
+    reports = [ingest.ingest(folder, pacs) for _ in range(2)]
+
+    assert [(r.stored, r.present) for r in reports] == [(1, 0), (0, 1)]
+    assert pacs.find_by_original("e\u0301.dcm")
+
+
+def command(*overrides: str, root: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-W", "error::ResourceWarning", "-m", "cxr.ingest", *overrides],
+        env={**os.environ, "CXR_ROOT": str(root), **environment},
+        capture_output=True, text=True, errors="backslashreplace", check=False, timeout=60,
+    )  # fmt: skip
+
+
+def test_the_command_lists_what_it_refused_one_a_line(folder: Path, tmp_path: Path) -> None:
+    odd = ["two\nlines", "red\x1b[31m", "\u202egnp", os.fsdecode(b"M\xfcller"), "\N{SKULL}"]
+    for name in odd:
+        (folder / name).write_bytes(b"junk")
+
+    done = command(f"folder={folder}", root=tmp_path / "root", PYTHONIOENCODING="latin-1")
+
+    assert (done.returncode, done.stderr.strip()) == (0, "")
+    first, *listed = done.stdout.splitlines()
+    assert first == "6 stored, 1 there already, 8 refused"
+    shown = [line.strip().partition(": ") for line in listed[:8]]
+    assert sorted(path for path, _, _ in shown) == sorted(
+        ["empty", "labels.csv", "patient0/cut.dcm", "two\\nlines", "red\\x1b[31m", "\\u202egnp",
+         "M\\xfcller", "\\U0001f480"]
+    )  # fmt: skip
+    assert listed[8] == str(tmp_path / "root" / "ingest" / "refused.csv")
+    assert listed[9].startswith("6 images in ")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("nowhere", "met none"), ("file", "met a file; give the folder it is in")],
+)
+def test_the_command_says_in_one_line_what_is_no_folder(
+    tmp_path: Path, name: str, message: str
+) -> None:
+    (tmp_path / "file").write_bytes(b"")
+
+    done = command(f"folder={tmp_path / name}", root=tmp_path / "root")
+
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr == f"{tmp_path / name}: expected a folder of DICOM files, {message}\n"
+
+
+def test_the_command_draws_again_what_was_lost(tmp_path: Path) -> None:
+    wanted = ["synthetic={images: 3, seed: 0, rows: 64, columns: 64}"]
+    first = command(*wanted, root=tmp_path)
+    shutil.rmtree(tmp_path / "pacs")
+
+    again = command(*wanted, root=tmp_path)
+
+    for done in (first, again):
+        assert (done.returncode, done.stderr.strip()) == (0, "")
+        assert done.stdout.startswith("3 synthetic radiographs drawn, 3 images in ")
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no affinity here")
+def test_only_the_cores_it_may_use_are_counted() -> None:
+    program = "import os; os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])\n"
+    program += "from cxr import ingest; print(ingest._cores())"
+
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+
+    assert done.stdout == b"1\n"
 
 
 @pytest.mark.real
 def test_the_samples_come_in_as_expected(shared: Path, pacs: FolderPacs) -> None:
     report = ingest.ingest(shared / "dicom-samples", pacs)
 
-    stored = {pacs.original_path(instance) for instance in pacs.search()}
-    assert stored == {"RG1_J2KI.dcm", "chest_pa_jpeg_baseline.dcm"}
+    found = [pacs.find_by_original(n) for n in ("RG1_J2KI.dcm", "chest_pa_jpeg_baseline.dcm")]
+    assert {i.orthanc_id for i in pacs.search()} == {i.orthanc_id for i in found}
     assert (report.stored, len(report.refused)) == (2, 13)
     twin = dict(report.refused)["chest_pa_jpeg_baseline_mono1.dcm"]
     assert twin.endswith("is here already, with other content")

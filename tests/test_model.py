@@ -10,7 +10,7 @@ from sklearn.metrics import roc_auc_score
 from torch import nn
 
 from cxr.errors import ConfigError, DataError, RunError
-from cxr.learning import model
+from cxr.learning import model, score
 from cxr.learning.dataset import CxrData
 from cxr.learning.model import Classifier, build_net, build_optimizer, masked_bce
 
@@ -201,6 +201,25 @@ def test_logged_figures_are_those_of_scikit_learn():
         logits[torch.from_numpy(mask)], torch.from_numpy(targets)[torch.from_numpy(mask)]
     )
     assert logged["val/loss"] == pytest.approx(loss.item(), abs=1e-5)
+
+
+def test_a_finding_has_one_name_in_val_and_in_test():
+    names = ("Edema / (left)", "Ödem", "No Finding")
+    module, (_, targets, mask) = data()
+    run = trainer()
+    run.fit(
+        Classifier(build_net(TINY, 3), names, optimizer=build_optimizer(ADAMW)), datamodule=module
+    )
+    scored = score.score(
+        np.full(targets.shape, 0.5), targets, mask, names=names, draws=5,
+        patient_ids=[str(k) for k in range(len(targets))], no_finding=None, thresholds={},
+        label_source="readers", human_annotated=True,
+    )  # fmt: skip
+
+    val = {name for name in run.callback_metrics if name.startswith("val/auroc/")}
+    test = {name for name in score.flat(scored) if name.startswith("test/auroc/")}
+    assert {name.replace("test", "val") for name in test} == val
+    assert "val/auroc/Ödem" in val
 
 
 class Ranked(nn.Module):

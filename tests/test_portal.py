@@ -10,6 +10,7 @@ import httpx
 import pytest
 from specimens import LABELS, dicom, form, skip
 
+from cxr import NOTE
 from cxr.contract import manifest, signing
 from cxr.errors import ConfigError
 from cxr.infra import http
@@ -225,7 +226,7 @@ def test_all_images_answered_by_both_readers_complete_the_job(site):
     assert site.answers.counts() == (3, 3)
     assert "All images are labelled" in client.get("/task").text
     assert client.get("/api/status").json() == {
-        "job": "demo", "labelled": 3, "total": 3, "answeredByYou": 3
+        "note": NOTE, "job": "demo", "labelled": 3, "total": 3, "answeredByYou": 3
     }  # fmt: skip
 
 

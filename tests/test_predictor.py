@@ -77,6 +77,28 @@ def test_predictions_are_made_in_float32(trained):
     assert {parameter.dtype for parameter in asked.net.parameters()} == {torch.float32}
 
 
+class Precise(torch.nn.Module):
+    """A net that notes how float32 is computed while it is asked."""
+
+    def forward(self, image):
+        self.met = (torch.backends.cudnn.allow_tf32, torch.get_float32_matmul_precision())
+        return torch.zeros(len(image), len(NAMES))
+
+
+def test_float32_is_not_rounded_for_speed_and_the_setting_comes_back():
+    net = Precise()
+    torch.set_float32_matmul_precision("high")
+
+    try:
+        Predictor(RECORD, net, "cpu").predict(np.zeros((1, SIZE, SIZE), np.uint8))
+        after = (torch.backends.cudnn.allow_tf32, torch.get_float32_matmul_precision())
+    finally:
+        torch.set_float32_matmul_precision("highest")
+
+    assert net.met == (False, "highest")
+    assert after == (True, "high")
+
+
 @pytest.mark.parametrize(
     "images",
     [np.zeros((2, 8, 8), np.uint8), np.zeros((2, SIZE, SIZE)), np.zeros((SIZE, SIZE), np.uint8)],
@@ -103,6 +125,23 @@ def test_onnx_gives_the_same_for_every_batch_size(trained, tmp_path):
     assert json.loads(told["labels"]) == list(NAMES)
     assert (json.loads(told["image_size"]), told["preset"]) == ([SIZE, SIZE], "voi")
     assert [p.name for p in tmp_path.iterdir()] == ["model.onnx"]
+
+
+class Unexportable(torch.nn.Module):
+    def forward(self, image):
+        if image.mean().item() > 2:  # ONNX cannot branch on a number
+            return torch.ones(len(image), len(NAMES))
+        return torch.zeros(len(image), len(NAMES))
+
+
+def test_a_net_that_onnx_cannot_express_is_one_line(tmp_path):
+    asked = Predictor(RECORD, Unexportable(), "cpu")
+
+    with pytest.raises(RunError, match=r"model.onnx: this net cannot be written as ONNX") as met:
+        asked.export_onnx(tmp_path / "model.onnx")
+
+    assert "\n" not in str(met.value)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_without_a_run_is_refused(tmp_path):

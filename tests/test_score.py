@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import re
+import resource
 import time
 
 import numpy as np
@@ -254,6 +255,7 @@ def test_mlflow_takes_every_metric_name():
     for name in figures:
         validation._validate_metric_name(name)
     assert len(figures) == 2 + 2 * 4
+    assert {"test/auroc/a_b _c_", "test/auroc/Ödem"} <= figures.keys()
 
 
 def test_mlflow_metrics_leave_out_what_is_missing():
@@ -301,6 +303,22 @@ def test_failed_write_leaves_the_old_predictions(tmp_path):
         predictions.write(path, ["1", "2"], ["Edema"], np.array([[0.7]]))
 
     assert predictions.read(path).probabilities.tolist() == [[0.5]]
+
+
+def test_a_full_disk_leaves_the_old_file_and_no_part_of_the_new(tmp_path):
+    path = tmp_path / "run.json"
+    predictions.replace_text(path, "old")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
+        with pytest.raises(OSError, match="File too large"):
+            predictions.replace_text(path, "new" * 100)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    assert path.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["run.json"]
 
 
 @pytest.mark.parametrize(

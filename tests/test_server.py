@@ -1,5 +1,6 @@
 """Our DICOMweb server before the stock client, and before those who should not get in."""
 
+import contextlib
 import http.client
 import io
 import json
@@ -25,7 +26,7 @@ from starlette.routing import Mount
 
 from cxr.contract import signing
 from cxr.images import dicom, synth
-from cxr.pacs import multipart, server
+from cxr.pacs import Pacs, multipart, server
 from cxr.pacs.folder import FolderPacs
 
 KEYS = signing.keys_from_text(signing.new_keys())
@@ -53,14 +54,16 @@ class Site:
         authorization = {"Authorization": f"Bearer {token(*scope)}"} if scope else {}
         return requests.get(self.url + path, headers=authorization | headers, timeout=10)
 
-    def raw(self, method: str, target: str, headers: dict[str, str]) -> http.client.HTTPResponse:
-        """Send a request line as it is: other clients tidy paths up first."""
+    def raw(self, method: str, target: str, headers: dict[str, str]) -> int:
+        """Send a request line as it is, for other clients tidy paths up first; the status."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
-        connection.putrequest(method, target, skip_accept_encoding=True)
-        for name, value in headers.items():
-            connection.putheader(name, value)
-        connection.endheaders()
-        return connection.getresponse()
+        with contextlib.closing(connection):
+            connection.putrequest(method, target, skip_accept_encoding=True)
+            for name, value in headers.items():
+                connection.putheader(name, value)
+            connection.endheaders()
+            with connection.getresponse() as response:
+                return response.status
 
 
 def token(*scope: str, ttl_s: int = 60) -> str:
@@ -86,23 +89,23 @@ def running(app: object) -> Iterator[int]:
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    pacs = FolderPacs(tmp_path_factory.mktemp("served"))
-    for index in range(15):
-        pacs.store(drawn(index))
-    compressed = pydicom.dcmread(io.BytesIO(drawn(20)))
-    compressed.compress(JPEGLSLossless, generate_instance_uid=False)
-    file = io.BytesIO()
-    compressed.save_as(file)
-    pacs.store(file.getvalue())
-    for port in running(server.app(pacs, KEYS, allowed_origins=[PAGE])):
-        yield Site(pacs, port)
+    with FolderPacs(tmp_path_factory.mktemp("served")) as pacs:
+        for index in range(15):
+            pacs.store(drawn(index))
+        compressed = pydicom.dcmread(io.BytesIO(drawn(20)))
+        compressed.compress(JPEGLSLossless, generate_instance_uid=False)
+        file = io.BytesIO()
+        compressed.save_as(file)
+        pacs.store(file.getvalue())
+        for port in running(server.app(pacs, KEYS, allowed_origins=[PAGE])):
+            yield Site(pacs, port)
 
 
 @pytest.fixture
 def empty(tmp_path: Path) -> Iterator[Site]:
-    pacs = FolderPacs(tmp_path / "pacs")
-    for port in running(server.app(pacs, KEYS)):
-        yield Site(pacs, port)
+    with FolderPacs(tmp_path / "pacs") as pacs:
+        for port in running(server.app(pacs, KEYS)):
+            yield Site(pacs, port)
 
 
 def test_the_stock_client_searches(site: Site) -> None:
@@ -110,7 +113,7 @@ def test_the_stock_client_searches(site: Site) -> None:
 
     studies = client.search_for_studies()
     lateral = client.search_for_instances(search_filters={"ViewPosition": "LL"})
-    patient = client.search_for_series(search_filters={"PatientID": "SYN-000*"})
+    patient = client.search_for_series(search_filters={"PatientID": "SYN0-000*"})
 
     assert len(studies) == len({i.study_instance_uid for i in site.pacs.search()})
     found = pydicom.Dataset.from_json(lateral[0])
@@ -173,8 +176,10 @@ def test_a_search_is_never_silently_widened(site: Site, query: str, reason: str)
 
 
 def test_an_attribute_may_be_a_tag_and_escaped(site: Site) -> None:
-    answer = site.get("/dicom-web/instances?00100020=SYN%2D000%31&includefield=all", "p:/dicom-web")
-    assert [found["00100020"]["Value"] for found in answer.json()] == [["SYN-0001"]]
+    answer = site.get(
+        "/dicom-web/instances?00100020=SYN0%2D000%31&includefield=all", "p:/dicom-web"
+    )
+    assert [found["00100020"]["Value"] for found in answer.json()] == [["SYN0-0001"]]
 
 
 def test_nothing_found_is_an_empty_list(site: Site) -> None:
@@ -300,7 +305,8 @@ def test_wado_uri(site: Site) -> None:
 
 def test_a_signed_link_opens_one_file(site: Site) -> None:
     one, two = list(site.pacs.search(limit=2))
-    signed = FolderPacs(site.pacs.folder, keys=KEYS, url=site.url)
+    with FolderPacs(site.pacs.folder, keys=KEYS, url=site.url) as folder:
+        signed: Pacs = folder
 
     answer = requests.get(signed.image_url(one, 60), timeout=10)
 
@@ -458,14 +464,13 @@ def test_two_tokens_are_none(site: Site) -> None:
 )  # fmt: skip
 def test_paths_are_judged_as_they_came(site: Site, path: str) -> None:
     headers = {"Authorization": f"Bearer {token('p:/dicom-web', 'p:/instances')}"}
-    assert site.raw("GET", path, headers).status == 400
+    assert site.raw("GET", path, headers) == 400
 
 
 @pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "TRACE", "CONNECT"])
 def test_no_other_method_is_let_through(site: Site, method: str) -> None:
     headers = {"Authorization": f"Bearer {token('p:/dicom-web', 'store')}"}
-    answer = site.raw(method, "/dicom-web/studies", headers)
-    assert answer.status in (400, 405)
+    assert site.raw(method, "/dicom-web/studies", headers) in (400, 405)
 
 
 def test_a_method_in_disguise_changes_nothing(site: Site) -> None:
@@ -511,9 +516,86 @@ def test_tokens_are_in_no_log(site: Site, caplog: pytest.LogCaptureFixture) -> N
     assert not any(secret[:-1] in line or "PatientID=x" in line for line in ours)
 
 
+def _ours(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """What our side logged, tracebacks and all; the test's own client is another's."""
+    form = logging.Formatter()
+    return [form.format(r) for r in caplog.records if not r.name.startswith(("urllib3", "asyncio"))]
+
+
+def _names(*files: bytes) -> set[str]:
+    found = [dicom.identify(file) for file in files]
+    return {
+        name
+        for i in found
+        for name in (i.patient_id, i.study_instance_uid, i.series_instance_uid,
+                     i.sop_instance_uid, i.orthanc_id)
+    }  # fmt: skip
+
+
+def test_refusals_are_logged_by_count_and_code_only(
+    empty: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    knee = drawn(1).replace(b"CHEST ", b"KNEE  ")
+    twin = drawn(0).replace(b"CHEST ", b"THORAX"[:6])
+    cut = drawn(2)[:-50]
+
+    with caplog.at_level(logging.DEBUG):
+        _post(empty, drawn(0), twin, knee, b"junk", cut)
+        _post(empty, drawn(0))
+
+    logged = [line for line in _ours(caplog) if "STOW" in line]
+    assert logged == ["STOW-RS: refused 4 of 5 files: 2 for 0xa900, 1 for 0x0111, 1 for 0xc000"]
+    assert not [n for n in _names(drawn(0), drawn(1), drawn(2)) for line in _ours(caplog)
+                if n in line]  # fmt: skip
+
+
+def test_reading_names_no_image_in_the_log(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    one = next(site.pacs.search())
+    path = _path(site, one.sop_instance_uid).removeprefix("/")
+    scope = ("p:/dicom-web", "p:/instances")
+
+    with caplog.at_level(logging.DEBUG):
+        for target in (f"dicom-web/{path}" if not path.startswith("dicom-web") else path,
+                       f"instances/{one.orthanc_id}/file"):  # fmt: skip
+            assert site.get(f"/{target}", *scope).status_code == 200
+
+    logged = _ours(caplog)
+    assert any("/dicom-web/studies/…/series/…/instances/…" in line for line in logged)
+    assert any("/instances/…/file" in line for line in logged)
+    assert not [name for name in _names(site.pacs.retrieve(one)) for line in logged if name in line]
+
+
+@pytest.mark.parametrize("form", ["file", "instance", "metadata", "study"])
+def test_a_file_that_is_gone_names_no_image_in_the_log(
+    empty: Site, caplog: pytest.LogCaptureFixture, form: str
+) -> None:
+    one = empty.pacs.store(drawn(0))
+    names = _names(drawn(0))
+    empty.pacs.path(one).unlink()
+    study = f"/dicom-web/studies/{one.study_instance_uid}"
+    instance = f"{study}/series/{one.series_instance_uid}/instances/{one.sop_instance_uid}"
+    target = {
+        "file": f"/instances/{one.orthanc_id}/file",
+        "instance": instance,
+        "metadata": f"{instance}/metadata",
+        "study": study,
+    }[form]
+    headers = {"Accept": "application/dicom"} if form == "instance" else {}
+
+    with caplog.at_level(logging.DEBUG):
+        try:
+            answer = empty.get(target, "p:/dicom-web", "p:/instances", **headers)
+            assert answer.status_code == 500
+            assert answer.json()["error"].startswith("a stored file cannot be read: No such file")
+        except requests.exceptions.ChunkedEncodingError:  # it had begun to answer
+            assert form in ("metadata", "study")
+
+    assert not [name for name in names for line in _ours(caplog) if name in line]
+
+
 def test_it_works_below_a_prefix(tmp_path: Path) -> None:
-    pacs = FolderPacs(tmp_path, keys=KEYS)
-    instance = pacs.store(drawn(0))
+    with FolderPacs(tmp_path, keys=KEYS) as pacs:
+        instance = pacs.store(drawn(0))
     portal = Starlette(routes=[Mount("/pacs", server.app(pacs, KEYS))])
     for port in running(portal):
         pacs.url = f"http://127.0.0.1:{port}/pacs"
@@ -530,7 +612,8 @@ def test_it_works_below_a_prefix(tmp_path: Path) -> None:
 
 def test_many_threads_read_at_once(site: Site) -> None:
     instances = list(site.pacs.search())
-    signed = FolderPacs(site.pacs.folder, keys=KEYS, url=site.url)
+    with FolderPacs(site.pacs.folder, keys=KEYS, url=site.url) as signed:
+        assert signed.count() == len(instances)
     wrong: list[str] = []
 
     def read() -> None:

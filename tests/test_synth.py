@@ -30,6 +30,22 @@ def test_the_same_index_is_the_same_file() -> None:
     assert synth.draw(5, seed=2)[0] != synth.draw(5, seed=3)[0] != synth.draw(6, seed=3)[0]
 
 
+def test_other_sizes_are_other_instances_of_the_same_patient() -> None:
+    small, large = (
+        dicom.identify(synth.draw(5, seed=2, size=size)[0]) for size in (SMALL, (96, 84))
+    )
+
+    assert small.patient_id == large.patient_id
+    assert small.sop_instance_uid != large.sop_instance_uid
+    assert small.series_instance_uid != large.series_instance_uid
+    assert small.study_instance_uid != large.study_instance_uid
+
+
+@pytest.mark.parametrize("seed", [0, 7, 70])
+def test_every_seed_stands_in_the_patient_id(seed: int) -> None:
+    assert dicom.identify(synth.draw(0, seed=seed, size=SMALL)[0]).patient_id == f"SYN{seed}-0001"
+
+
 def test_files_are_good_chest_radiographs() -> None:
     for index in range(16):
         file, _ = synth.draw(index, size=SMALL)
@@ -51,7 +67,7 @@ def test_identifiers_are_unique_and_patients_have_up_to_three_images() -> None:
     assert all(i.sop_instance_uid.startswith("2.25.") for i in instances)
     images = Counter(i.patient_id for i in instances)
     assert set(images.values()) == {1, 2, 3}
-    assert images["SYN-0001"] == 1
+    assert images["SYN0-0001"] == 1
     by_patient = {i.patient_id: (i.sex, i.age_years) for i in instances}
     assert all(by_patient[i.patient_id] == (i.sex, i.age_years) for i in instances)
     laterals = [i for i in instances if i.view == "lateral"]
@@ -155,8 +171,8 @@ def test_other_sizes_show_the_same_chest() -> None:
 
 
 def test_they_can_be_stored(tmp_path_factory: pytest.TempPathFactory) -> None:
-    pacs = FolderPacs(tmp_path_factory.mktemp("pacs"))
-    for index in range(20):
-        pacs.store(synth.draw(index, size=SMALL)[0])
-    assert pacs.count() == 20
-    assert len({pacs.hashes(instance)[1] for instance in pacs.search()}) == 20
+    with FolderPacs(tmp_path_factory.mktemp("pacs")) as pacs:
+        for index in range(20):
+            pacs.store(synth.draw(index, size=SMALL)[0])
+        assert pacs.count() == 20
+        assert len({pacs.hashes(instance)[1] for instance in pacs.search()}) == 20

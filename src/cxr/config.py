@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import hydra
+import yaml
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -29,13 +30,14 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
 from pydantic import BaseModel, ValidationError
 
-from cxr import schema
+from cxr import root, schema
 from cxr.errors import ConfigError, CxrError
 
 SECRET = re.compile(
     r"(^|[._])(password|passphrase|secret|token|credentials?|[a-z]+_key)$", re.IGNORECASE
 )
 """Keys whose values must not be given on the command line; `key_column` is none."""
+_OPTIONS = {"--multirun", "-m", "--run", "-r", "--resolve", "--package", "-p"}
 _PASSWORD_IN_URL = re.compile(r"://[^/@\s]*:[^/@\s]+@")
 M = TypeVar("M", bound=BaseModel)
 T = TypeVar("T")
@@ -83,6 +85,13 @@ def compose(name: str, overrides: Sequence[str]) -> DictConfig:
             composed: DictConfig = hydra.compose(name, [_forced(item) for item in overrides])
         except (HydraException, OmegaConfBaseException) as error:
             raise ConfigError(_explain_hydra(error)) from error
+        except yaml.YAMLError as error:
+            mark = getattr(error, "problem_mark", None)
+            place = f"{mark.name}:{mark.line + 1}: " if mark else ""
+            what = getattr(error, "problem", None) or "cannot be read"
+            raise ConfigError(f"{place}expected YAML: {what}") from error
+        except UnicodeDecodeError as error:
+            raise ConfigError("expected config files in UTF-8, met another encoding") from error
         except ValueError as error:  # model=null, model=3
             raise ConfigError(_explain_option(overrides) or str(error)) from error
     return composed
@@ -117,8 +126,13 @@ def _checked_arguments(name: str, model: type[schema.Site], arguments: Sequence[
     elsewhere = {"--config-name", "-cn", "--config-path", "-cp", "--config-dir", "-cd"}
     if (asks | elsewhere) & set(arguments):
         return list(arguments)  # questions about a config may be asked of a broken one
-    for variant in _variants([a for a in arguments if not a.startswith("-")]):
-        check(compose(name, variant), model)
+    strange = [a for a in arguments if a.startswith("-") and a not in _OPTIONS]
+    if strange:
+        raise ConfigError(f"no option {strange[0]}; settings are key=value, and --help lists them")
+    variants = list(_variants([a for a in arguments if not a.startswith("-")]))
+    roots = [check(compose(name, variant), model).root for variant in variants]
+    if len(variants) == 1 or {"-m", "--multirun"} & set(arguments):
+        root.prepare(roots[0])  # before Hydra makes folders in it
     with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
         forced = [a if a.startswith("-") else _forced(a) for a in arguments]
     return [*forced, f"hydra.job.name={name}"]

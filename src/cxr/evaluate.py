@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cxr.learning.material import Material
+    from cxr.learning.predictor import Predictor
     from cxr.pacs.folder import FolderPacs
 
 _log = logging.getLogger(__name__)
@@ -23,17 +24,29 @@ _log = logging.getLogger(__name__)
 def main(cfg: schema.Evaluate, unresolved: DictConfig) -> None:
     """Predict, score, report."""
     from cxr import root
-    from cxr.learning import evaluation, material, table
     from cxr.learning.predictor import Predictor
-    from cxr.learning.targets import Policy
     from cxr.pacs.folder import FolderPacs
 
     _refuse_settings_of_the_run()
     folder = root.prepare(cfg.root)
     run_folder = find_run(folder / "runs", cfg.run)
     predictor = Predictor.load(run_folder)
+    with FolderPacs(Path(cfg.pacs.folder)) as pacs:
+        _evaluate(cfg, unresolved, folder, run_folder, predictor, pacs)
+
+
+def _evaluate(
+    cfg: schema.Evaluate,
+    unresolved: DictConfig,
+    folder: Path,
+    run_folder: Path,
+    predictor: "Predictor",
+    pacs: "FolderPacs",
+) -> None:
+    from cxr.learning import evaluation, material, table
+    from cxr.learning.targets import Policy
+
     record = predictor.record
-    pacs = FolderPacs(Path(cfg.pacs.folder))
     job = folder / "jobs" / cfg.data.job
     ready = material.prepare(
         job / "manifests" / "output" / "output.manifest", pacs, folder / "cache",

@@ -11,6 +11,7 @@ from cxr import config, schema
 from cxr.errors import ConfigError, JobError
 
 if TYPE_CHECKING:
+    from cxr.contract.signing import Keys
     from cxr.labeling import Job, LabelingBackend, Status, scripted
     from cxr.labeling.selection import Selection
     from cxr.pacs.folder import FolderPacs
@@ -26,8 +27,6 @@ def main(cfg: schema.Label, _: DictConfig) -> None:
     if cfg.new:
         _write_job_file(cfg.new)
         return
-    from hydra.utils import instantiate
-
     from cxr import root
     from cxr.contract import manifest
     from cxr.pacs.folder import FolderPacs
@@ -35,13 +34,19 @@ def main(cfg: schema.Label, _: DictConfig) -> None:
     manifest.check_job_name(cfg.job.name)
     folder = root.prepare(cfg.root)
     keys = root.token_keys(folder)
-    pacs = FolderPacs(Path(cfg.pacs.folder), keys=keys)
+    with FolderPacs(Path(cfg.pacs.folder), keys=keys) as pacs:
+        _label(cfg, folder, keys, pacs)
+
+
+def _label(cfg: schema.Label, folder: Path, keys: "Keys", pacs: "FolderPacs") -> None:
+    from hydra.utils import instantiate
+
     job = _job(cfg, folder)
     selection, job = _select(cfg, job, pacs, folder)
-    job.save()
     backend = instantiate(cfg.labeling.model_dump(by_alias=True), pacs=pacs, keys=keys)
     try:
         backend.start(job, selection.path)
+        job.save()
         print(
             f"{backend.status(job).total} images, {len(job.labels.names)} labels, "
             f"{job.workers_per_object} worker{'s' if job.workers_per_object > 1 else ''} each"
@@ -105,8 +110,8 @@ def _select(
         unknown = selection.unknown_sources(manifest.read(selected.path), pacs)
         if unknown:
             _log.warning(
-                "%d of %d images are not in %s, first %s: readers can only skip them",
-                len(unknown), selected.total, cfg.pacs.folder, unknown[0],
+                "%d of %d images are not in %s: readers can only skip them",
+                len(unknown), selected.total, cfg.pacs.folder,
             )  # fmt: skip
     else:
         selected = _query(cfg, job, pacs, folder)

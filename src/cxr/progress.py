@@ -28,8 +28,9 @@ def bar(what: str, total: int, *, done: int = 0) -> Iterator[Callable[[int], Non
     first = done
     rate = TextColumn("{task.fields[rate]}")
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), rate)
+    hidden = total <= done or not console.is_terminal
     with Progress(
-        *columns, TimeRemainingColumn(), console=console, transient=True, disable=total <= done
+        *columns, TimeRemainingColumn(), console=console, transient=True, disable=hidden
     ) as shown:
         task = shown.add_task(what, total=total, completed=done, rate="")
 

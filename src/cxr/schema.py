@@ -219,7 +219,7 @@ class Serve(Site):
 class Data(Section):
     """conf/data: where examples come from and how they are split."""
 
-    job: str
+    job: str = Field(pattern=r"^[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}$")
     attribute: str | None
     preset: Literal["voi", "mimic_jpg", "chexpert"]
     image_size: list[Annotated[int, Field(ge=32, le=4096)]] = Field(min_length=2, max_length=2)

@@ -16,7 +16,6 @@ def main(cfg: schema.Serve, _: DictConfig) -> None:
     from cxr.pacs.folder import FolderPacs
 
     keys = root.token_keys(root.prepare(cfg.root))
-    pacs = FolderPacs(Path(cfg.pacs.folder), keys=keys)
     listener = http.bind(cfg.host, cfg.port, key="port")
     token = signing.sign(
         keys,
@@ -24,9 +23,10 @@ def main(cfg: schema.Serve, _: DictConfig) -> None:
         ttl_s=cfg.token_ttl_s,
         subject="serve",
     )
-    print(f"{pacs.count()} images at {listener.url}/dicom-web")
-    print(f"Authorization: Bearer {token}", flush=True)
-    http.run(server.app(pacs, keys, allowed_origins=cfg.allowed_origins), listener)
+    with FolderPacs(Path(cfg.pacs.folder), keys=keys) as pacs:
+        print(f"{pacs.count()} images at {listener.url}/dicom-web")
+        print(f"Authorization: Bearer {token}", flush=True)
+        http.run(server.app(pacs, keys, allowed_origins=cfg.allowed_origins), listener)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
 """python -m cxr.train: one labelled job in, one trained and evaluated run out."""
 
+import difflib
 import functools
-import hashlib
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from cxr.learning.evaluation import Evaluated
     from cxr.learning.fit import Fitted
     from cxr.learning.material import Material
-    from cxr.learning.predictor import RunRecord
+    from cxr.learning.predictor import Predictor, RunRecord
 
 _log = logging.getLogger(__name__)
 
@@ -36,33 +37,34 @@ def train(unresolved: DictConfig) -> float:
     """Train, choose thresholds on val, test, report; the best value of the objective."""
     cfg = config.check(unresolved, schema.Train)
     from cxr import root
-    from cxr.infra import tracking
+    from cxr.learning import fit
     from cxr.learning import predictor as predictors
 
+    # asked here too, so that it is refused before anything is decoded or tracked
+    fit.resolve_precision(cfg.trainer.precision, cfg.trainer.accelerator)
     folder = root.prepare(cfg.root)
     run_folder = folder / "runs" / cfg.name
     earlier = _earlier(cfg, run_folder)
-    material, splits = _material(cfg, folder, run_folder)
-    plain = cast("dict[str, Any]", OmegaConf.to_container(unresolved, resolve=False))
-    if earlier:
-        tracked = tracking.resume(cfg.tracking.uri, earlier.run_id)
-    else:
-        tracked = tracking.start(
-            cfg.tracking.uri, cfg.tracking.experiment, cfg.name,
-            params=plain,
-            artifacts=folder / "mlartifacts" if "sqlite:" in cfg.tracking.uri else None,
-        )  # fmt: skip
+    material = _material(cfg, folder)
+    objective = _objective(cfg, material.cohort.names)
+    splits = _splits(cfg, folder, run_folder, material, earlier)
+    tracked = _tracked(cfg, folder, unresolved, earlier)
     with tracked.finishing():
-        record = _record(cfg, folder, material, splits, tracked.run_id)
+        record = _record(cfg, material, splits, tracked.run_id)
         predictors.save_run(run_folder, record)
-        fitted = _fit(cfg, run_folder, material, splits, tracked, resume=earlier is not None)
+        fitted = _fit(
+            cfg, run_folder, material, splits, tracked, objective, resume=earlier is not None
+        )
         _log.info(
             "best %s %.3f in epoch %d of %d; %.0f s, %.0f images/s, %s",
-            cfg.objective, fitted.best_score, fitted.best_epoch, fitted.epochs,
+            objective, fitted.best_score, fitted.best_epoch, fitted.epochs,
             fitted.seconds, fitted.images_per_s, fitted.precision,
         )  # fmt: skip
-        evaluated = _evaluate(cfg, folder, run_folder, record, material, splits, unresolved)
+        predictor = predictors.Predictor.load(run_folder)
+        evaluated = _evaluate(cfg, folder, run_folder, predictor, material, splits, unresolved)
         _track(tracked, run_folder, evaluated)
+        if cfg.onnx:
+            _export(tracked, run_folder, predictor)
     _print(cfg, run_folder, evaluated)
     return fitted.best_score
 
@@ -100,21 +102,19 @@ def _settings(cfg: schema.Train) -> dict[str, str]:
     return settings
 
 
-def _material(
-    cfg: schema.Train, folder: Path, run_folder: Path
-) -> "tuple[Material, NDArray[np.str_]]":
-    from cxr.infra import tracking
-    from cxr.learning import folds, material
+def _material(cfg: schema.Train, folder: Path) -> "Material":
+    from cxr.learning import material
     from cxr.learning.targets import Policy
     from cxr.pacs.folder import FolderPacs
 
-    ready = material.prepare(
-        _manifest(folder, cfg.data.job), FolderPacs(Path(cfg.pacs.folder)), folder / "cache",
-        attribute=cfg.data.attribute,
-        policy=Policy(cfg.targets.uncertain, cfg.targets.not_mentioned),
-        image_size=cfg.data.image_size, preset=cfg.data.preset,
-        workers=cfg.data.workers,
-    )  # fmt: skip
+    with FolderPacs(Path(cfg.pacs.folder)) as pacs:
+        ready = material.prepare(
+            _manifest(folder, cfg.data.job), pacs, folder / "cache",
+            attribute=cfg.data.attribute,
+            policy=Policy(cfg.targets.uncertain, cfg.targets.not_mentioned),
+            image_size=cfg.data.image_size, preset=cfg.data.preset,
+            workers=cfg.data.workers,
+        )  # fmt: skip
     names = ready.cohort.names
     if cfg.labels and tuple(cfg.labels.names) != names:
         raise ConfigError(
@@ -122,21 +122,77 @@ def _material(
             f"({len(names)} labels), not with {cfg.labels.name!r} "
             f"({len(cfg.labels.names)} labels); leave labels= out"
         )
-    splits = folds.split(
-        ready.patient_ids, ready.targets, ready.mask, folds=cfg.data.folds, fold=cfg.data.fold,
-        test=cfg.data.test, test_patients=_listed(cfg.data.test_list), seed=cfg.seed,
-    )  # fmt: skip
-    studies = [e.study_instance_uid for e in ready.cohort.examples]
-    secret = tracking.secret(folder)
+    return ready
+
+
+def _objective(cfg: schema.Train, names: Sequence[str]) -> str:
+    """Give the name under which the objective is logged."""
+    from cxr.learning import score
+
+    split, metric, *label = cfg.objective.split("/", 2)
+    if label and label[0] not in names:
+        near = difflib.get_close_matches(label[0], names, n=1, cutoff=0)[0]
+        raise ConfigError(
+            f"objective: expected a label of job {cfg.data.job!r}, met {label[0]!r}; "
+            f"the nearest is {near!r}"
+        )
+    return score.metric_name(split, metric, *label)
+
+
+def _splits(
+    cfg: schema.Train,
+    folder: Path,
+    run_folder: Path,
+    material: "Material",
+    earlier: "RunRecord | None",
+) -> "NDArray[np.str_]":
+    """Split the patients, or take the split of the run that is resumed as it is."""
+    from cxr.infra import tracking
+    from cxr.learning import folds
+
+    table = run_folder / "split.csv"
+    if earlier is None:
+        splits = folds.split(
+            material.patient_ids, material.targets, material.mask,
+            folds=cfg.data.folds, fold=cfg.data.fold, test=cfg.data.test,
+            test_patients=_listed(cfg.data.test_list), seed=cfg.seed,
+        )  # fmt: skip
+    else:
+        splits = _resumed(cfg, table, material, earlier)
+    studies = [e.study_instance_uid for e in material.cohort.examples]
     folds.check_leaks(
-        splits, ready.patient_ids, studies, ready.pixel_hashes,
-        pseudonym=functools.partial(tracking.pseudonym, secret=secret),
+        splits, material.patient_ids, studies, material.pixel_hashes,
+        pseudonym=functools.partial(tracking.pseudonym, secret=tracking.secret(folder)),
     )  # fmt: skip
-    run_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    folds.save(run_folder / "split.csv", ready.sop_instance_uids, splits)
+    if earlier is None:
+        run_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folds.save(table, material.sop_instance_uids, splits)
     counts = ", ".join(f"{(splits == s).sum()} {s}" for s in folds.SPLITS)
-    _log.info("%d images of %d patients: %s", len(splits), len(set(ready.patient_ids)), counts)
-    return ready, splits
+    patients = len(set(material.patient_ids))
+    _log.info("%d images of %d patients: %s", len(splits), patients, counts)
+    return splits
+
+
+def _resumed(
+    cfg: schema.Train, table: Path, material: "Material", earlier: "RunRecord"
+) -> "NDArray[np.str_]":
+    import numpy as np
+
+    from cxr.learning import folds
+
+    # another split of other images could test on what was trained on before
+    if material.sha256 != earlier.examples_sha256:
+        raise RunError(
+            f"data.job: images or labels of {cfg.data.job!r} changed since {cfg.name!r} began; "
+            "train under a new name"
+        )
+    known = folds.load(table)
+    try:
+        return np.array([known[uid] for uid in material.sop_instance_uids])
+    except KeyError as error:
+        raise RunError(
+            f"{table}: expected every image of the run; train under a new name"
+        ) from error
 
 
 def _manifest(folder: Path, job: str) -> Path:
@@ -154,13 +210,27 @@ def _listed(path: str | None) -> list[str]:
         ) from error
 
 
+def _tracked(
+    cfg: schema.Train, folder: Path, unresolved: DictConfig, earlier: "RunRecord | None"
+) -> "Run":
+    from cxr.infra import tracking
+
+    if earlier:
+        return tracking.resume(cfg.tracking.uri, earlier.run_id)
+    plain = cast("dict[str, Any]", OmegaConf.to_container(unresolved, resolve=False))
+    return tracking.start(
+        cfg.tracking.uri, cfg.tracking.experiment, cfg.name,
+        params=plain,
+        artifacts=folder / "mlartifacts" if tracking.is_file(cfg.tracking.uri) else None,
+    )  # fmt: skip
+
+
 def _record(
-    cfg: schema.Train, folder: Path, material: "Material", splits: "NDArray[np.str_]", run_id: str
+    cfg: schema.Train, material: "Material", splits: "NDArray[np.str_]", run_id: str
 ) -> "RunRecord":
     from cxr.learning.predictor import RunRecord
 
     cohort = material.cohort
-    manifest = _manifest(folder, cfg.data.job).read_bytes()
     return RunRecord(
         name=cfg.name,
         run_id=run_id,
@@ -172,7 +242,8 @@ def _record(
         preset=cfg.data.preset,
         net=cfg.model.net.model_dump(by_alias=True),
         job=cfg.data.job,
-        manifest_sha256=hashlib.sha256(manifest).hexdigest(),
+        manifest_sha256=material.manifest_sha256,
+        examples_sha256=material.sha256,
         seed=cfg.seed,
         counts={s: int((splits == s).sum()) for s in ("train", "val", "test")},
         policy=cfg.targets.model_dump(),
@@ -186,6 +257,7 @@ def _fit(
     material: "Material",
     splits: "NDArray[np.str_]",
     tracked: "Run",
+    objective: str,
     *,
     resume: bool,
 ) -> "Fitted":
@@ -205,13 +277,15 @@ def _fit(
     net = model.build_net(cfg.model.net.model_dump(by_alias=True), len(names), seed=cfg.seed)
     classifier = model.Classifier(
         net, names,
-        optimizer=model.build_optimizer(cfg.model.optimizer.model_dump(by_alias=True, exclude_none=True)),
+        optimizer=model.build_optimizer(
+            cfg.model.optimizer.model_dump(by_alias=True, exclude_none=True)
+        ),
         schedule=cfg.model.schedule,
         excluded_from_macro=[material.cohort.no_finding] if material.cohort.no_finding else [],
     )  # fmt: skip
     return fit.fit(
         classifier, data, folder=run_folder, max_epochs=cfg.trainer.max_epochs,
-        objective=cfg.objective, accelerator=cfg.trainer.accelerator,
+        objective=objective, accelerator=cfg.trainer.accelerator,
         precision=cfg.trainer.precision, gradient_clip=cfg.trainer.gradient_clip,
         patience=cfg.trainer.patience, seed=cfg.seed, log_metrics=tracked.log,
         resume_from=run_folder / "last.ckpt" if resume else None,
@@ -222,7 +296,7 @@ def _evaluate(
     cfg: schema.Train,
     folder: Path,
     run_folder: Path,
-    record: "RunRecord",
+    predictor: "Predictor",
     material: "Material",
     splits: "NDArray[np.str_]",
     unresolved: DictConfig,
@@ -232,15 +306,15 @@ def _evaluate(
     import numpy as np
 
     from cxr.learning import evaluation, score
-    from cxr.learning.predictor import Predictor, save_run
+    from cxr.learning.predictor import save_run
 
     val = np.flatnonzero(splits == "val")
-    predictor = Predictor.load(run_folder)
     thresholds = score.choose_thresholds(
-        predictor.predict(material.gather(val)).astype(np.float64),
-        material.targets[val].astype(np.float64), material.mask[val], names=record.label_names,
+        evaluation.probabilities(predictor, material, val),
+        material.targets[val].astype(np.float64), material.mask[val],
+        names=predictor.record.label_names,
     )  # fmt: skip
-    predictor.record = replace(record, thresholds=thresholds)
+    predictor.record = replace(predictor.record, thresholds=thresholds)
     save_run(run_folder, predictor.record)
     split = "test" if (splits == "test").any() else "val"
     context = evaluation.context(
@@ -256,22 +330,37 @@ def _evaluate(
 
 
 def _track(tracked: "Run", run_folder: Path, evaluated: "Evaluated") -> None:
-    """Keep figures and model in MLflow; predictions stay here, since they name images."""
+    """Keep figures and model in MLflow; predictions and pictures of patients stay here."""
     from cxr.learning import score
 
     tracked.log(score.flat(evaluated.scored))
-    for name in ("run.json", "best.ckpt", "metrics.json", "report.html"):
+    for name in ("run.json", "best.ckpt", "metrics.json"):
         tracked.artifact(run_folder / name)
+    tracked.artifact(evaluated.shareable)
     for figure in evaluated.figures:
         tracked.artifact(figure, "figures")
 
 
+def _export(tracked: "Run", run_folder: Path, predictor: "Predictor") -> None:
+    from cxr.learning.predictor import ONNX
+
+    try:
+        tracked.artifact(predictor.export_onnx(run_folder / ONNX))
+    except RunError as error:
+        # what was trained is worth keeping, ONNX or not
+        _log.warning("%s", error)
+
+
 def _print(cfg: schema.Train, run_folder: Path, evaluated: "Evaluated") -> None:
+    from cxr.infra import tracking
     from cxr.learning import table
 
+    shown = tracking.shown(cfg.tracking.uri)
+    if tracking.is_file(cfg.tracking.uri):
+        shown = f"mlflow ui --backend-store-uri {shown}"
     print(table.render(evaluated.scored))
     print(f"report: {evaluated.report}")
-    print(f"MLflow: mlflow ui --backend-store-uri {cfg.tracking.uri}")
+    print(f"MLflow: {shown}")
     print(run_folder / "best.ckpt")
     print(f"next: python -m cxr.evaluate run={cfg.name} data=job data.job=…")
 

@@ -45,6 +45,11 @@ function selfContained() {
         // 3 MB for segmentation, which radiographs do not need
         return { code: 'export function registerComputeWorker() {}', map: null };
       }
+      if (file.endsWith('/helpers/cpuFallback/rendering/generateLut.js')) {
+        // LINEAR windows only, whatever the file says: image.ts hands over the greys as a table
+        const own = 'image.cachedLut = { lutArray: handed.table }; return handed.table;';
+        return { code: swap(code, /\{\n    const maxPixelValue[^]*\}\n/, `{ ${own} }\n`).replace('voiLUT)', 'handed)'), map: null };
+      }
       if (file.endsWith('/shared/decoders/decodeJPEGXL.js')) {
         const refuse = 'throw new Error("JPEG XL is not bundled")';
         return { code: `export default async function () { ${refuse} }`, map: null };

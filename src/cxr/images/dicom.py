@@ -66,7 +66,8 @@ class Instance:
         sex: M, F, O, or empty.
         age_years: From Patient's Age, else from birth and study date; None if neither says.
         study_date: YYYYMMDD, or empty.
-        burned_in: The file says that text is burned into its pixels.
+        burned_in: Whether the file says that text is burned into its pixels; None if it does not
+            say, so only False promises anything.
     """
 
     patient_id: str
@@ -85,7 +86,7 @@ class Instance:
     rows: int = 0
     columns: int = 0
     photometric_interpretation: str = ""
-    burned_in: bool = False
+    burned_in: bool | None = None
 
     @property
     def orthanc_id(self) -> str:
@@ -211,7 +212,7 @@ def instance(ds: Dataset) -> Instance:
         rows=pixels.whole(ds, "Rows", 0),
         columns=pixels.whole(ds, "Columns", 0),
         photometric_interpretation=text(ds, "PhotometricInterpretation"),
-        burned_in=text(ds, "BurnedInAnnotation").upper() == "YES",
+        burned_in={"YES": True, "NO": False}.get(text(ds, "BurnedInAnnotation").upper()),
     )
 
 

@@ -6,7 +6,6 @@ not be empty, although DICOM allows it: a split by patients is worthless without
 """
 
 import functools
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,14 +31,10 @@ class Finding:
 
     Attributes:
         problems: Reasons against it; none means it may come in.
-        instance: Its identifiers, where they could be read.
-        sha256: Of the whole file, hex.
         pixel_hash: Of the decoded pixels, hex; empty unless it may come in.
     """
 
     problems: tuple[str, ...]
-    instance: dicom.Instance | None
-    sha256: str
     pixel_hash: str = ""
 
 
@@ -53,30 +48,29 @@ def problems(dicom: bytes | Path) -> list[str]:
 
 
 def examine(source: bytes | Path) -> Finding:
-    """Look at one file once: problems, identifiers and hashes."""
+    """Look at one file once: problems, and the hash of its pixels."""
     if isinstance(source, Path):
         try:
             if source.stat().st_size > dicom.MAX_BYTES:
-                return Finding((f"is longer than {dicom.MAX_BYTES} bytes",), None, "")
+                return Finding((f"is longer than {dicom.MAX_BYTES} bytes",))
             source = source.read_bytes()
         except OSError as error:
-            return Finding((f"cannot be read: {error.strerror or error}",), None, "")
-    sha256 = hashlib.sha256(source).hexdigest()
+            return Finding((f"cannot be read: {error.strerror or error}",))
     try:
         ds = dicom.parse(source)
     except DicomError as error:
-        return Finding((str(error),), None, sha256)
+        return Finding((str(error),))
     reasons = [reason for rule in RULES if (reason := _ask(rule, ds, source))]
     if reasons:
-        return Finding(tuple(reasons), None, sha256)
+        return Finding(tuple(reasons))
     try:
         with dicom.explained(source):
             stored = pixels.decode(ds)
             encoding, counts = pixels.encoding(ds), functools.partial(pixels.count, stored)
             windowing.table(ds, encoding, windowing.VOI, counts)  # raises what is wrong with it
-            return Finding((), dicom.instance(ds), sha256, pixels.digest(ds, stored))
+            return Finding((), pixels.digest(ds, stored))
     except DicomError as error:
-        return Finding((str(error),), None, sha256)
+        return Finding((str(error),))
 
 
 def _ask(rule: Callable[[Dataset], str | None], ds: Dataset, source: bytes) -> str | None:

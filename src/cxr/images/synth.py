@@ -84,8 +84,8 @@ def draw(
         size: Rows, columns.
 
     Returns:
-        Part 10 bytes, 12 of 16 bits, uncompressed; and for each of `FINDINGS`, and No Finding,
-        whether it is present or absent.
+        Part 10 bytes, 12 of 16 bits, uncompressed, of patient `SYN<seed>-<number>`; and for each
+        of `FINDINGS`, and No Finding, whether it is present or absent.
     """
     who = _who(index)
     present = _present(index, seed)
@@ -154,13 +154,15 @@ def _dicom(picture: anatomy.Picture, who: _Who, index: int, seed: int) -> bytes:
     ds.SOPClassUID = (
         ComputedRadiographyImageStorage if is_cr else DigitalXRayImageStorageForPresentation
     )
-    ds.SOPInstanceUID = _uid("instance", seed, index)
+    # the same chest in another size has other pixels, so it is another instance
+    drawing = (seed, *picture.shape)
+    ds.SOPInstanceUID = _uid("instance", index, drawing)
     # a lateral belongs to the study of the frontal before it
     study = index - 1 if who.lateral else index
-    ds.StudyInstanceUID = _uid("study", seed, study)
-    ds.SeriesInstanceUID = _uid("series", seed, index)
+    ds.StudyInstanceUID = _uid("study", study, drawing)
+    ds.SeriesInstanceUID = _uid("series", index, drawing)
     ds.Modality = "CR" if is_cr else "DX"
-    ds.PatientID = f"SYN-{who.patient + 1:04d}" if seed == 0 else f"SYN{seed}-{who.patient + 1:04d}"
+    ds.PatientID = f"SYN{seed}-{who.patient + 1:04d}"
     ds.PatientName = f"Synthetic^{who.patient + 1}"
     ds.PatientSex = "F" if rng.random() < 0.5 else "M"
     ds.PatientAge = f"{int(rng.integers(20, 90)):03d}Y"
@@ -200,7 +202,8 @@ def _add_pixels(
     ds.PixelData = stored.tobytes()
 
 
-def _uid(kind: str, seed: int, number: int) -> str:
+def _uid(kind: str, number: int, drawing: tuple[int, ...]) -> str:
     """Make a UID of a hash, under 2.25 (PS3.5 B.2): the same again for the same image."""
-    digest = hashlib.sha256(f"cxr synth {VERSION} {kind} {seed} {number}".encode()).digest()
+    name = f"cxr synth {VERSION} {kind} {number} of {drawing}"
+    digest = hashlib.sha256(name.encode()).digest()
     return f"2.25.{int.from_bytes(digest[:16], 'big')}"

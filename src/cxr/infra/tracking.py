@@ -27,6 +27,7 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 _PARAM_CHARACTERS = 6000  # MLflow's own limit for one value
 _AT_ONCE = 100  # MLflow's own limit for params in one call
 _UNFIT = re.compile(r"[^\w\-. :/]")
+_PASSWORD = re.compile(r"//.*@")  # to the last @: a password may hold one, unquoted
 
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 
@@ -62,26 +63,18 @@ class Run:
     client: Any
 
     def log(self, metrics: Mapping[str, float], epoch: int = 0) -> None:
-        """Log metrics of one epoch; characters MLflow does not take become `_`."""
+        """Log metrics of one epoch, under names MLflow takes (`score.metric_name`)."""
         from mlflow.entities import Metric
 
         now = int(time.time() * 1000)
         self.client.log_batch(
             self.run_id,
-            metrics=[Metric(_fit(k), float(v), now, epoch) for k, v in metrics.items()],
+            metrics=[Metric(k, float(v), now, epoch) for k, v in metrics.items()],
         )
 
     def artifact(self, path: Path, folder: str = "") -> None:
         """Keep a copy of a file, in `folder` of the run's artifacts."""
         self.client.log_artifact(self.run_id, str(path), folder or None)
-
-    def figure(self, figure: Any, name: str) -> None:
-        """Keep a matplotlib figure under a name such as `roc.png`."""
-        self.client.log_figure(self.run_id, figure, name)
-
-    def tag(self, name: str, value: str) -> None:
-        """Set a tag."""
-        self.client.set_tag(self.run_id, name, value)
 
     def finish(self, status: Status = "FINISHED") -> None:
         """Say how it ended."""
@@ -137,7 +130,8 @@ def start(
         run_id = client.create_run(experiment_id, run_name=name, tags=all_tags).info.run_id
         _log_params(client, run_id, params)
     except MlflowException as error:
-        raise RunError(f"MLflow at {_shown(uri)}: {str(error).partition(chr(10))[0]}") from error
+        reason = _PASSWORD.sub("//", str(error).partition("\n")[0])
+        raise RunError(f"MLflow at {shown(uri)}: {reason}") from error
     return Run(run_id, client)
 
 
@@ -153,8 +147,24 @@ def resume(uri: str, run_id: str) -> Run:
     try:
         client.update_run(run_id, status="RUNNING")
     except MlflowException as error:
-        raise RunError(f"MLflow at {_shown(uri)} has no run {run_id!r}") from error
+        raise RunError(f"MLflow at {shown(uri)} has no run {run_id!r}") from error
     return Run(run_id, client)
+
+
+def shown(uri: str) -> str:
+    """Give a tracking URI fit to be printed: without user, password and query.
+
+    >>> shown("https://me:secret@mlflow.example:5000")
+    'https://mlflow.example:5000'
+    """
+    if is_file(uri):
+        return uri
+    return _PASSWORD.sub("//", uri).partition("?")[0]
+
+
+def is_file(uri: str) -> bool:
+    """Say whether a tracking URI is a database file on this machine."""
+    return uri.startswith("sqlite:")
 
 
 def flatten(params: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
@@ -185,14 +195,6 @@ def _client(uri: str) -> Any:
 def _log_params(client: Any, run_id: str, params: Mapping[str, Any]) -> None:
     from mlflow.entities import Param
 
-    flat = [Param(_fit(k), v[:_PARAM_CHARACTERS]) for k, v in flatten(params).items()]
+    flat = [Param(_UNFIT.sub("_", k), v[:_PARAM_CHARACTERS]) for k, v in flatten(params).items()]
     for first in range(0, len(flat), _AT_ONCE):
         client.log_batch(run_id, params=flat[first : first + _AT_ONCE])
-
-
-def _fit(name: str) -> str:
-    return _UNFIT.sub("_", name)
-
-
-def _shown(uri: str) -> str:
-    return re.sub(r"//[^/@]*@", "//", uri)  # without a password

@@ -21,7 +21,8 @@ from cxr.errors import JobError
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS objects(
-  object_id INTEGER PRIMARY KEY, source TEXT NOT NULL UNIQUE, line TEXT NOT NULL);
+  object_id INTEGER PRIMARY KEY, source TEXT NOT NULL UNIQUE, line TEXT NOT NULL,
+  labelled INTEGER NOT NULL DEFAULT 0);
 CREATE TABLE IF NOT EXISTS tasks(
   task_id TEXT PRIMARY KEY, object_id INTEGER NOT NULL REFERENCES objects, worker_id TEXT NOT NULL,
   accepted_at REAL NOT NULL, answered INTEGER NOT NULL DEFAULT 0, UNIQUE(object_id, worker_id));
@@ -96,8 +97,13 @@ class Answers:
         self._db.execute("PRAGMA synchronous=FULL")
         self._db.executescript(_SCHEMA)
 
-    def add(self, data_objects: Iterable[Mapping[str, Any]]) -> int:
+    def add(self, data_objects: Iterable[Mapping[str, Any]], attribute: str = "") -> int:
         """Take data objects up, in order; those there already stay as they are.
+
+        Args:
+            data_objects: Manifest lines.
+            attribute: The job's label attribute name; a line that holds it is labelled already
+                and offered to nobody (chaining).
 
         Returns:
             How many there are now.
@@ -116,8 +122,8 @@ class Answers:
                 if source not in known:
                     known[source] = len(known)
                     db.execute(
-                        "INSERT INTO objects VALUES(?,?,?)",
-                        (known[source], source, json.dumps(line)),
+                        "INSERT INTO objects VALUES(?,?,?,?)",
+                        (known[source], source, json.dumps(line), attribute in line),
                     )
             return len(known)
 
@@ -162,11 +168,12 @@ class Answers:
             object_id = order[(place + step) % total]
             if object_id in full:
                 continue
-            taken, mine = db.execute(
-                "SELECT count(*), coalesce(sum(worker_id=?), 0) FROM tasks WHERE object_id=?",
-                (worker_id, object_id),
+            taken, mine, labelled = db.execute(
+                "SELECT count(*), coalesce(sum(worker_id=?), 0),"
+                " (SELECT labelled FROM objects WHERE object_id=?) FROM tasks WHERE object_id=?",
+                (worker_id, object_id, object_id),
             ).fetchone()
-            if taken < self._wanted and not mine:
+            if taken < self._wanted and not mine and not labelled:
                 self._orders[worker_id] = (order, (place + step) % total)
                 return object_id
         return None
@@ -175,7 +182,8 @@ class Answers:
         """Give the objects that this worker cannot get, at once."""
         rows = db.execute(
             "SELECT object_id FROM tasks GROUP BY object_id HAVING count(*)>=?"
-            " UNION SELECT object_id FROM tasks WHERE worker_id=?",
+            " UNION SELECT object_id FROM tasks WHERE worker_id=?"
+            " UNION SELECT object_id FROM objects WHERE labelled",
             (self._wanted, worker_id),
         )
         return {object_id for (object_id,) in rows}
@@ -214,7 +222,8 @@ class Answers:
         with self._lock:
             done = self._db.execute(
                 "SELECT count(*) FROM (SELECT object_id FROM tasks WHERE answered=1"
-                " GROUP BY object_id HAVING count(*)>=?)",
+                " GROUP BY object_id HAVING count(*)>=?"
+                " UNION SELECT object_id FROM objects WHERE labelled)",
                 (self._wanted,),
             ).fetchone()[0]
             return done, self._db.execute("SELECT count(*) FROM objects").fetchone()[0]

@@ -107,7 +107,7 @@ class LocalLabeling:
                 workers_per_object=job.workers_per_object,
                 task_time_limit_s=job.task_time_limit_s,
             )
-        self._answers.add(manifest.read(path))
+        self._answers.add(manifest.read(path), job.name)
 
 
 def _consolidated(

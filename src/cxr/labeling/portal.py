@@ -18,7 +18,7 @@ from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, Redirect
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
-from cxr import schema
+from cxr import NOTE, schema
 from cxr.contract import consolidate, labels, manifest, signing
 from cxr.contract.signing import Keys
 from cxr.errors import AnnotationError, CxrError, JobError, TokenError
@@ -201,6 +201,7 @@ def _next_task(worker: Worker, portal: ThePortal) -> dict[str, Any]:
     if task is None:
         return {"task": None}
     return {
+        "note": NOTE,
         "task": {"id": task.id, "input": portal.task_input(task)},
         "submitUrl": f"/tasks/{task.id}/answer",
         "csrf": portal.csrf(worker),
@@ -211,7 +212,13 @@ def _next_task(worker: Worker, portal: ThePortal) -> dict[str, Any]:
 def _status(worker: Worker, portal: ThePortal) -> dict[str, Any]:
     done, total = portal.answers.counts()
     mine = portal.answers.answered_by(worker)
-    return {"job": portal.job.name, "labelled": done, "total": total, "answeredByYou": mine}
+    return {
+        "note": NOTE,
+        "job": portal.job.name,
+        "labelled": done,
+        "total": total,
+        "answeredByYou": mine,
+    }
 
 
 @_routes.post("/tasks/{task_id}/answer")

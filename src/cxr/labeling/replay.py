@@ -8,7 +8,7 @@ mentioned). The states are kept apart as they came; what they become is training
 import csv
 import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,14 +16,14 @@ from typing import Any
 from cxr.contract import manifest
 from cxr.contract.labels import ANSWERS, LabelSet, State, follow_no_finding
 from cxr.contract.signing import Keys
-from cxr.errors import JobError, LabelError, PacsError
-from cxr.labeling import Existing, Job, Status, output
+from cxr.errors import JobError, LabelError
+from cxr.labeling import Existing, Job, Status, output, rows, selection
 from cxr.pacs.folder import FolderPacs
 
 _log = logging.getLogger(__name__)
 _KEY_COLUMNS = {
     "sop_instance_uid": ("sop_instance_uid", "SOPInstanceUID", "sop_uid"),
-    "study": ("study_instance_uid", "StudyInstanceUID", "study_uid"),
+    "study": ("study_instance_uid", "StudyInstanceUID", "study_uid", "study_id"),
     "path": ("path", "Path", "file", "filename", "Image Index"),
 }
 _LIST_COLUMNS = ("finding_labels", "Finding Labels", "findings", "labels")
@@ -42,10 +42,12 @@ class Table:
     Attributes:
         states: Key → label name → state, in the order of the label set.
         unknown: Name that the label set does not have → rows that give it.
+        never_named: Labels that no row of a list names: absent, or never looked for.
     """
 
     states: Mapping[str, Mapping[str, State]]
     unknown: Mapping[str, int]
+    never_named: Sequence[str] = ()
 
 
 class ReplayLabeling:
@@ -54,8 +56,7 @@ class ReplayLabeling:
     def __init__(self, *, pacs: FolderPacs, keys: Keys | None = None) -> None:
         """Take the PACS, which knows under which file name an image came; nothing is signed."""
         self._pacs = pacs
-        self._table: Table | None = None
-        self._paths: Mapping[str, str] = {}
+        self._states: Mapping[str, Mapping[str, State]] = {}
 
     def start(self, job: Job, manifest: Path) -> None:
         """Read the CSV, and keep those lines of the input manifest that it has a row for.
@@ -66,12 +67,14 @@ class ReplayLabeling:
         """
         if job.existing is None:
             raise JobError("expected job.answers=PATH, the CSV of existing labels, met none")
-        self._table = read(job.existing, job.labels)
-        for name, rows in self._table.unknown.items():
-            _log.warning("%s is not in label set %s: %d rows", name, job.labels.name, rows)
-        if job.existing.key == "path":
-            self._paths = self._by_source(self._table, job.existing)
-        self._keep_matching(job, job.existing, manifest, self._table)
+        if (job.folder / selection.ANSWERS).exists():
+            raise JobError(
+                f"job.name: {job.name!r} has answers of readers, which a replay would replace; "
+                "choose another"
+            )
+        table = read(job.existing, job.labels)
+        self._warn(job, job.existing, table)
+        self._keep_matching(job, job.existing, manifest, table)
 
     def status(self, job: Job) -> Status:
         """Say that all is done: nobody has to be waited for."""
@@ -80,13 +83,13 @@ class ReplayLabeling:
 
     def collect(self, job: Job) -> Path:
         """Write the output manifest."""
-        if job.existing is None or self._table is None:
+        if job.existing is None or not self._states:
             raise JobError("start the job before collecting it")
-        existing, table = job.existing, self._table
+        existing = job.existing
 
         def lines() -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
             for line in manifest.read(job.input_manifest):
-                states = table.states[self._key(line, existing.key)]
+                states = self._states[manifest.source(line)]
                 yield line, _attribute(states, job.labels, existing.key)
 
         return output.write(job, lines(), human_annotated=False, label_source=existing.label_source)
@@ -94,60 +97,41 @@ class ReplayLabeling:
     def close(self) -> None:
         """Do nothing; nothing runs."""
 
+    def _warn(self, job: Job, existing: Existing, table: Table) -> None:
+        """Say what of the table was not understood, or may mean less than it seems to."""
+        if table.unknown:
+            path = job.folder / "unknown_labels.csv"
+            _write(path, ["label", "rows"], table.unknown.items())
+            _log.warning(
+                "%d names are not in label set %s: %s", len(table.unknown), job.labels.name, path
+            )
+        if table.never_named:
+            _log.warning(
+                "no row names %s: taken as %s everywhere",
+                ", ".join(table.never_named), existing.unlisted,
+            )  # fmt: skip
+
     def _keep_matching(self, job: Job, existing: Existing, path: Path, table: Table) -> None:
-        found: set[str] = set()
-        without = 0
-
-        def kept() -> Iterator[dict[str, Any]]:
-            nonlocal without
-            for line in manifest.read(path):
-                key = self._key(line, existing.key)
-                if key in table.states:
-                    found.add(key)
-                    yield line
-                else:
-                    without += 1
-
-        lines = list(kept())
+        every = list(manifest.read(path))
+        keys = rows.match(table.states, existing.key, every, self._pacs)
+        lines = [line for line in every if manifest.source(line) in keys]
         if not lines:
             raise JobError(
                 f"{existing.path}: expected rows about images of the job, met {len(table.states)} "
                 f"rows about others; check job.key={existing.key} and what was ingested"
             )
+        self._states = {source: table.states[key] for source, key in keys.items()}
         manifest.write(job.input_manifest, lines)
-        missing = [key for key in table.states if key not in found]
-        if without:
-            _log.warning("%d images have no row in %s", without, existing.path)
+        if len(lines) < len(every):
+            _log.warning("%d images have no row in %s", len(every) - len(lines), existing.path)
+        missing = sorted(set(table.states) - set(keys.values()))
         if missing:
             unmatched = job.folder / "unmatched.csv"
-            with unmatched.open("w", newline="") as file:
-                writer = csv.writer(file)
-                writer.writerow([existing.key])
-                writer.writerows([key] for key in missing)
-            _log.warning("%d rows are about no image of the job: %s", len(missing), unmatched)
-
-    def _key(self, line: Mapping[str, Any], key: str) -> str:
-        if key == "sop_instance_uid":
-            return str(line.get("sop-instance-uid", ""))
-        if key == "study":
-            return str(line.get("study-instance-uid", ""))
-        return self._paths.get(manifest.source(line), "")
-
-    def _by_source(self, table: Table, existing: Existing) -> dict[str, str]:
-        """Say which image each path is about: one below the ingested folder, or a bare name."""
-        paths: dict[str, str] = {}
-        for path, states in table.states.items():
-            try:
-                source = self._pacs.find_by_original(path).orthanc_id
-            except PacsError:
-                continue  # listed in unmatched.csv
-            first = paths.setdefault(source, path)
-            if table.states[first] != states:
-                raise JobError(
-                    f"{existing.path}: expected the same labels for {first!r} and {path!r}, "
-                    "which are one image"
-                )
-        return paths
+            _write(unmatched, [existing.key], ([key] for key in missing))
+            _log.warning(
+                "%d rows are about no image of the job (not ingested, or of a view left out): %s",
+                len(missing), unmatched,
+            )  # fmt: skip
 
 
 def read(existing: Existing, label_set: LabelSet) -> Table:
@@ -189,7 +173,12 @@ def _rows(reader: "csv.DictReader[str]", existing: Existing, label_set: LabelSet
             said = _valued(row, columns, label_set, place)
         if states.setdefault(key, said) != said:
             raise JobError(f"{place}: expected one row about {key!r}, met another that differs")
-    return Table(states, dict(unknown))
+    never = [
+        name
+        for name in label_set.findings
+        if list_column and all(said[name] is not State.PRESENT for said in states.values())
+    ]
+    return Table(states, dict(unknown), never)
 
 
 def _column(
@@ -277,3 +266,10 @@ def _attribute(states: Mapping[str, State], label_set: LabelSet, key: str) -> di
         "warnings": label_set.contradictions(states),
         "annotationsFromAllWorkers": [],
     }
+
+
+def _write(path: Path, header: Sequence[str], lines: Iterable[Sequence[object]]) -> None:
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(header)
+        writer.writerows(lines)

@@ -20,7 +20,6 @@ def apply(
     shift: float = 0.0,
     brightness: float = 0.0,
     contrast: float = 0.0,
-    gamma: float = 0.0,
 ) -> Tensor:
     """Change each image by its own random amounts; with every strength 0, give it back as it is.
 
@@ -32,17 +31,14 @@ def apply(
         shift: Moves by up to this part of the side, along each axis.
         brightness: Adds up to this, either way.
         contrast: Stretches about the image's mean by up to this part.
-        gamma: Exponent between 1 / (1 + gamma) and 1 + gamma.
 
     Returns:
         (B, 1, H, W) in [0, 1].
     """
     # always as many draws, so that one strength does not change what the others do
-    draws = (torch.rand(7, len(images), generator=generator) * 2 - 1).to(images.device)
-    if brightness or contrast or gamma:
-        images = _expose(
-            images, draws[4] * brightness, 1 + draws[5] * contrast, (1 + gamma) ** draws[6]
-        )
+    draws = (torch.rand(6, len(images), generator=generator) * 2 - 1).to(images.device)
+    if brightness or contrast:
+        images = _expose(images, draws[4] * brightness, 1 + draws[5] * contrast)
     if rotation_deg or scale or shift:
         images = _move(
             images,
@@ -53,14 +49,13 @@ def apply(
     return images
 
 
-def _expose(images: Tensor, added: Tensor, stretch: Tensor, exponent: Tensor) -> Tensor:
+def _expose(images: Tensor, added: Tensor, stretch: Tensor) -> Tensor:
     """Change grey values by (B) amounts, leaving the letterbox black."""
     lit = images > 0
     content = lit.any(dim=-1, keepdim=True) & lit.any(dim=-2, keepdim=True)
-    added, stretch, exponent = (v[:, None, None, None] for v in (added, stretch, exponent))
-    changed = images**exponent
-    mean = changed.mean(dim=(-2, -1), keepdim=True)
-    changed = (changed - mean) * stretch + mean + added
+    added, stretch = (v[:, None, None, None] for v in (added, stretch))
+    mean = images.mean(dim=(-2, -1), keepdim=True)
+    changed = (images - mean) * stretch + mean + added
     return changed.clamp(0, 1) * content
 
 

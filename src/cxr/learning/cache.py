@@ -1,8 +1,9 @@
 """Decode once: images of the PACS as uint8 in memory-mapped shards.
 
-A folder per preset and size; it only grows, and every job adds its images. Pixels are on disk
-before the index names them, so whatever stops a build, the next one goes on where it ended.
-The cache is patient data. No torch in here: every decoding process imports this module.
+A folder per preset and size; it only grows, and every job adds its images; a file replaced by
+another with the same UID is decoded again. Pixels are on disk before the index names them, so
+whatever stops a build, the next one goes on where it ended. The cache is patient data. No torch
+in here: every decoding process imports this module.
 """
 
 import fcntl
@@ -107,7 +108,12 @@ class Cache:
         self.entries = _entries(folder)
         self.images = Shards(folder, len(self.entries), size)
         self.unreadable = unreadable
-        self._row = {entry.sop_instance_uid: row for row, entry in enumerate(self.entries)}
+        # later rows win: of a file that was replaced, the newest counts
+        self._row = {
+            entry.sop_instance_uid: row
+            for row, entry in enumerate(self.entries)
+            if entry.sop_instance_uid not in unreadable
+        }
 
     def rows(self, sop_instance_uids: Iterable[str]) -> NDArray[np.intp]:
         """Find images.
@@ -133,6 +139,7 @@ def build(
     instances: Sequence[Instance],
     retrieve: Callable[[Instance], bytes],
     *,
+    sha256: Callable[[Instance], str],
     image_size: Size,
     preset: str = "voi",
     workers: int = 0,
@@ -146,6 +153,8 @@ def build(
         folder: Parent of all caches of this data root.
         instances: What must be in it.
         retrieve: Gives the DICOM file; called here, never in another process.
+        sha256: Says which file `retrieve` would give; asked of every instance, so it must be
+            cheap.
         image_size: (H, W) in pixels.
         preset: How stored values become display values, see `images.dicom.read`.
         workers: Decoding processes; 0 takes one per core, 1 decodes in this one.
@@ -158,12 +167,15 @@ def build(
     place = _place(folder, size, preset)
     unreadable: dict[str, str] = {}
     with _alone(place):
-        known = {entry.sop_instance_uid for entry in _entries(place, repair=True)}
-        todo = {i.sop_instance_uid: i for i in instances if i.sop_instance_uid not in known}
+        entries = _entries(place, repair=True)
+        newest = {entry.sop_instance_uid: entry.sha256 for entry in entries}
+        files = {i.sop_instance_uid: sha256(i) for i in instances}
+        asked = {i.sop_instance_uid: i for i in instances}
+        todo = [i for uid, i in asked.items() if newest.get(uid) != files[uid]]
         if todo:
-            made = _decoded(list(todo.values()), retrieve, size, preset, workers or _cores())
+            made = _decoded(todo, retrieve, size, preset, workers or _cores())
             with progress.bar("decoded", len(todo)) as advance:
-                _append(place, len(known), made, unreadable, advance)
+                _append(place, len(entries), _expected(made, files), unreadable, advance)
     if unreadable:
         log.warning("%d of %d images cannot be decoded", len(unreadable), len(instances))
         if len(unreadable) == len({i.sop_instance_uid for i in instances}):
@@ -278,6 +290,16 @@ def _decoded(
             raise DataError("a decoding process died, short of memory?; use fewer") from error
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def _expected(made: Iterable[_Made], files: Mapping[str, str]) -> Iterator[_Made]:
+    """Refuse what was decoded from another file than the PACS named."""
+    for instance, result in made:
+        uid = instance.sop_instance_uid
+        if isinstance(result, str) or result[1] == files[uid]:
+            yield instance, result
+        else:
+            yield instance, f"{uid}: the file is not the one that was ingested; ingest it again"
 
 
 def _ignore_interrupts() -> None:

@@ -1,6 +1,7 @@
 """Score a run on images it was not trained on, and write all that people look at.
 
-`predictions.csv`, `metrics.json`, figures and one report, in one folder.
+`predictions.csv`, `metrics.json`, figures and one report, in one folder; a second report where
+the first shows pictures of patients.
 """
 
 import json
@@ -21,6 +22,7 @@ from cxr.learning.report import Picture, Step
 from cxr.pacs import synthetic
 
 PICTURES = 8
+AT_ONCE = 256  # images in memory; a multiple of what the predictor takes at once
 ON_VAL = "Scored on val, where checkpoint and thresholds were chosen: these figures flatter."
 SYNTHETIC = "Synthetic radiographs: these figures say nothing of real ones."
 
@@ -32,12 +34,14 @@ class Evaluated:
     Attributes:
         scored: What metrics.json holds.
         report: The HTML file.
+        shareable: The same without pictures of patients; may be the same file.
         predictions: The CSV file.
         figures: SVG files.
     """
 
     scored: Mapping[str, Any]
     report: Path
+    shareable: Path
     predictions: Path
     figures: Sequence[Path]
 
@@ -52,7 +56,8 @@ class Context:
         warnings: Sentences beside the headline.
         policies: Name → value.
         agreement: What agreement.json holds, or None.
-        pictures: Whether images may be shown.
+        pictures: Whether images were asked for; those of synthetic data always come.
+        synthetic: All images were drawn by us and are nobody's.
         draws: Of the bootstrap.
         seed: Of the bootstrap.
     """
@@ -63,6 +68,7 @@ class Context:
     policies: Mapping[str, str]
     agreement: Mapping[str, Any] | None
     pictures: bool
+    synthetic: bool
     draws: int
     seed: int
 
@@ -88,7 +94,7 @@ def context(
         config_yaml: Unresolved.
         warnings: Sentences beside the headline.
         policies: Name → value.
-        pictures: Whether images were asked for; those of synthetic data always come.
+        pictures: Whether images were asked for.
         draws: Of the bootstrap.
         seed: Of the bootstrap.
     """
@@ -101,7 +107,8 @@ def context(
         warnings=[*warnings, SYNTHETIC] if drawn else warnings,
         policies=policies,
         agreement=json.loads(agreed.read_text()) if agreed.exists() else None,
-        pictures=pictures or drawn,
+        pictures=pictures,
+        synthetic=drawn,
         draws=draws,
         seed=seed,
     )
@@ -130,47 +137,80 @@ def evaluate(
     """
     if not len(chosen):
         raise DataError(f"{context.job}: expected images to score in {split}, met none")
-    record, cohort = predictor.record, material.cohort
-    names = record.label_names
-    probabilities = predictor.predict(material.gather(chosen)).astype(np.float64)
-    values, mask = material.targets[chosen].astype(np.float64), material.mask[chosen]
-    scored = score.score(
-        probabilities, values, mask,
-        names=names, patient_ids=[material.patient_ids[i] for i in chosen],
-        no_finding=record.no_finding, thresholds=record.thresholds,
-        label_source=cohort.label_source, human_annotated=cohort.human_annotated,
-        split=split, draws=context.draws, seed=context.seed,
-    )  # fmt: skip
-    curves = score.curves(probabilities, values, mask, names=names)
+    names = predictor.record.label_names
+    predicted = probabilities(predictor, material, chosen)
+    said = _report(predictor.record, material, chosen, predicted, split, context)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    predicted = folder / "predictions.csv"
-    uids = [material.sop_instance_uids[i] for i in chosen]
-    predictions.write(predicted, uids, names, probabilities)
-    score.write_metrics(folder / "metrics.json", scored)
-    page = folder / "report.html"
-    shown = _pictures(material, chosen, names, probabilities) if context.pictures else []
-    report.write(
-        page,
-        report.Report(
-            run=record.name,
-            run_id=record.run_id,
-            created=record.created,
-            scored=scored,
-            curves=curves,
-            data=context.job,
-            warnings=context.warnings,
-            cohort=_flow(material, chosen, split),
-            consolidation="majority of those who answered" if cohort.human_annotated else "",
-            policies=context.policies,
-            agreement=context.agreement,
-            pictures=shown,
-            config_yaml=context.config_yaml,
-            versions=versions(),
-            hashes={"output manifest (sha256)": record.manifest_sha256},
+    kept = folder / "predictions.csv"
+    predictions.write(kept, [material.sop_instance_uids[i] for i in chosen], names, predicted)
+    score.write_metrics(folder / "metrics.json", said.scored)
+    page = shareable = folder / "report.html"
+    shown = context.pictures or context.synthetic
+    pictures = _pictures(material, chosen, names, predicted) if shown else []
+    report.write(page, replace(said, pictures=pictures))
+    if pictures and not context.synthetic:
+        shareable = folder / "report-without-pictures.html"
+        report.write(shareable, said)
+    drawn = figures.write(folder / "figures", said.scored, said.curves)
+    return Evaluated(said.scored, page, shareable, kept, drawn)
+
+
+def probabilities(
+    predictor: Predictor, material: Material, chosen: NDArray[np.intp]
+) -> NDArray[np.float64]:
+    """Predict a few images at a time, so that no split need fit into memory.
+
+    Args:
+        predictor: Of the run.
+        material: Of the job.
+        chosen: (N) rows of `material`.
+
+    Returns:
+        (N, L)
+    """
+    parts = [np.empty((0, len(predictor.record.label_names)))]
+    for start in range(0, len(chosen), AT_ONCE):
+        images = material.gather(chosen[start : start + AT_ONCE])
+        parts.append(predictor.predict(images).astype(np.float64))
+    return np.concatenate(parts)
+
+
+def _report(
+    record: RunRecord,
+    material: Material,
+    chosen: NDArray[np.intp],
+    predicted: Floats,
+    split: str,
+    context: Context,
+) -> report.Report:
+    """Say everything but pictures."""
+    cohort, names = material.cohort, record.label_names
+    values, mask = material.targets[chosen].astype(np.float64), material.mask[chosen]
+    return report.Report(
+        run=record.name,
+        run_id=record.run_id,
+        created=record.created,
+        scored=score.score(
+            predicted, values, mask,
+            names=names, patient_ids=[material.patient_ids[i] for i in chosen],
+            no_finding=record.no_finding, thresholds=record.thresholds,
+            label_source=cohort.label_source, human_annotated=cohort.human_annotated,
+            split=split, draws=context.draws, seed=context.seed,
         ),
-    )
-    drawn = figures.write(folder / "figures", scored, curves)
-    return Evaluated(scored, page, predicted, drawn)
+        curves=score.curves(predicted, values, mask, names=names),
+        data=context.job,
+        warnings=context.warnings,
+        cohort=_flow(material, chosen, split),
+        consolidation="majority of those who answered" if cohort.human_annotated else "",
+        policies=context.policies,
+        agreement=context.agreement,
+        config_yaml=context.config_yaml,
+        versions=versions(),
+        hashes={
+            f"trained on {record.job}: output manifest (sha256)": record.manifest_sha256,
+            f"scored on {context.job}: output manifest (sha256)": material.manifest_sha256,
+        },
+    )  # fmt: skip
 
 
 def align(material: Material, record: RunRecord) -> Material:

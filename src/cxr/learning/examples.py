@@ -41,11 +41,7 @@ class Example:
         patient_id: What folds divide.
         study_instance_uid: Of the same patient.
         states: One per label, in label order.
-        view: `frontal`, `lateral` or `unknown`.
-        view_position: As in the DICOM file, such as `PA`.
-        sex: As in the DICOM file.
-        age_years: Or None.
-        burned_in: Annotations may be burned into the pixels: never show it.
+        burned_in: The file says that text is burned into its pixels: never show it.
     """
 
     sop_instance_uid: str
@@ -53,10 +49,6 @@ class Example:
     patient_id: str
     study_instance_uid: str
     states: tuple[State, ...]
-    view: str = "unknown"
-    view_position: str = ""
-    sex: str = ""
-    age_years: float | None = None
     burned_in: bool = False
 
 
@@ -71,7 +63,7 @@ class Cohort:
         label_source: `readers`, `report-text-mined` or `model`; several joined by " + ".
         human_annotated: Every line was labelled by a person for this job.
         examples: N of them.
-        instances: (N), the same images as the PACS knows them.
+        instances: (N), the same images as the PACS knows them: view, sex and age are theirs.
         left_out: Reason → lines of the manifest not among the examples.
     """
 
@@ -195,11 +187,7 @@ def _example(
         patient_id=instance.patient_id,
         study_instance_uid=instance.study_instance_uid,
         states=tuple(labelled.states.values()),
-        view=instance.view,
-        view_position=instance.view_position,
-        sex=instance.sex,
-        age_years=instance.age_years,
-        burned_in=instance.burned_in,
+        burned_in=instance.burned_in is True,
     )
     return example, instance
 

@@ -36,7 +36,6 @@ class Fitted:
 
     Attributes:
         checkpoint_path: Weights of the best epoch.
-        last_path: State after the last whole epoch.
         best_score: Of the objective.
         best_epoch: The epoch it was met in, from 1.
         epochs: Epochs run.
@@ -46,7 +45,6 @@ class Fitted:
     """
 
     checkpoint_path: Path
-    last_path: Path
     best_score: float
     best_epoch: int
     epochs: int
@@ -77,7 +75,7 @@ def fit(
         data: Train and val.
         folder: Where `best.ckpt` and `last.ckpt` go.
         max_epochs: Passes over train.
-        objective: A metric the model logs in val; a loss is minimised, all else maximised.
+        objective: A metric the model logs in val; `val/loss` is minimised, all else maximised.
         accelerator: `auto`, `cpu`, `gpu`.
         precision: As in `resolve_precision`.
         gradient_clip: Largest gradient norm, or None.
@@ -87,15 +85,15 @@ def fit(
         resume_from: A `last.ckpt` of the same configuration.
 
     Raises:
+        ConfigError: As in `resolve_precision`.
         DataError: The objective cannot be computed on val.
+        RunError: The net's outputs are no numbers any more.
         KeyboardInterrupt: Interrupted.
         SystemExit: 143, terminated.
     """
     resolved = resolve_precision(precision, accelerator)
-    mode = "min" if objective.endswith("loss") else "max"
-    best = _checkpoint(folder, BEST, monitor=objective, mode=mode, save_weights_only=True)
+    mode = "min" if objective == "val/loss" else "max"
     epochs = _Epochs(objective, mode, data.sizes["train"], log_metrics)
-    stop = [EarlyStopping(objective, mode=mode, patience=patience)] if patience else []
     torch.manual_seed(seed)
     start = time.monotonic()
     with _quiet():
@@ -105,7 +103,7 @@ def fit(
             devices=1,
             precision=resolved,  # type: ignore[arg-type]
             gradient_clip_val=gradient_clip,
-            callbacks=[epochs, *stop, best, _checkpoint(folder, LAST)],
+            callbacks=[epochs, *_keepers(folder, objective, mode, patience)],
             default_root_dir=folder,
             logger=False,
             num_sanity_val_steps=0,
@@ -115,7 +113,6 @@ def fit(
         _run(trainer, model, data, resume_from)
     return Fitted(
         checkpoint_path=folder / f"{BEST}.ckpt",
-        last_path=folder / f"{LAST}.ckpt",
         best_score=epochs.best_score,
         best_epoch=epochs.best_epoch,
         epochs=trainer.current_epoch,
@@ -136,15 +133,21 @@ def resolve_precision(precision: str, accelerator: str = "auto") -> str:
         For `auto`, `bf16-mixed` where the processor computes bfloat16 itself, else `32-true`.
 
     Raises:
-        ConfigError: Another precision.
+        ConfigError: Another precision, or a GPU where there is none.
     """
+    gpu = torch.cuda.is_available() or torch.backends.mps.is_available()
+    if accelerator == "gpu" and not gpu:
+        raise ConfigError(
+            'trainer.accelerator: expected a GPU that torch can use for "gpu", met none; '
+            "use auto or cpu"
+        )
     if precision in ("bf16-mixed", "32-true"):
         return precision
     if precision != "auto":
         raise ConfigError(
             f"trainer.precision: expected auto, bf16-mixed or 32-true, met {precision!r}"
         )
-    if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
+    if accelerator in ("auto", "gpu") and torch.cuda.is_available():
         fast = torch.cuda.is_bf16_supported(including_emulation=False)
     elif accelerator in ("auto", "cpu") and not torch.backends.mps.is_available():
         # emulated bfloat16 is slower than float32, so ask the processor
@@ -152,6 +155,13 @@ def resolve_precision(precision: str, accelerator: str = "auto") -> str:
     else:
         fast = False
     return "bf16-mixed" if fast else "32-true"
+
+
+def _keepers(folder: Path, objective: str, mode: str, patience: int | None) -> list[Callback]:
+    """Give what stops early, then what writes the best and the last epoch."""
+    stop = [EarlyStopping(objective, mode=mode, patience=patience)] if patience else []
+    best = _checkpoint(folder, BEST, monitor=objective, mode=mode, save_weights_only=True)
+    return [*stop, best, _checkpoint(folder, LAST)]
 
 
 def _checkpoint(folder: Path, name: str, **kinds: Any) -> ModelCheckpoint:

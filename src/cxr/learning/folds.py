@@ -6,6 +6,7 @@ manifest written by another backend splits alike. One more patient may move othe
 
 import csv
 import hashlib
+import io
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxr.errors import DataError
+from cxr.learning import predictions
 
 SPLITS = ("train", "val", "test")
 
@@ -150,11 +152,12 @@ def check_leaks(
 def save(
     path: Path, sop_instance_uids: Sequence[str], splits: Sequence[str] | NDArray[np.str_]
 ) -> None:
-    """Write one row per image: its SOPInstanceUID and its split."""
-    with path.open("w", newline="") as file:
-        rows = csv.writer(file, lineterminator="\n")
-        rows.writerow(["sop_instance_uid", "split"])
-        rows.writerows(zip(sop_instance_uids, map(str, splits), strict=True))
+    """Write one row per image, its SOPInstanceUID and its split; whole or not at all."""
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(["sop_instance_uid", "split"])
+    rows.writerows(zip(sop_instance_uids, map(str, splits), strict=True))
+    predictions.replace_text(path, text.getvalue())
 
 
 def load(path: Path) -> Mapping[str, str]:

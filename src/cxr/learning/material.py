@@ -1,5 +1,6 @@
 """A labelled job made ready: examples decoded and turned into numbers, row by row alike."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ class Material:
         targets: (N, L) float32 of 0 and 1.
         mask: (N, L) bool.
         pixel_hashes: (N) equal for equal pictures.
+        manifest_sha256: Of the output manifest.
     """
 
     cohort: Cohort
@@ -34,6 +36,7 @@ class Material:
     targets: NDArray[np.float32]
     mask: NDArray[np.bool_]
     pixel_hashes: Sequence[str]
+    manifest_sha256: str
 
     @property
     def patient_ids(self) -> list[str]:
@@ -44,6 +47,16 @@ class Material:
     def sop_instance_uids(self) -> list[str]:
         """Which image each example is."""
         return [example.sop_instance_uid for example in self.cohort.examples]
+
+    @property
+    def sha256(self) -> str:
+        """Say by one hash which pictures have which targets, whatever the order of the rows."""
+        digest = hashlib.sha256("\0".join(self.cohort.names).encode())
+        uids = self.sop_instance_uids
+        for row in sorted(range(len(uids)), key=lambda row: uids[row]):
+            digest.update(f"\0{uids[row]}\0{self.pixel_hashes[row]}\0".encode())
+            digest.update((self.targets[row] > 0).tobytes() + self.mask[row].tobytes())
+        return digest.hexdigest()
 
     def gather(self, chosen: NDArray[np.intp]) -> NDArray[np.uint8]:
         """Give the images of some examples, (len(chosen), S, S) uint8."""
@@ -76,9 +89,13 @@ def prepare(
     cohort = examples.read(manifest, pacs, attribute)
     built = cache.build(
         cache_folder, cohort.instances, pacs.retrieve,
+        sha256=lambda instance: pacs.hashes(instance)[0],
         image_size=(image_size[0], image_size[1]), preset=preset, workers=workers,
     )  # fmt: skip
     cohort = cohort.without(built.unreadable)
     values, mask = targets.to_targets([e.states for e in cohort.examples], policy)
     uids = [example.sop_instance_uid for example in cohort.examples]
-    return Material(cohort, built.images, built.rows(uids), values, mask, built.pixel_hashes(uids))
+    return Material(
+        cohort, built.images, built.rows(uids), values, mask, built.pixel_hashes(uids),
+        manifest_sha256=hashlib.sha256(manifest.read_bytes()).hexdigest(),
+    )  # fmt: skip

@@ -18,9 +18,8 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
 
 from cxr.errors import ConfigError, DataError, RunError
-from cxr.learning import metrics
+from cxr.learning import metrics, score
 from cxr.learning.dataset import Batch
-from cxr.learning.score import ENOUGH
 
 OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
 
@@ -122,8 +121,8 @@ def masked_bce(logits: Tensor, targets: Tensor, mask: Tensor) -> Tensor:
 class Classifier(pl.LightningModule):
     """Train a net on masked targets, and say after each epoch how well it ranks.
 
-    Logs `train/loss`, `val/loss`, `val/auroc/<label>` for labels with both classes, and
-    `val/auroc_macro`.
+    Logs `train/loss`, `val/loss`, `val/auroc/<label>` (see `score.metric_name`) for labels with
+    both classes, and `val/auroc_macro`.
     """
 
     def __init__(
@@ -135,7 +134,7 @@ class Classifier(pl.LightningModule):
         schedule: Literal["one_cycle", "constant"] = "one_cycle",
         warmup: float = 0.3,
         excluded_from_macro: Collection[str] = (),
-        fewest: int = ENOUGH,
+        fewest: int = score.ENOUGH,
     ) -> None:
         """Take a net and how to train it.
 
@@ -205,7 +204,7 @@ class Classifier(pl.LightningModule):
         single = metrics.aurocs(p, y, m)
         enough = metrics.aurocs(p, y, m, minimum=self._fewest)
         values = {
-            f"val/auroc/{name}": value
+            score.metric_name("val", "auroc", name): value
             for name, value in zip(self.names, single, strict=True)
             if value is not None
         }

@@ -1,10 +1,12 @@
 """predictions.csv: one row per image, one probability per label, joined by SOPInstanceUID.
 
-The joint between a model and its evaluation: whatever writes this file can be scored.
+The joint between a model and its evaluation: whatever writes this file can be scored, by
+handing what `read` gives to `score.score`.
 """
 
 import csv
 import io
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,10 +94,22 @@ def read(path: Path) -> Predictions:
 
 
 def replace_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
+    """Write a file as UTF-8, whole or not at all."""
+    replace_bytes(path, text.encode())
+
+
+def replace_bytes(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all; once this returns, a crash cannot take it back."""
     part = path.with_name(f".{path.name}.part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
+    try:
+        with part.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except BaseException:  # Ctrl-C too
+        part.unlink(missing_ok=True)
+        raise
 
 
 def _probability(value: str, place: str) -> float:

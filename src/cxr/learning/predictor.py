@@ -1,8 +1,9 @@
 """A run folder → probabilities: label names, preprocessing and weights belong together.
 
-Always float32, even where training used bfloat16: the same image then gives the same
-probability on every machine, in ONNX too, and thresholds stay true. The AUROC logged in training
-may differ from these in the third digit.
+Always float32, even where training used bfloat16, and without the shortcut of GPUs that rounds
+it to ten bits (TF32): the same image then gives the same probability up to rounding, about 1e-5,
+on every machine and in ONNX, and thresholds stay true. The AUROC logged in training may differ
+from these in the third digit.
 """
 
 import json
@@ -10,7 +11,8 @@ import logging
 import pickle
 import platform
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from importlib import metadata
@@ -24,6 +26,7 @@ from torch import Tensor, nn
 
 from cxr import NOTE
 from cxr.errors import RunError
+from cxr.learning import predictions
 from cxr.learning.model import build_net
 
 SCHEMA = "cxr-run/1"
@@ -45,9 +48,10 @@ class RunRecord:
         no_finding: The label that is reported but never averaged, or None.
         image_size: (H, W) in pixels.
         preset: As in `images.dicom.read`.
-        net: Config of `model.build_net`, unresolved.
+        net: Config of `model.build_net`, resolved.
         job: Labeling job the examples came from.
         manifest_sha256: Of its output manifest.
+        examples_sha256: Of pictures and targets, see `Material.sha256`.
         seed: Of everything.
         counts: `train`, `val`, `test` → images.
         thresholds: Label → what `score.choose_thresholds` chose on val.
@@ -70,6 +74,7 @@ class RunRecord:
     manifest_sha256: str
     seed: int
     counts: Mapping[str, int]
+    examples_sha256: str = ""
     thresholds: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     policy: Mapping[str, Any] = field(default_factory=dict)
     settings: Mapping[str, str] = field(default_factory=dict)
@@ -92,10 +97,8 @@ def save_run(run_folder: Path, record: RunRecord) -> Path:
     """Write `run.json`, whole or not at all; write it again once thresholds are chosen."""
     run_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = run_folder / RUN
-    part = path.with_name(path.name + ".part")
     document = {"schema": SCHEMA, "note": NOTE, **asdict(record)}
-    part.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n")
-    part.replace(path)
+    predictions.replace_text(path, json.dumps(document, indent=1, ensure_ascii=False) + "\n")
     return path
 
 
@@ -186,7 +189,7 @@ class Predictor:
                 f"expected uint8 images (N, {height}, {width}), met {images.dtype} {images.shape}"
             )
         parts = [np.empty((0, len(self.record.label_names)), np.float32)]
-        with torch.inference_mode():
+        with torch.inference_mode(), _exact():
             for start in range(0, len(images), batch_size):
                 batch = torch.from_numpy(np.ascontiguousarray(images[start : start + batch_size]))
                 image = batch.to(self._device).unsqueeze(1).float() / 255
@@ -198,25 +201,35 @@ class Predictor:
         """Write the net with its sigmoid as ONNX: `image` (B, 1, H, W) → `probabilities` (B, L).
 
         B is free; label names, size and preset are in the file's metadata.
+
+        Raises:
+            RunError: ONNX cannot express this net.
         """
         import onnx
 
-        # torch 2.13 tells of torchvision's absence, and calls what it deprecates itself
-        logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+        # torch 2.13 tells of torchvision's absence, and calls what it deprecates itself; the
+        # others tell of every node they simplify
+        for name in ("torch.onnx", "onnxscript", "onnx_ir"):
+            logging.getLogger(name).setLevel(logging.ERROR)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", ".*LeafSpec.*")
-            program = torch.onnx.export(
-                _Probabilities(self.net).cpu().eval(),
-                (torch.zeros(2, 1, *self.record.image_size),),
-                dynamo=True,
-                input_names=["image"],
-                output_names=["probabilities"],
-                dynamic_shapes=({0: torch.export.Dim("batch")},),
-                verbose=False,
-            )
-        self.net.to(self._device)
+            try:
+                program = torch.onnx.export(
+                    _Probabilities(self.net).cpu().eval(),
+                    (torch.zeros(2, 1, *self.record.image_size),),
+                    dynamo=True,
+                    input_names=["image"],
+                    output_names=["probabilities"],
+                    dynamic_shapes=({0: torch.export.Dim("batch")},),
+                    verbose=False,
+                )
+            except torch.onnx.OnnxExporterError as error:
+                reason = str(error).strip().partition("\n")[0]
+                raise RunError(f"{path}: this net cannot be written as ONNX: {reason}") from error
+            finally:
+                self.net.to(self._device)
         if program is None:
-            raise RunError("torch.onnx gave no program for this net")
+            raise RunError(f"{path}: this net cannot be written as ONNX")
         proto = program.model_proto
         onnx.helper.set_model_props(
             proto,
@@ -228,10 +241,20 @@ class Predictor:
                 "note": NOTE,
             },
         )
-        part = path.with_name(path.name + ".part")
-        onnx.save(proto, part)
-        part.replace(path)
+        predictions.replace_bytes(path, proto.SerializeToString())
         return path
+
+
+@contextmanager
+def _exact() -> Iterator[None]:
+    """Compute float32 as float32; outside, nothing changes."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+            yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 class _Probabilities(nn.Module):

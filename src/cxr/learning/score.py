@@ -114,7 +114,7 @@ def score(
     probabilities = _checked(probabilities, targets, mask, names)
     patients = np.asarray(patient_ids)
     drawn = metrics.bootstrap(probabilities, targets, mask, patients, draws=draws, seed=seed)
-    labels: dict[str, dict[str, Any]] = {}
+    labels = {}
     for k, name in enumerate(names):
         column = probabilities[:, k], targets[:, k], mask[:, k], patients
         labels[name] = _label(*column, drawn.auroc[:, k], drawn.ap[:, k])
@@ -135,12 +135,20 @@ def score(
         "averaged": [names[k] for k in averaged],
         "left_out": left_out,
         "enough": enough,
-        "bootstrap": {
-            "unit": "patient", "method": "percentile", "level": metrics.LEVEL,
-            "draws": draws, "seed": seed, "fewest_patients": FEWEST_PATIENTS,
-        },
+        "bootstrap": _bootstrap(draws, seed),
         "labels": labels,
-    }  # fmt: skip
+    }
+
+
+def _bootstrap(draws: int, seed: int) -> dict[str, Any]:
+    return {
+        "unit": "patient",
+        "method": "percentile",
+        "level": metrics.LEVEL,
+        "draws": draws,
+        "seed": seed,
+        "fewest_patients": FEWEST_PATIENTS,
+    }
 
 
 def _label(
@@ -238,7 +246,7 @@ def curves(
 
 
 def metric_name(split: str, metric: str, label: str | None = None) -> str:
-    """Name a metric as MLflow takes it: a label's odd characters become underscores.
+    """Name a metric as MLflow takes it, in val and in test: odd characters become underscores.
 
     >>> metric_name("test", "auroc", "Pleural Effusion")
     'test/auroc/Pleural Effusion'
@@ -247,7 +255,7 @@ def metric_name(split: str, metric: str, label: str | None = None) -> str:
     """
     if label is None:
         return f"{split}/{metric}"
-    plain = re.sub(r"[^A-Za-z0-9_\-. ]", "_", label)
+    plain = re.sub(r"[^\w\-. ]", "_", label)
     return f"{split}/{metric}/{plain if plain.strip('. ') else '_'}"
 
 

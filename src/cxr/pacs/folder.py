@@ -15,7 +15,7 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from cxr.contract import signing
 from cxr.errors import DicomError, DuplicateError, PacsError
@@ -25,6 +25,21 @@ from cxr.pacs import matching
 from cxr.pacs.index import Index, row_of
 
 _STALE_S = 3600
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where one instance came from.
+
+    Attributes:
+        orthanc_id: Of the instance.
+        path: Below the ingested folder.
+        study_id: DICOM's StudyID, a number of the hospital's.
+    """
+
+    orthanc_id: str
+    path: str
+    study_id: str
 
 
 @dataclass(frozen=True)
@@ -42,7 +57,7 @@ class Staged:
 
 
 class FolderPacs:
-    """A folder of DICOM files as a PACS.
+    """A folder of DICOM files as a PACS; a context manager that closes its index.
 
     Args:
         folder: Made if it is not there, readable by its owner only.
@@ -50,7 +65,7 @@ class FolderPacs:
         url: Where `server.app` serves this folder, without a slash at the end.
 
     Raises:
-        PacsError: The folder cannot be used, or its index was made by another version.
+        PacsError: The folder cannot be used, or its index was made by a newer version.
     """
 
     def __init__(self, folder: Path, *, keys: signing.Keys | None = None, url: str = "") -> None:
@@ -58,13 +73,27 @@ class FolderPacs:
         self.keys = keys
         self.url = url.rstrip("/")
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.folder.chmod(0o700)
             (self.folder / "incoming").mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
             raise PacsError(f"{self.folder}: {error.strerror}") from error
         self.index = Index(self.folder / "index.sqlite")
-        self.scan()
+        try:
+            self.scan()
+        except PacsError:
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the index, whichever thread used it; streams go on to their end."""
+        self.index.close()
 
     def search(self, **matching_keys: object) -> Iterator[Instance]:
         """Find instances by DICOM keyword, in the order of their UIDs, as a stream.
@@ -194,9 +223,11 @@ class FolderPacs:
                 raise PacsError(f"{self.folder}: several ingested files are called {name!r}")
         raise PacsError(f"{self.folder}: no ingested file is called {name!r}")
 
-    def original_path(self, instance: Instance) -> str:
-        """Give the path, below the ingested folder, that an instance came from; or nothing."""
-        return self.index.original_path(instance.orthanc_id)
+    def origins(self) -> Iterator[Origin]:
+        """Say from which files instances were ingested; one may come more than once."""
+        sql = "SELECT orthanc_id, path, StudyID FROM ingested JOIN instances USING (orthanc_id)"
+        for row in self.index.rows(sql):
+            yield Origin(row[0], row[1], row[2] or "")
 
     def hashes(self, instance: Instance) -> tuple[str, str]:
         """Give SHA-256 of the file and of its decoded pixels; the latter may be empty.
@@ -217,29 +248,37 @@ class FolderPacs:
         """Index files that have no row yet, and say how many; sweep up what killed writers left.
 
         Costs a listing of the folders, no file is opened but those to be indexed.
+
+        Raises:
+            PacsError: A folder or file cannot be read.
         """
         known, added = self.index.orthanc_ids(), 0
-        for path in self._files():
-            if path.stem in known:
-                continue
-            data = path.read_bytes()
-            try:
-                row = _row(data, hashlib.sha256(data).hexdigest(), None)
-            except DicomError:
-                continue  # not one of ours: those were read before they were written
-            if row["orthanc_id"] == path.stem:
-                added += self.index.add(row)
+        try:
+            for path in self._files():
+                if path.stem not in known:
+                    added += self._index_file(path)
+        except OSError as error:
+            raise PacsError(f"{self.folder}: cannot read: {error.strerror}") from error
         return added
 
+    def _index_file(self, path: Path) -> bool:
+        data = path.read_bytes()
+        try:
+            row = _row(data, hashlib.sha256(data).hexdigest(), None)
+        except DicomError:
+            return False  # not one of ours: those were read before they were written
+        return row["orthanc_id"] == path.stem and self.index.add(row)
+
     def _files(self) -> Iterator[Path]:
-        for folder in os.scandir(self.folder):
-            if not folder.is_dir(follow_symlinks=False):
-                continue
-            for entry in os.scandir(folder.path):
-                if folder.name != "incoming" and entry.name.endswith(".dcm"):
-                    yield Path(entry.path)
-                elif folder.name == "incoming":
-                    _sweep(Path(entry.path))
+        with os.scandir(self.folder) as folders:
+            names = [f.name for f in folders if f.is_dir(follow_symlinks=False)]
+        for name in names:
+            with os.scandir(self.folder / name) as entries:
+                for entry in entries:
+                    if name == "incoming":
+                        _sweep(Path(entry.path))
+                    elif entry.name.endswith(".dcm"):
+                        yield Path(entry.path)
 
     def _holds(self, instance: Instance, sha256: str) -> bool:
         found = self.index.hashes("SOPInstanceUID", instance.sop_instance_uid)

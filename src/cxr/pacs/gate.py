@@ -6,6 +6,7 @@ raw, as they came over the wire, for a decoder between gate and server is where 
 
 import json
 import logging
+import re
 from collections.abc import Sequence
 from urllib.parse import parse_qsl, urlencode
 
@@ -45,7 +46,7 @@ class Gate:
 
     def __init__(self, app: ASGIApp, keys: signing.Keys, allowed_origins: Sequence[str]) -> None:
         self._app, self._keys, self._origins = app, keys, frozenset(allowed_origins)
-        _keep_tokens_out_of_the_access_log()
+        _keep_secrets_out_of_the_access_log()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or pass it on."""
@@ -132,17 +133,19 @@ def _needs(scope: Scope) -> list[str]:
     return needs
 
 
-class _NoQuery(logging.Filter):
-    """Cut the query off the path in uvicorn's access log: (client, method, path, ...)."""
+class _Nameless(logging.Filter):
+    """Cut tokens and identifiers off uvicorn's access log: (client, method, path, ...)."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         if isinstance(record.args, tuple) and len(record.args) > 2:
             client, method, path, *rest = record.args
-            record.args = (client, method, str(path).partition("?")[0], *rest)
+            # UIDs, Orthanc IDs and escaped letters have digits, the words of our paths have none
+            words = re.sub(r"[^/]*[0-9][^/]*", "…", str(path).partition("?")[0])
+            record.args = (client, method, words, *rest)
         return True
 
 
-def _keep_tokens_out_of_the_access_log() -> None:
+def _keep_secrets_out_of_the_access_log() -> None:
     access = logging.getLogger("uvicorn.access")
-    if not any(isinstance(existing, _NoQuery) for existing in access.filters):
-        access.addFilter(_NoQuery())
+    if not any(isinstance(existing, _Nameless) for existing in access.filters):
+        access.addFilter(_Nameless())

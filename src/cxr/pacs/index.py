@@ -9,7 +9,7 @@ import re
 import sqlite3
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from cxr.images import dicom
 from cxr.images.dicom import Instance
 from cxr.pacs import matching
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _INTEGERS = ("US", "IS")
 
 # Instance fields that are DICOM attributes already indexed, under the attribute's name
@@ -62,44 +62,55 @@ CREATE TABLE IF NOT EXISTS ingested (
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS by_path ON ingested (path);
 CREATE INDEX IF NOT EXISTS by_name ON ingested (name);
-CREATE INDEX IF NOT EXISTS by_instance ON ingested (orthanc_id);
-PRAGMA user_version = {SCHEMA_VERSION};
+PRAGMA user_version = {SCHEMA_VERSION}
+"""
+# Version 1 could not tell a file that says NO from one that says nothing. Brought up in place, for
+# where each file came from is known here only
+_FROM_1 = """
+UPDATE instances SET burned_in =
+    CASE upper(BurnedInAnnotation) WHEN 'YES' THEN 1 WHEN 'NO' THEN 0 END;
+DROP INDEX IF EXISTS by_instance
 """
 
 
 class Index:
     """One index file.
 
+    Each use borrows a connection, and what is idle waits for the next, whichever thread's; so
+    there are as many as were ever used at once, and `close` finds all of them.
+
     Args:
-        path: Made if it is not there, readable by its owner only.
+        path: Made if it is not there, readable by its owner only; one of an older version is
+            brought up to date.
 
     Raises:
-        PacsError: It cannot be used, or another version made it.
+        PacsError: It cannot be used, or a newer version made it.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._local = threading.local()
+        self._begin()
         try:
-            # SQLite gives its companions the mode of the index, so make that one private first
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+            _make_private(path)
         except OSError as error:
             raise PacsError(f"{path}: {error.strerror}") from error
-        with self._explained():
-            version = self._connection.execute("PRAGMA user_version").fetchone()[0]
-            if version == 0:
-                self._connection.executescript(_SCHEMA)
-            elif version != SCHEMA_VERSION:
-                raise PacsError(
-                    f"{path}: expected version {SCHEMA_VERSION}, met {version}; "
-                    "delete it, and the files beside it are indexed anew"
-                )
+        try:
+            self._bring_up()
+        except PacsError:
+            self.close()
+            raise
 
     def __getstate__(self) -> dict[str, Any]:
         return {"path": self.path}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, _local=threading.local())
+        self.__dict__.update(state)
+        self._begin()
+
+    def close(self) -> None:
+        """Close every connection; those in use, now or later, as soon as they are done with."""
+        self._closed = True
+        self._drain()
 
     def instances(
         self, where: matching.Where, limit: int | None, offset: int
@@ -161,12 +172,6 @@ class Index:
         )
         return [_instance(row) for row in self._all(sql, value)]
 
-    def original_path(self, orthanc_id: str) -> str:
-        """Give the path, below the ingested folder, that an instance came from; or nothing."""
-        sql = "SELECT path FROM ingested WHERE orthanc_id = ? ORDER BY root, path LIMIT 1"
-        row = self._one(sql, orthanc_id)
-        return str(row["path"]) if row else ""
-
     def hashes(self, column: str, value: str) -> tuple[str, str, str] | None:
         """Give Orthanc ID, SHA-256 of the file and of its pixels, by one of the identifiers."""
         row = self._one(
@@ -185,16 +190,20 @@ class Index:
     @contextmanager
     def alone(self) -> Iterator[None]:
         """Keep other writers out, threads and processes alike, and write all or nothing."""
-        with self._explained(), self._connection as connection:
+        with self._explained(), self._borrowed() as connection, connection:
             connection.execute("BEGIN IMMEDIATE")
-            yield
+            self._local.held = connection
+            try:
+                yield
+            finally:
+                self._local.held = None
 
     def add(self, row: Mapping[str, Any]) -> bool:
         """Add an instance made by `row_of`; False if its Orthanc ID or UID is here already."""
         marks = ", ".join(f":{name}" for name in row)
         sql = f"INSERT OR IGNORE INTO instances ({', '.join(row)}) VALUES ({marks})"
-        with self._explained():
-            return self._connection.execute(sql, dict(row)).rowcount == 1
+        with self._explained(), self._borrowed() as connection:
+            return connection.execute(sql, dict(row)).rowcount == 1
 
     def known(self, root: str) -> dict[str, tuple[str, str, str]]:
         """Give what became of each file of an ingested folder.
@@ -208,30 +217,79 @@ class Index:
     def remember(self, root: str, outcomes: list[tuple[str, str, str, str]]) -> None:
         """Note what became of files: path, stamp, Orthanc ID or nothing, reason or nothing."""
         rows = [(root, path, path.rpartition("/")[2], *rest) for path, *rest in outcomes]
-        with self._explained(), self._connection as connection:
-            connection.execute("BEGIN IMMEDIATE")
+        with self.alone(), self._borrowed() as connection:
             connection.executemany("INSERT OR REPLACE INTO ingested VALUES (?,?,?,?,?,?)", rows)
+
+    def _bring_up(self) -> None:
+        """Make the tables, or bring those of an older version up to date."""
+        if self._version() == SCHEMA_VERSION:
+            return
+        with self.alone(), self._borrowed() as connection:
+            version = self._version()  # another process may have been here in between
+            if version > SCHEMA_VERSION:
+                raise PacsError(
+                    f"{self.path}: expected version {SCHEMA_VERSION}, met {version}; "
+                    "delete it, and the files beside it are indexed anew"
+                )
+            for statement in (f"{_FROM_1};{_SCHEMA}" if version == 1 else _SCHEMA).split(";"):
+                connection.execute(statement)
+
+    def _version(self) -> int:
+        return int(self._all("PRAGMA user_version")[0][0])
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(
             self.path, timeout=30, check_same_thread=False, isolation_level=None
         )
-        connection.row_factory = sqlite3.Row
-        connection.execute("PRAGMA journal_mode = WAL")
-        # the files are the truth, so a row lost with the power comes back by a scan
-        connection.execute("PRAGMA synchronous = NORMAL")
+        try:
+            connection.row_factory = sqlite3.Row
+            connection.execute("PRAGMA journal_mode = WAL")
+            # the files are the truth, so a row lost with the power comes back by a scan
+            connection.execute("PRAGMA synchronous = NORMAL")
+        except sqlite3.Error:
+            connection.close()
+            raise
         return connection
 
-    @property
-    def _connection(self) -> sqlite3.Connection:
-        """This thread's connection, in this process: SQLite's must not cross a fork."""
-        if getattr(self._local, "pid", None) != os.getpid():
-            self._local.connection, self._local.pid = self._connect(), os.getpid()
-        return self._local.connection  # type: ignore[no-any-return]
+    def _begin(self) -> None:
+        self._local = threading.local()
+        self._idle: list[sqlite3.Connection] = []
+        self._parents: list[list[sqlite3.Connection]] = []
+        self._pid = os.getpid()
+        self._closed = False
+
+    @contextmanager
+    def _borrowed(self) -> Iterator[sqlite3.Connection]:
+        """Lend a connection; within `alone`, the one that holds the lock."""
+        held = getattr(self._local, "held", None)
+        if held is not None:
+            yield held
+            return
+        if self._pid != os.getpid():
+            # SQLite's connections must not cross a fork, not even to be closed
+            self._parents.append(self._idle)
+            self._idle, self._pid = [], os.getpid()
+        try:
+            connection = self._idle.pop()
+        except IndexError:
+            connection = self._connect()
+        try:
+            yield connection
+        finally:
+            self._idle.append(connection)
+            if self._closed:  # asked after the connection is where `close` looks for it
+                self._drain()
+
+    def _drain(self) -> None:
+        while self._idle and self._pid == os.getpid():
+            try:
+                self._idle.pop().close()
+            except IndexError:  # another thread took the last one
+                return
 
     def _all(self, sql: str, *values: str) -> list[sqlite3.Row]:
-        with self._explained():
-            return self._connection.execute(sql, values).fetchall()
+        with self._explained(), self._borrowed() as connection:
+            return connection.execute(sql, values).fetchall()
 
     def _one(self, sql: str, *values: str) -> sqlite3.Row | None:
         return next(iter(self._all(sql, *values)), None)
@@ -242,6 +300,19 @@ class Index:
             yield
         except sqlite3.Error as error:
             raise PacsError(f"{self.path}: {error}") from error
+
+
+def _make_private(path: Path) -> None:
+    """Make an index that its owner alone may read; SQLite gives its companions the same mode."""
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+    except FileExistsError:
+        # not by opening it: closing it again would drop the locks that this process has on it
+        for name in (path.name, f"{path.name}-wal", f"{path.name}-shm"):
+            with suppress(FileNotFoundError):
+                companion = path.with_name(name)
+                if companion.stat().st_mode & 0o077:
+                    companion.chmod(0o600)
 
 
 def row_of(header: Dataset, instance: Instance, **hashes: str | int) -> dict[str, Any]:
@@ -255,8 +326,10 @@ def row_of(header: Dataset, instance: Instance, **hashes: str | int) -> dict[str
 
 def _instance(row: sqlite3.Row) -> Instance:
     values = dict(zip((field.name for field in fields(Instance)), tuple(row), strict=True))
-    numbers = {name: values[name] or 0 for name in ("rows", "columns")}
-    return Instance(**values | numbers | {"burned_in": bool(values["burned_in"])})
+    values |= {name: values[name] or 0 for name in ("rows", "columns")}
+    if values["burned_in"] is not None:
+        values["burned_in"] = bool(values["burned_in"])
+    return Instance(**values)
 
 
 def _column(header: Dataset, keyword: str) -> str | int | None:

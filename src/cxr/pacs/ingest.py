@@ -52,6 +52,7 @@ class _File:
 class _Checked:
     staged: Staged | None
     reason: str = ""
+    for_now: bool = False  # next time it may be otherwise, though the file is the same
 
 
 def ingest(folder: Path, pacs: FolderPacs, *, workers: int = 1) -> Report:
@@ -66,12 +67,11 @@ def ingest(folder: Path, pacs: FolderPacs, *, workers: int = 1) -> Report:
         workers: Processes that check files; 1 checks them in this one.
 
     Raises:
-        PacsError: No such folder, nothing in it, or the PACS cannot be written.
+        PacsError: No such folder, none that can be read, nothing in it, or the PACS cannot be
+            written.
     """
-    root = Path(folder)
-    if not root.is_dir():
-        raise PacsError(f"{folder}: expected a folder of DICOM files, met none")
-    key = str(root.resolve())
+    root = _root(folder)
+    key = _text(root.resolve())
     known, held = pacs.index.known(key), pacs.index.orthanc_ids()
     present, new = 0, list[_File]()
     refused: dict[str, str] = {}
@@ -99,8 +99,9 @@ def ingest(folder: Path, pacs: FolderPacs, *, workers: int = 1) -> Report:
 
 def write_refused(path: Path, report: Report) -> Path:
     """Write the refused files as CSV of `file` and `reason`, and give its path."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="") as file:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        path.chmod(0o600)  # file names name patients, often enough
         writer = csv.writer(file)
         writer.writerow(["file", "reason"])
         writer.writerows(report.refused)
@@ -119,7 +120,8 @@ def _noted(
     try:
         for file, checked in _checked(pacs, files, workers):
             orthanc_id, is_new, reason = _admit(pacs, checked)
-            outcomes.append((file.relative, file.stamp, orthanc_id, reason))
+            stamp = "" if checked.for_now else file.stamp
+            outcomes.append((file.relative, stamp, orthanc_id, reason))
             yield file, is_new, reason
             if len(outcomes) >= _BATCH:
                 pacs.index.remember(key, outcomes)
@@ -138,25 +140,43 @@ def _admit(pacs: FolderPacs, checked: _Checked) -> tuple[str, bool, str]:
     return checked.staged.instance.orthanc_id, is_new, ""
 
 
+def _root(folder: Path) -> Path:
+    expected = f"{folder}: expected a folder of DICOM files"
+    try:
+        if not stat.S_ISDIR(Path(folder).stat().st_mode):
+            raise PacsError(f"{expected}, met a file; give the folder it is in")
+        with os.scandir(folder):
+            return Path(folder)
+    except FileNotFoundError as error:
+        raise PacsError(f"{expected}, met none") from error
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise PacsError(f"{expected}, met one that cannot be read: {reason}") from error
+
+
 def _files(root: Path, own: Path) -> Iterator[_File]:
-    """List every file below a folder by path, each folder once, without the PACS's own."""
+    """List every file below a folder by path, each folder once, without the PACS's own.
+
+    A folder that cannot be listed comes as if it were a file, to be refused as one.
+    """
     seen = {_identity(own)}
     waiting = [root]
     while waiting:
         folder = waiting.pop()
-        identity = _identity(folder)
-        if identity in seen:
-            continue
-        seen.add(identity)
         try:
-            entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-        except OSError as error:
-            raise PacsError(f"{folder}: {error.strerror}") from error
-        folders = [Path(entry.path) for entry in entries if entry.is_dir()]
-        waiting += reversed(folders)
-        for entry in entries:
-            if not entry.is_dir():
-                yield _file(Path(entry.path), root)
+            identity = _identity(folder)
+            if identity in seen:
+                continue
+            seen.add(identity)
+            with os.scandir(folder) as found:
+                entries = sorted((entry.name, _is_folder(entry)) for entry in found)
+        except OSError:
+            yield _file(folder, root)
+            continue
+        waiting += [folder / name for name, is_folder in reversed(entries) if is_folder]
+        for name, is_folder in entries:
+            if not is_folder:
+                yield _file(folder / name, root)
 
 
 def _identity(folder: Path) -> tuple[int, int]:
@@ -164,9 +184,20 @@ def _identity(folder: Path) -> tuple[int, int]:
     return found.st_dev, found.st_ino
 
 
-def _file(path: Path, root: Path) -> _File:
+def _is_folder(entry: "os.DirEntry[str]") -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself, or into where we may not look
+        return False
+
+
+def _text(path: Path) -> str:
     # names need not be UTF-8, and SQLite's text must be
-    relative = os.fsencode(path.relative_to(root).as_posix()).decode("utf-8", "backslashreplace")
+    return os.fsencode(path.as_posix()).decode("utf-8", "backslashreplace")
+
+
+def _file(path: Path, root: Path) -> _File:
+    relative = _text(path.relative_to(root))
     try:
         found = path.stat()
     except OSError:  # a link to nowhere
@@ -234,11 +265,14 @@ def _check_in_pool(file: _File) -> _Checked:
 
 def _check(pacs: FolderPacs, file: _File) -> _Checked:
     try:
-        if not stat.S_ISREG(file.path.stat().st_mode):
+        mode = file.path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            os.scandir(file.path).close()  # says why it could not be listed
+        if not stat.S_ISREG(mode):
             return _Checked(None, "not a regular file")  # reading a pipe would never end
         data = file.path.read_bytes()
     except OSError as error:
-        return _Checked(None, f"cannot be read: {error.strerror}")
+        return _Checked(None, f"cannot be read: {error.strerror}", for_now=True)
     found = doctor.examine(data)
     if found.problems:
         return _Checked(None, "; ".join(found.problems))

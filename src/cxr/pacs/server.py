@@ -11,6 +11,7 @@ token (`contract.signing`); `gate` sees to that, and to everything else that is 
 
 import json
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -134,7 +135,7 @@ class _Server:
                 )
                 return multipart.response(parts, DICOM)
             if len(found) == 1:
-                return FileResponse(self._pacs.path(found[0]), media_type=DICOM)
+                return self._whole(found[0])
         return error(406, "instances come as they are stored, as multipart/related of " + DICOM)
 
     def metadata(self, request: Request) -> Response:
@@ -191,7 +192,7 @@ class _Server:
             return error(404, "no such instance in that study and series")
         if query.get("transferSyntax", "*") not in ("*", found.transfer_syntax_uid):
             return error(406, f"it is stored as {found.transfer_syntax_uid}")
-        return FileResponse(self._pacs.path(found), media_type=DICOM)
+        return self._whole(found)
 
     def file(self, request: Request) -> Response:
         """Orthanc's own way to one file: byte for byte."""
@@ -199,12 +200,27 @@ class _Server:
             found = self._pacs.find(request.path_params["orthanc_id"])
         except PacsError as reason:
             return error(404, str(reason))
-        return FileResponse(self._pacs.path(found), media_type=DICOM)
+        return self._whole(found)
+
+    def _whole(self, instance: Instance) -> Response:
+        path = self._pacs.path(instance)
+        with _nameless():
+            return FileResponse(path, media_type=DICOM, stat_result=path.stat())
 
     def _pieces(self, instance: Instance) -> Iterator[bytes]:
-        with self._pacs.path(instance).open("rb") as file:
+        with _nameless(), self._pacs.path(instance).open("rb") as file:
             while piece := file.read(_PIECE):
                 yield piece
+
+
+@contextmanager
+def _nameless() -> Iterator[None]:
+    """Say without a path what went wrong: after the first byte it ends in uvicorn's log."""
+    try:
+        yield
+    except (OSError, CxrError) as reason:
+        why = reason.strerror if isinstance(reason, OSError) else "it is damaged"
+        raise PacsError(f"a stored file cannot be read: {why}") from None
 
 
 def _frame_choice(form: multipart.Accepted, stored: str) -> tuple[str, str] | None:
@@ -228,8 +244,8 @@ def _frame(path: Path, *, stored: bool) -> bytes:
 
 
 def _header(path: Path) -> dict[str, Any]:
-    ds = dicom.read_header(path)
-    with dicom.explained(path):
+    with _nameless(), dicom.explained(path):
+        ds = dicom.read_header(path)
         document: dict[str, Any] = ds.to_json_dict(suppress_invalid_tags=True)
     return document | _element("AvailableTransferSyntaxUID", str(ds.file_meta.TransferSyntaxUID))
 

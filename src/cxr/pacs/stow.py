@@ -1,9 +1,11 @@
 """STOW-RS (PS3.18 10.5): files in, and for each one whether it stayed.
 
 What comes in this way will be labelled and trained on, so the same rules hold as for `ingest`.
+The client is told about each file; the log gets counts, for no log may name an image.
 """
 
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable
 
 from pydicom import Dataset
@@ -63,8 +65,7 @@ def _store(pacs: FolderPacs, files: list[bytes], study: str | None, base: str) -
         item = Dataset()
         try:
             instance = dicom.identify(data)
-        except DicomError as reason:
-            _log.warning("STOW-RS: refused: %s", reason)
+        except DicomError:
             item.FailureReason = _UNREADABLE
             unreadable.append(item)
             continue
@@ -87,6 +88,10 @@ def _store(pacs: FolderPacs, files: list[bytes], study: str | None, base: str) -
         answer.FailedSOPSequence = Sequence(failed)
     if unreadable:
         answer.OtherFailuresSequence = Sequence(unreadable)
+    if refused := failed + unreadable:
+        codes = Counter(item.FailureReason for item in refused).most_common()
+        reasons = ", ".join(f"{count} for {code:#06x}" for code, count in codes)
+        _log.warning("STOW-RS: refused %d of %d files: %s", len(refused), len(files), reasons)
     status = 200 if len(stored) == len(files) else 202 if stored else 409
     return Response(answer.to_json(), status, media_type="application/dicom+json")
 
@@ -94,15 +99,12 @@ def _store(pacs: FolderPacs, files: list[bytes], study: str | None, base: str) -
 def _keep(pacs: FolderPacs, data: bytes, other_study: str | None) -> int:
     """Check and store one file; 0, or the failure reason."""
     if other_study:
-        _log.warning("STOW-RS: refused: not of the study it was sent to")
         return _UNFIT
     found = doctor.examine(data)
     if found.problems:
-        _log.warning("STOW-RS: refused: %s", "; ".join(found.problems))
         return _UNFIT
     try:
         pacs.admit(pacs.stage(data, pixel_hash=found.pixel_hash))
-    except DuplicateError as reason:
-        _log.warning("STOW-RS: refused: %s", reason)
+    except DuplicateError:
         return _DUPLICATE
     return 0

@@ -42,7 +42,7 @@ export interface ImageFacts {
 }
 
 export interface ViewFacts {
-  /** centre and width, in stored values after the modality LUT */
+  /** centre and width, in values after the modality LUT; null where a VOI LUT was shown */
   readonly window: readonly [number, number] | null;
   readonly invert: boolean;
   readonly flipH: boolean;
@@ -121,9 +121,10 @@ export function exportPoints(roi: Drawn, image: Pick<ImageFacts, 'rows' | 'colum
   }
 }
 
-/** Why a region just drawn cannot stay, or an empty string. */
+/** Why a region cannot stay as it is, or an empty string. */
 export function refusal(roi: Drawn, image: Pick<ImageFacts, 'rows' | 'columns'>): string {
   const whole: readonly Point[] = roi.type === 'ellipse' ? exportPoints(roi, image) : roi.points;
+  if (!whole.flat().every(Number.isFinite)) return 'That region could not be read'; // JSON has no NaN
   const [least, most] = corners(whole.map((p) => clampToImage(p, image.columns, image.rows)));
   if (most[0] - least[0] < SMALLEST || most[1] - least[1] < SMALLEST) {
     const [a, b] = corners(whole);

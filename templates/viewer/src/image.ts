@@ -10,18 +10,18 @@
 import * as core from '@cornerstonejs/core';
 import type { Types } from '@cornerstonejs/core';
 import fileManager from '@cornerstonejs/dicom-image-loader/wadouri/fileManager';
-import { loadImage } from '@cornerstonejs/dicom-image-loader/wadouri/loadImage';
+import dataSets from '@cornerstonejs/dicom-image-loader/wadouri/dataSetCacheManager';
+import { getLoaderForScheme, loadImageFromDataSet } from '@cornerstonejs/dicom-image-loader/wadouri/loadImage';
 import { metaDataProvider } from '@cornerstonejs/dicom-image-loader/wadouri/metaData/index';
 import { init as initTools } from '@cornerstonejs/tools';
 import type { ImageFacts, ViewFacts } from './annotation.ts';
 import { registerDecoder } from './decode.ts';
 import type { DecodeThread } from './decode.ts';
-import { readHeader } from './dicom.ts';
-import type { Header } from './dicom.ts';
+import { check, fetchDicom, ImageError } from './file.ts';
 import { displaySpacing, pixelToWorld, worldToPixel } from './geometry.ts';
 import type { Plane, Point, Vector } from './geometry.ts';
-import * as windows from './windows.ts';
-import type { Preset, Range } from './windows.ts';
+import { Greys } from './greys.ts';
+import type { Preset } from './windows.ts';
 
 export const ENGINE = 'cxr';
 export const VIEWPORT = 'radiograph';
@@ -31,15 +31,20 @@ const FIRST = 10_000;
 
 /** What the CPU viewport keeps to itself in 5.14 and no method sets. */
 interface CpuViewport {
-  readonly _cpuFallbackEnabledElement: { viewport: { voiLUT?: unknown } };
+  readonly _cpuFallbackEnabledElement: { viewport: { voiLUT?: Handed } };
 }
 
-/** A sentence the reader can act on. */
-export class ImageError extends Error {}
+/** A table of greys where Cornerstone expects a VOI LUT; vite.config.mjs lets it through. */
+interface Handed {
+  readonly id: number;
+  readonly table: Uint8ClampedArray;
+}
 
 export interface Shown {
-  readonly centre: number;
-  readonly width: number;
+  /** the window, and its function if it is not LINEAR */
+  readonly greys: string;
+  /** what of the file's greys could not be shown as it says */
+  readonly notes: readonly string[];
   /** screen pixels per image pixel */
   readonly zoom: number;
   readonly inverted: boolean;
@@ -50,10 +55,8 @@ export class Radiograph {
   thread: DecodeThread = 'main';
   facts: ImageFacts | null = null;
   #viewport: Types.IStackViewport | null = null;
-  #image: Types.IImage | null = null;
-  #base: Range = { lower: 0, upper: 255 };
-  #full: Range = { lower: 0, upper: 255 };
-  #voiLut: unknown = undefined;
+  #greys: Greys | null = null;
+  #handed = 0;
   #fitted = true;
   #coming: Promise<ArrayBuffer> | null = null;
   readonly #changed: () => void;
@@ -73,7 +76,6 @@ export class Radiograph {
     this.thread = await registerDecoder();
     // The parts of the loader, not its front door: that brings every codec a second time, and reads
     // files with dcmjs, which in 5.14 knows no deflated transfer syntax; these use dicom-parser.
-    core.registerImageLoader('dicomfile', loadImage);
     core.metaData.addProvider(metaDataProvider);
     const { IMAGE_PLANE } = core.Enums.MetadataModules;
     core.metaData.addProvider(
@@ -107,15 +109,14 @@ export class Radiograph {
     const header = check(bytes);
     const imageId = fileManager.add(new File([bytes], 'image.dcm'));
     this.#planes.set(imageId, planeOf(header.facts));
-    let image: Types.IImage;
-    try {
-      image = await core.imageLoader.loadAndCacheImage(imageId);
-    } catch (error) {
-      throw new ImageError(`it could not be decoded (${reason(error)})`);
-    }
+    const image = await decode(imageId, header.facts);
+    const { minPixelValue: least, maxPixelValue: most } = image;
+    const greys = new Greys(header.chain, image.getPixelData(), least, most);
+    // its own reading of these is wrong, and a function it does not know makes it throw
+    Object.assign(image, { voiLUTFunction: undefined, modalityLUT: undefined, voiLUT: this.#hand(greys) });
+    core.cache.putImageSync(imageId, image);
     this.facts = header.facts;
-    this.#image = image;
-    this.#readWindows(image, header);
+    this.#greys = greys;
     this.#sizeCanvas();
     const painted = nextPaint(this.element);
     await this.viewport.setStack([imageId]);
@@ -129,32 +130,27 @@ export class Radiograph {
   }
 
   get ready(): boolean {
-    return this.#image !== null;
+    return this.#greys !== null;
   }
 
   /** Fit the image, show its default window, undo invert. */
   reset(): void {
     this.viewport.resetCamera();
     this.#fitted = true;
-    this.#setInvert(false);
-    this.usePreset('default');
+    this.#shade((greys) => greys.reset());
   }
 
   usePreset(name: Preset): void {
-    const range = windows.preset(name, this.#base, this.#full, this.#storedInverted);
-    this.#setRange(range, name === 'default' ? this.#voiLut : undefined);
+    this.#shade((greys) => greys.use(name));
   }
 
   /** Drag by (right, down) CSS pixels: wider, and darker. */
   dragWindow(right: number, down: number): void {
-    const step = Math.max((this.#base.upper - this.#base.lower) / 512, 0.05);
-    const darker = this.#storedInverted ? -down : down;
-    this.#setRange(windows.adjust(this.#range, right * step, darker * step), undefined);
+    this.#shade((greys) => greys.drag(right, down));
   }
 
   toggleInvert(): void {
-    this.#setInvert(!this.#inverted);
-    this.#render();
+    this.#shade((greys) => greys.toggleInvert());
   }
 
   /** Zoom by a factor, keeping what lies at `anchor` (CSS pixels in the element) where it is. */
@@ -194,17 +190,17 @@ export class Radiograph {
   }
 
   shown(): Shown {
-    const [centre, width] = windows.toCentreWidth(this.#range);
     const zoom = this.viewport.getZoom() / window.devicePixelRatio;
-    return { centre, width, zoom, inverted: this.#inverted };
+    const { inverted = false, notes = [] } = this.#greys ?? {};
+    return { greys: this.#greys?.says() ?? '', notes, zoom, inverted };
   }
 
   view(): ViewFacts | null {
-    if (!this.ready) return null;
+    if (this.#greys === null) return null;
     const camera = this.viewport.getCamera();
     return {
-      window: windows.toCentreWidth(this.#range),
-      invert: this.#inverted,
+      window: this.#greys.window,
+      invert: this.#greys.inverted,
       flipH: camera.flipHorizontal ?? false,
       flipV: camera.flipVertical ?? false,
       rotation: 0,
@@ -212,36 +208,17 @@ export class Radiograph {
     };
   }
 
-  /** Larger stored values are darker; the viewport's `invert` starts from this, not from false. */
-  get #storedInverted(): boolean {
-    return this.facts?.photometric === 'MONOCHROME1';
-  }
-
-  get #inverted(): boolean {
-    const { invert } = this.viewport.getProperties();
-    return (invert ?? false) !== this.#storedInverted;
-  }
-
-  get #range(): Range {
-    return this.viewport.getProperties().voiRange ?? this.#base;
-  }
-
-  #setInvert(inverted: boolean): void {
-    this.viewport.setProperties({ invert: inverted !== this.#storedInverted });
-  }
-
-  #setRange(range: Range, voiLut: unknown): void {
-    // a VOI LUT wins over any window in the CPU path and cannot be unset by a property
+  /** Change the greys, and show them. */
+  #shade(change: (greys: Greys) => void): void {
+    if (this.#greys === null) return;
+    change(this.#greys);
     const held = (this.viewport as unknown as CpuViewport)._cpuFallbackEnabledElement;
-    held.viewport.voiLUT = voiLut;
-    this.viewport.setProperties({ voiRange: { ...range } });
+    held.viewport.voiLUT = this.#hand(this.#greys);
     this.#render();
   }
 
-  #readWindows(image: Types.IImage, header: Header): void {
-    this.#full = percentiles(image.getPixelData() as ArrayLike<number>, image);
-    this.#voiLut = (image as { voiLUT?: unknown }).voiLUT;
-    this.#base = header.window === null ? this.#full : windows.fromCentreWidth(...header.window);
+  #hand(greys: Greys): Handed {
+    return { id: ++this.#handed, table: greys.table() };
   }
 
   #plane(): Plane {
@@ -288,31 +265,26 @@ export class Radiograph {
   }
 }
 
-function percentiles(pixels: ArrayLike<number>, image: Types.IImage): Range {
-  // preScale: Cornerstone applied the modality LUT to the pixels; otherwise apply it here
-  const range = windows.percentiles(pixels);
-  if (image.preScale?.scaled ?? false) return range;
-  const ends = [range.lower, range.upper].map((v) => v * image.slope + image.intercept);
-  return { lower: Math.min(...ends), upper: Math.max(...ends) };
-}
-
-/** Fetch here rather than in the loader, so that what went wrong can be said. */
-async function fetchDicom(url: string): Promise<ArrayBuffer> {
-  let response: Response;
+/**
+ * Decode without Cornerstone's cache: that leaves a rejection of its own unhandled when the pixels
+ * are damaged, and the loader's front door never settles when they are missing (both 5.14).
+ */
+async function decode(imageId: string, facts: ImageFacts): Promise<Types.IImage> {
+  let image: Types.IImage;
   try {
-    response = await fetch(url, { credentials: 'same-origin', referrerPolicy: 'no-referrer' });
-  } catch {
-    throw new ImageError('its server cannot be reached');
+    const url = imageId.slice(imageId.indexOf(':') + 1);
+    const data = await dataSets.load(url, getLoaderForScheme('dicomfile'), imageId);
+    const unscaled = { preScale: { enabled: false } };
+    image = (await loadImageFromDataSet(data, imageId, 0, url, unscaled).promise) as Types.IImage;
+  } catch (error) {
+    throw new ImageError(`it could not be decoded (${reason(error)})`);
   }
-  if (response.status === 401 || response.status === 403) {
-    throw new ImageError(`its link has expired or was refused (${response.status})`);
+  const { rows, columns } = facts;
+  // some codecs answer damaged data with an image of another size, or none
+  if (image.rows !== rows || image.columns !== columns || image.getPixelData().length < rows * columns) {
+    throw new ImageError('it could not be decoded (its pixels are damaged or incomplete)');
   }
-  if (!response.ok) throw new ImageError(`its server answered ${response.status}`);
-  try {
-    return await response.arrayBuffer();
-  } catch {
-    throw new ImageError('it arrived only in part');
-  }
+  return image;
 }
 
 /**
@@ -336,19 +308,6 @@ function planeOf(facts: ImageFacts): object {
     rowPixelSpacing,
     columnPixelSpacing,
   };
-}
-
-/** Read the header and refuse what is not one grey frame. */
-function check(bytes: ArrayBuffer): Header {
-  let header: Header;
-  try {
-    header = readHeader(new Uint8Array(bytes));
-  } catch {
-    throw new ImageError('the file is not a readable DICOM file');
-  }
-  if (header.samplesPerPixel !== 1) throw new ImageError('it is a colour image, not a radiograph');
-  if (header.frames > 1) throw new ImageError(`it has ${header.frames} frames, not one`);
-  return header;
 }
 
 function nextPaint(element: HTMLElement): Promise<void> {

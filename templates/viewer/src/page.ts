@@ -57,6 +57,7 @@ export class Page {
   readonly #loading = h('div', { class: 'cxr-loading', role: 'status' }, 'Loading the image …');
   readonly #tags = h('div', { class: 'cxr-tags', 'aria-hidden': 'true' });
   readonly #readout = h('output', { class: 'cxr-readout', 'aria-label': 'Window and zoom' });
+  readonly #notes = h('span', { class: 'cxr-notes', role: 'note' });
   readonly #clock = h('span', { class: 'cxr-clock', title: 'Active time on this image' }, '0:00');
   readonly #keys: HTMLDialogElement;
   readonly #guide: HTMLDialogElement;
@@ -102,8 +103,11 @@ export class Page {
     this.stage.dataset['activeTool'] = tool;
   }
 
-  showView(readout: string, inverted: boolean): void {
+  /** Args: notes: what of the file's greys is not as it says, or empty. */
+  showView(readout: string, notes: string, inverted: boolean): void {
     this.#readout.textContent = readout;
+    this.#notes.textContent = notes === '' ? '' : `⚠ ${notes}`;
+    this.#notes.title = notes;
     this.#buttons.get('invert')?.setAttribute('aria-pressed', String(inverted));
   }
 
@@ -186,7 +190,7 @@ export class Page {
       const act = (): void => this.#events.preset(name);
       bar.append(button({ 'data-preset': name }, act, h('kbd', {}, String(i + 1)), text));
     });
-    bar.append(this.#readout);
+    bar.append(this.#notes, this.#readout);
     return bar;
   }
 

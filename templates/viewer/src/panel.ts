@@ -63,6 +63,9 @@ export class Panel {
       placeholder: 'Comment on this image',
       'aria-label': 'Comment on this image',
     });
+    this.comment.addEventListener('keydown', (event) => {
+      if (event.key === 'Escape') this.comment.blur();
+    });
     this.foot = h('div', { class: 'cxr-foot' });
     const rest = button(
       { 'data-action': 'rest-absent', title: 'All still unanswered: absent (Shift+A)' },
@@ -140,7 +143,9 @@ export class Panel {
     row.element.dataset['answer'] = said;
     row.element.toggleAttribute('data-excluded', out);
     row.element.toggleAttribute('data-warning', warning !== undefined);
-    row.element.title = warning ?? (out ? `Excluded while ${this.#set.noFinding} is present` : '');
+    const hint = warning ?? (out ? `Excluded while ${this.#set.noFinding} is present` : '');
+    row.element.title = hint;
+    row.name.title = hint === '' ? label : `${label}: ${hint}`; // names may be cut short
     row.name.setAttribute('aria-current', String(label === state.chosen));
     const mark = drawn > 0 ? `▭ ${drawn}` : out ? '⊘' : '';
     row.mark.textContent = warning === undefined ? mark : '⚠';
@@ -167,7 +172,7 @@ export class Panel {
       'li',
       { 'data-roi': roi.id, 'data-type': roi.type, 'data-answer': state.answers[roi.label] },
       button(
-        { class: 'cxr-name', 'aria-current': String(chosen), title: 'Select this region' },
+        { class: 'cxr-name', 'aria-current': String(chosen), title: `Select this ${roi.type} of ${roi.label}` },
         () => this.#events.selectRoi(roi.id),
         icon(ICONS[roi.type]),
         h('span', {}, roi.label),

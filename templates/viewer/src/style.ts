@@ -56,7 +56,7 @@ short-instructions, full-instructions { display: none; }
   color: var(--accent); }
 #cxr-root .cxr-toolbar [data-tool="rectangle"], #cxr-root .cxr-toolbar [data-action="invert"] { margin-top: 10px; }
 
-.cxr-main { grid-area: main; display: grid; grid-template-rows: minmax(0, 1fr) 44px; min-width: 0; }
+.cxr-main { grid-area: main; display: grid; grid-template: minmax(0, 1fr) 44px / minmax(0, 1fr); min-width: 0; }
 .cxr-view { position: relative; overflow: hidden; background: #000; }
 .cxr-stage { position: absolute; inset: 0; user-select: none; cursor: default !important; }
 .cxr-stage[data-active-tool="pan"] { cursor: grab !important; }
@@ -76,7 +76,9 @@ short-instructions, full-instructions { display: none; }
   background: rgb(20 22 24 / 94%); }
 .cxr-presets { display: flex; align-items: center; gap: 4px; padding: 0 8px; white-space: nowrap;
   border-top: 1px solid #26292d; }
-.cxr-readout { margin-left: auto; white-space: pre; color: var(--quiet); font-variant-numeric: tabular-nums; font-size: 13px; }
+.cxr-notes { flex: 1; min-width: 0; overflow: hidden; display: -webkit-box; -webkit-box-orient: vertical; -webkit-line-clamp: 2;
+  white-space: normal; overflow-wrap: anywhere; padding: 0 6px; color: var(--amber); font-size: 12px; line-height: 16px; }
+.cxr-readout { flex: none; white-space: pre; color: var(--quiet); font-variant-numeric: tabular-nums; font-size: 13px; }
 
 .cxr-panel { grid-area: panel; display: flex; flex-direction: column; gap: 6px; min-height: 0;
   padding: 6px 10px 10px; border-left: 1px solid #26292d; background: #15171a; }
@@ -89,6 +91,8 @@ short-instructions, full-instructions { display: none; }
 #cxr-root .cxr-name { flex: 1; min-width: 0; display: flex; align-items: center; gap: 6px; padding: 0 8px;
   border-color: transparent; background: none; text-align: left; }
 .cxr-name span:first-of-type { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
+.cxr-findings .cxr-name span:first-of-type { display: -webkit-box; -webkit-box-orient: vertical; -webkit-line-clamp: 2;
+  white-space: normal; overflow-wrap: anywhere; line-height: 15px; }
 .cxr-mark { margin-left: auto; font-size: 12px; color: var(--quiet); white-space: nowrap; }
 .cxr-finding[data-warning] .cxr-mark { color: var(--amber); font-size: 15px; }
 #cxr-root .cxr-finding[data-answer="absent"] .cxr-name { color: var(--quiet); }

@@ -5,7 +5,10 @@
  * window, from dark (air) to bright (bone), whichever way round the values are stored.
  */
 
-/** Values shown as the two ends of the grey scale, lower < upper. */
+/** VOI LUT Function (0028,1056): what a window's centre and width mean. */
+export type VoiFunction = 'LINEAR' | 'LINEAR_EXACT' | 'SIGMOID';
+
+/** Values shown as the two ends of the grey scale; for SIGMOID, half a width from the centre. */
 export interface Range {
   readonly lower: number;
   readonly upper: number;
@@ -41,35 +44,26 @@ export function preset(name: Preset, base: Range, full: Range, inverted: boolean
     : { lower: base.lower + dark * width, upper: base.lower + bright * width };
 }
 
-/** Window centre and width as DICOM's LINEAR function means them (PS3.3 C.11.2.1.2.1). */
-export function toCentreWidth(range: Range): [number, number] {
-  return [
-    round((range.lower + range.upper + 1) / 2),
-    round(Math.abs(range.upper - range.lower) + 1),
-  ];
+/** Window centre and width as the function means them (PS3.3 C.11.2.1.2 and C.11.2.1.3). */
+export function toCentreWidth({ lower, upper }: Range, voiFunction: VoiFunction): [number, number] {
+  const extra = EXTRA[voiFunction];
+  return [round((lower + upper + extra) / 2), round(upper - lower + extra)];
 }
 
-export function fromCentreWidth(centre: number, width: number): Range {
-  const half = (Math.max(width, 2) - 1) / 2;
-  return { lower: centre - 0.5 - half, upper: centre - 0.5 + half };
+export function fromCentreWidth(centre: number, width: number, voiFunction: VoiFunction): Range {
+  const extra = EXTRA[voiFunction];
+  const half = (width - extra) / 2;
+  return { lower: centre - extra / 2 - half, upper: centre - extra / 2 + half };
 }
 
-/** Shift by `brighter`, stretch by `wider` (both in stored values); never narrower than 1. */
-export function adjust(range: Range, wider: number, shift: number): Range {
+/** Shift by `shift`, stretch by `wider` (both in stored values); never narrower than `least`. */
+export function adjust(range: Range, wider: number, shift: number, least = 1): Range {
   const centre = (range.lower + range.upper) / 2 + shift;
-  const half = Math.max(range.upper - range.lower + wider, 1) / 2;
+  const half = Math.max(range.upper - range.lower + wider, least) / 2;
   return { lower: centre - half, upper: centre + half };
 }
 
-/** The values between the 0.5th and the 99.5th percentile, for files that name no window. */
-export function percentiles(values: ArrayLike<number>, low = 0.005, high = 0.995): Range {
-  const step = Math.max(1, Math.floor(values.length / 200_000));
-  const sample: number[] = [];
-  for (let i = 0; i < values.length; i += step) sample.push(values[i]!);
-  sample.sort((a, b) => a - b);
-  const at = (q: number): number => sample[Math.round(q * (sample.length - 1))] ?? 0;
-  const range = { lower: at(low), upper: at(high) };
-  return range.upper > range.lower ? range : { lower: range.lower, upper: range.lower + 1 };
-}
+/** LINEAR counts whole values: a width of 1 has no slope, and lies half a value lower. */
+const EXTRA: Readonly<Record<VoiFunction, number>> = { LINEAR: 1, LINEAR_EXACT: 0, SIGMOID: 0 };
 
 const round = (value: number): number => Math.round(value * 100) / 100;

@@ -96,6 +96,8 @@ test('slips of the mouse and regions off the image are refused', () => {
   assert.equal(refusal(RECTANGLE, IMAGE), '');
   assert.match(refusal({ ...RECTANGLE, points: [[10, 10], [10.5, 10.5]] }, IMAGE), /too small/i); // prettier-ignore
   assert.match(refusal({ ...RECTANGLE, points: [[-50, 10], [-10, 60]] }, IMAGE), /on the image/); // prettier-ignore
+  const broken = { ...RECTANGLE, type: 'ellipse', points: [[0, 0], [9, NaN], [4, -4], [4, 4]] } as const;
+  assert.match(refusal(broken, IMAGE), /not be read/);
 });
 
 test('a task is read without trusting it', () => {

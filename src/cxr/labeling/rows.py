@@ -1,0 +1,103 @@
+"""Which row of a table of existing labels is about which image.
+
+Published tables name images in their own ways: by SOPInstanceUID, by study (MIMIC-CXR's numbers
+are folders called `s<number>`), or by the path of a file that has since become a `.dcm`.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import PurePosixPath
+from typing import Any
+
+from cxr.contract import manifest
+from cxr.errors import JobError
+from cxr.pacs.folder import FolderPacs, Origin
+
+
+def match(
+    table: Mapping[str, object], kind: str, lines: Iterable[Mapping[str, Any]], pacs: FolderPacs
+) -> dict[str, str]:
+    """Find the row about each image.
+
+    Args:
+        table: What a row is about → what it says.
+        kind: `sop_instance_uid`, `study` or `path`.
+        lines: Manifest lines.
+        pacs: Knows from which files images came.
+
+    Returns:
+        Source → key, for images that have a row.
+
+    Raises:
+        JobError: Two rows about one image differ, or a path fits several images.
+    """
+    if kind == "sop_instance_uid":
+        named = {manifest.source(line): str(line.get("sop-instance-uid", "")) for line in lines}
+        return {source: key for source, key in named.items() if key in table}
+    origins: dict[str, list[Origin]] = defaultdict(list)
+    for origin in pacs.origins():
+        origins[origin.orthanc_id].append(origin)
+    if kind == "study":
+        return _by_study(set(table), lines, origins)
+    return _by_path(table, lines, origins)
+
+
+def _by_study(
+    keys: set[str], lines: Iterable[Mapping[str, Any]], origins: Mapping[str, Sequence[Origin]]
+) -> dict[str, str]:
+    found = {}
+    for line in lines:
+        source = manifest.source(line)
+        names = [str(line.get("study-instance-uid", ""))]
+        for origin in origins.get(source, ()):
+            # a folder named s50414267 is study 50414267; a bare number might be anything
+            folders = PurePosixPath(origin.path).parts[:-1]
+            names += [origin.study_id, *(f[1:] for f in folders if f[:1] == "s"), *folders]
+        key = next((name for name in names if name in keys), None)
+        if key is not None:
+            found[source] = key
+    return found
+
+
+def _by_path(
+    table: Mapping[str, object],
+    lines: Iterable[Mapping[str, Any]],
+    origins: Mapping[str, Sequence[Origin]],
+) -> dict[str, str]:
+    """Match paths by their ends, without extensions: one must be the end of the other."""
+    rows = {_parts(key): key for key in table}
+    ends: dict[tuple[str, ...], list[str]] = defaultdict(list)
+    for parts, key in rows.items():
+        for length in range(1, len(parts) + 1):
+            ends[parts[:length]].append(key)
+    found: dict[str, str] = {}
+    image_of: dict[str, str] = {}
+    for line in lines:
+        source = manifest.source(line)
+        fits = set()
+        for origin in origins.get(source, ()):
+            parts = _parts(origin.path)
+            fits |= {rows[parts[:n]] for n in range(1, len(parts) + 1) if parts[:n] in rows}
+            fits |= set(ends.get(parts, ()))
+        for key in sorted(fits, key=len):
+            if table[key] != table[found.get(source, key)]:
+                raise JobError(
+                    f"expected the same labels for {found[source]!r} and {key!r}, which are one "
+                    "image"
+                )
+            if image_of.setdefault(key, source) != source:
+                raise JobError(
+                    f"{key!r} fits several images; give paths as they lie below the ingested folder"
+                )
+            found[source] = key
+    return found
+
+
+def _parts(path: str) -> tuple[str, ...]:
+    """Give a path's parts from its end, the file name without extension.
+
+    >>> _parts("train/patient1/view1.jpg")
+    ('view1', 'patient1', 'train')
+    """
+    pure = PurePosixPath(path.replace("\\\\", "/"))
+    return (pure.stem, *reversed(pure.parts[:-1]))

@@ -1,0 +1,58 @@
+/**
+ * Regions and the findings they belong to: what fits together, and what is left to do.
+ */
+
+import { refusal } from './annotation.ts';
+import type { Drawn, ImageFacts } from './annotation.ts';
+import { unanswered } from './findings.ts';
+import type { Answers, LabelSet } from './findings.ts';
+import { corners } from './geometry.ts';
+import type { Point } from './geometry.ts';
+import type { Tag } from './page.ts';
+import { COLORS } from './style.ts';
+
+/** A finding to look at again, and why. */
+export interface Left {
+  readonly label: string;
+  readonly says: string;
+}
+
+/** A region whose finding is absent or unanswered. */
+export function orphan(drawn: readonly Drawn[], answers: Answers): Left | null {
+  const roi = drawn.find((one) => color(one, answers) === COLORS.wrong);
+  if (!roi) return null;
+  const { label } = roi;
+  const said = answers[label] ?? 'unanswered';
+  return { label, says: `${label} is ${said} but has a region: change one of them` };
+}
+
+/** The first thing that keeps an answer on an image from being submitted, or null. */
+export function left(
+  drawn: readonly Drawn[],
+  answers: Answers,
+  set: LabelSet,
+  image: ImageFacts,
+): Left | null {
+  const [label, ...others] = unanswered(answers, set);
+  if (label !== undefined) {
+    const more = others.length > 0 ? ` and ${others.length} more` : '';
+    return { label, says: `Unanswered: ${label}${more}` };
+  }
+  // a region that was good when drawn may have been moved since
+  const moved = drawn.find((roi) => refusal(roi, image) !== '');
+  if (moved) return { label: moved.label, says: `${refusal(moved, image)} (${moved.label})` };
+  return orphan(drawn, answers);
+}
+
+/** The names to show on the regions, at their top left corners. */
+export function tags(drawn: readonly Drawn[], answers: Answers, toScreen: (p: Point) => Point): Tag[] {
+  return drawn.map((roi) => {
+    const [at] = corners(roi.points.map(toScreen));
+    return { text: roi.label, at, color: color(roi, answers) };
+  });
+}
+
+export function color(roi: Drawn, answers: Answers): string {
+  const said = answers[roi.label];
+  return said === 'present' || said === 'uncertain' ? COLORS[said] : COLORS.wrong;
+}

@@ -1,0 +1,156 @@
+"""An evaluation takes any number of images, and keeps patients' pictures where they belong."""
+
+import dataclasses
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from test_fit import NAMES, NET, SIZE
+from test_predictor import RECORD
+
+from cxr.contract.labels import State
+from cxr.errors import DataError
+from cxr.learning import evaluation
+from cxr.learning.examples import Cohort, Example
+from cxr.learning.material import Material
+from cxr.learning.model import build_net
+from cxr.learning.predictor import Predictor
+from cxr.pacs import synthetic
+from cxr.pacs.folder import FolderPacs
+
+PICTURE = "data:image/png;base64,"
+
+
+class Counted:
+    """Images that note how many were asked for at once."""
+
+    def __init__(self, images):
+        self.images, self.asked = images, []
+
+    def __getitem__(self, rows):
+        self.asked.append(len(rows))
+        return self.images[rows]
+
+
+def material(count=60, job_sha256="b" * 64):
+    rng = np.random.default_rng(0)
+    examples = [
+        Example(f"1.2.{k}", f"source-{k}", f"PAT-{k // 2}", f"1.3.{k}", (State.PRESENT,) * 3)
+        for k in range(count)
+    ]
+    cohort = Cohort(NAMES, "No Finding", "toy", "readers", True, tuple(examples), (), {})
+    targets = rng.integers(2, size=(count, 3)).astype(np.float32)
+    images = Counted(rng.integers(256, size=(count, SIZE, SIZE), dtype=np.uint8))
+    hashes = [f"pixels-{k}" for k in range(count)]
+    mask = np.ones((count, 3), bool)
+    return Material(cohort, images, np.arange(count), targets, mask, hashes, job_sha256)
+
+
+@pytest.fixture(scope="module")
+def predictor():
+    return Predictor(RECORD, build_net(NET, 3), "cpu")
+
+
+def evaluated(root, predictor, given, **changed):
+    options = {
+        "job": "ward", "config_yaml": "", "warnings": [], "policies": {}, "pictures": True,
+        "draws": 20, "seed": 0,
+    } | changed  # fmt: skip
+    context = evaluation.context(root, given, **options)
+    chosen = np.arange(len(given.targets))
+    return evaluation.evaluate(root / "out", predictor, given, chosen, "test", context)
+
+
+def test_a_split_larger_than_memory_is_predicted_piece_by_piece(predictor):
+    given = material(2 * evaluation.AT_ONCE + 7)
+    chosen = np.arange(len(given.targets))[::-1]
+
+    made = evaluation.probabilities(predictor, given, chosen)
+
+    assert given.images.asked == [evaluation.AT_ONCE, evaluation.AT_ONCE, 7]
+    assert (made == predictor.predict(given.images.images[chosen])).all()
+    assert evaluation.probabilities(predictor, given, chosen[:0]).shape == (0, 3)
+
+
+def test_pictures_of_patients_are_in_one_report_and_not_in_the_one_to_share(tmp_path, predictor):
+    made = evaluated(tmp_path, predictor, material())
+
+    assert PICTURE in made.report.read_text()
+    assert made.shareable != made.report
+    shared = made.shareable.read_text()
+    assert PICTURE not in shared
+    assert f"{made.scored['auroc_macro']:.3f}" in shared
+
+
+def test_without_pictures_of_patients_there_is_one_report_to_share(tmp_path, predictor):
+    made = evaluated(tmp_path, predictor, material(), pictures=False)
+
+    assert made.shareable == made.report
+    assert PICTURE not in made.report.read_text()
+
+
+@pytest.mark.parametrize("missing", [0, 1])
+def test_pictures_are_shared_only_if_every_image_was_drawn(tmp_path, predictor, missing):
+    pacs = FolderPacs(tmp_path / "pacs")
+    truth = tmp_path / "synthetic" / "truth.csv"
+    synthetic.draw_into(pacs, truth, images=12 - missing, seed=1, size=(64, 64))
+    given = material(12)
+    examples = list(given.cohort.examples)
+    for k, instance in enumerate(pacs.search()):
+        examples[k] = replace(examples[k], source=instance.orthanc_id)
+    given = replace(given, cohort=replace(given.cohort, examples=tuple(examples)))
+
+    made = evaluated(tmp_path, predictor, given, pictures=bool(missing))
+
+    assert PICTURE in made.report.read_text()
+    assert (PICTURE in made.shareable.read_text()) is not bool(missing)
+
+
+def test_report_tells_what_was_trained_on_from_what_is_scored(tmp_path, predictor):
+    trained = Predictor(
+        dataclasses.replace(RECORD, job="clinic", manifest_sha256="a" * 64), predictor.net, "cpu"
+    )
+
+    text = evaluated(tmp_path, trained, material()).report.read_text()
+
+    rows = dict(re.findall(r'<th scope="row">([^<]*)</th><td>([0-9a-f]{64})</td>', text))
+    assert rows == {
+        "trained on clinic: output manifest (sha256)": "a" * 64,
+        "scored on ward: output manifest (sha256)": "b" * 64,
+    }
+
+
+def test_nothing_to_score_is_refused(tmp_path, predictor):
+    with pytest.raises(DataError, match="ward: expected images to score in test, met none"):
+        evaluated(tmp_path, predictor, material(0))
+
+
+def reordered(given, order):
+    examples = tuple(given.cohort.examples[k] for k in order)
+    return replace(
+        given,
+        cohort=replace(given.cohort, examples=examples),
+        rows=given.rows[order],
+        targets=given.targets[order],
+        mask=given.mask[order],
+        pixel_hashes=[given.pixel_hashes[k] for k in order],
+    )
+
+
+def test_material_is_the_same_in_any_order_and_another_with_any_change():
+    given = material(9)
+    flipped, unasked = given.targets.copy(), given.mask.copy()
+    flipped[4, 1] = 1 - flipped[4, 1]
+    unasked[4, 1] = False
+
+    assert reordered(given, np.arange(9)[::-1]).sha256 == given.sha256
+    others = [
+        reordered(given, np.arange(8)),
+        replace(given, targets=flipped),
+        replace(given, mask=unasked),
+        replace(given, pixel_hashes=[*given.pixel_hashes[:-1], "other"]),
+        replace(given, targets=given.targets[::-1]),
+        replace(given, cohort=replace(given.cohort, names=("Top", "No Finding", "Bottom"))),
+    ]
+    assert len({given.sha256, *(other.sha256 for other in others)}) == 7
