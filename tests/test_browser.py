@@ -64,6 +64,8 @@ class Portal:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    if not Path("/usr/bin/chromium").exists():
+        pytest.skip("no chromium: sudo apt-get install chromium")
     with sync_playwright() as playwright:
         opened = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS)
         yield opened
@@ -214,7 +216,6 @@ def test_keys_answer_findings_and_move_on(browser: Browser, portal: Portal) -> N
 def test_n_says_no_finding_and_the_rest_absent(browser: Browser, portal: Portal) -> None:
     page = opened(browser, portal)
     page.keyboard.press("n")
-    page.locator('[data-label="Support Devices"] [data-state="absent"]').click()
     submit(page)
     page.close()
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from cxr.infra.tracking import Run
     from cxr.learning.evaluation import Evaluated
+    from cxr.learning.examples import Cohort
     from cxr.learning.fit import Fitted
     from cxr.learning.material import Material
     from cxr.learning.predictor import Predictor, RunRecord
@@ -107,22 +108,28 @@ def _material(cfg: schema.Train, folder: Path) -> "Material":
     from cxr.learning.targets import Policy
     from cxr.pacs.folder import FolderPacs
 
+    def check(cohort: "Cohort") -> None:
+        _check_labels(cfg, cohort)
+
     with FolderPacs(Path(cfg.pacs.folder)) as pacs:
-        ready = material.prepare(
+        return material.prepare(
             _manifest(folder, cfg.data.job), pacs, folder / "cache",
             attribute=cfg.data.attribute,
             policy=Policy(cfg.targets.uncertain, cfg.targets.not_mentioned),
             image_size=cfg.data.image_size, preset=cfg.data.preset,
-            workers=cfg.data.workers,
+            workers=cfg.data.workers, check=check,
         )  # fmt: skip
-    names = ready.cohort.names
+
+
+def _check_labels(cfg: schema.Train, cohort: "Cohort") -> None:
+    names = cohort.names
     if cfg.labels and tuple(cfg.labels.names) != names:
         raise ConfigError(
-            f"labels: job {cfg.data.job!r} was labelled with {ready.cohort.label_set!r} "
+            f"labels: job {cfg.data.job!r} was labelled with {cohort.label_set!r} "
             f"({len(names)} labels), not with {cfg.labels.name!r} "
             f"({len(cfg.labels.names)} labels); leave labels= out"
         )
-    return ready
+    _objective(cfg, names)
 
 
 def _objective(cfg: schema.Train, names: Sequence[str]) -> str:
@@ -152,10 +159,17 @@ def _splits(
 
     table = run_folder / "split.csv"
     if earlier is None:
+        listed = _listed(cfg.data.test_list)
+        absent = len(set(listed).difference(material.patient_ids))
+        if absent:
+            _log.warning(
+                "%d of %d patients in %s have no image in job %s",
+                absent, len(set(listed)), cfg.data.test_list, cfg.data.job,
+            )  # fmt: skip
         splits = folds.split(
             material.patient_ids, material.targets, material.mask,
             folds=cfg.data.folds, fold=cfg.data.fold, test=cfg.data.test,
-            test_patients=_listed(cfg.data.test_list), seed=cfg.seed,
+            test_patients=listed, seed=cfg.seed,
         )  # fmt: skip
     else:
         splits = _resumed(cfg, table, material, earlier)

@@ -160,6 +160,8 @@ def to_data_object(labels: LabelSet) -> dict[str, Any]:
     keys: dict[str, Any] = {"labels": ",".join(labels.names), "label-set": labels.name}
     if labels.parents:
         keys["label-parents"] = {parent: list(cs) for parent, cs in labels.parents.items()}
+    if labels.aliases:
+        keys["label-aliases"] = dict(labels.aliases)
     usual = from_names(labels.names)
     if (labels.no_finding, labels.compatible) != (usual.no_finding, usual.compatible):
         keys["label-no-finding"] = labels.no_finding
@@ -188,6 +190,9 @@ def from_data_object(data_object: Mapping[str, Any]) -> LabelSet:
     compatible = data_object.get("label-compatible", plain.compatible)
     if not _strings(compatible):
         raise LabelError(f'expected "label-compatible" as a list of names, met {compatible!r}')
+    aliases = data_object.get("label-aliases", {})
+    if not isinstance(aliases, dict) or not _strings([*aliases, *aliases.values()]):
+        raise LabelError(f'expected "label-aliases" as alias: name, met {aliases!r}')
     no_finding = data_object.get("label-no-finding", plain.no_finding)
     if no_finding is not None and not isinstance(no_finding, str):
         raise LabelError(f'expected "label-no-finding" as a name or null, met {no_finding!r}')
@@ -197,6 +202,7 @@ def from_data_object(data_object: Mapping[str, Any]) -> LabelSet:
         no_finding,
         tuple(compatible),
         {parent: tuple(children) for parent, children in parents.items()},
+        aliases,
     )
 
 

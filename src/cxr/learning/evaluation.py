@@ -5,6 +5,7 @@ the first shows pictures of patients.
 """
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from cxr.learning.predictor import Predictor, RunRecord, versions
 from cxr.learning.report import Picture, Step
 from cxr.pacs import synthetic
 
+_log = logging.getLogger(__name__)
 PICTURES = 8
 AT_ONCE = 256  # images in memory; a multiple of what the predictor takes at once
 ON_VAL = "Scored on val, where checkpoint and thresholds were chosen: these figures flatter."
@@ -216,14 +218,19 @@ def _report(
 def align(material: Material, record: RunRecord) -> Material:
     """Put a job's labels into the order of the run's; a label the job lacks is masked.
 
+    Labels that go by another name in the job's label set are found by its aliases.
+
     Raises:
         DataError: They have no label in common.
     """
     names = material.cohort.names
     if names == record.label_names:
         return material
-    shared = [name for name in record.label_names if name in names]
-    if not shared:
+    known = {name: name for name in names} | {
+        alias: name for alias, name in material.cohort.aliases.items() if alias not in names
+    }
+    missing = [name for name in record.label_names if name not in known]
+    if len(missing) == len(record.label_names):
         raise DataError(
             f"expected labels of the run ({', '.join(record.label_names)}), "
             f"met a job with {', '.join(names)}"
@@ -232,9 +239,11 @@ def align(material: Material, record: RunRecord) -> Material:
     targets = np.zeros((count, len(record.label_names)), np.float32)
     mask = np.zeros(targets.shape, bool)
     for k, name in enumerate(record.label_names):
-        if name in names:
-            targets[:, k] = material.targets[:, names.index(name)]
-            mask[:, k] = material.mask[:, names.index(name)]
+        if name in known:
+            targets[:, k] = material.targets[:, names.index(known[name])]
+            mask[:, k] = material.mask[:, names.index(known[name])]
+    if missing:
+        _log.warning("the job has no label %s: not scored", ", ".join(missing))
     return replace(material, targets=targets, mask=mask)
 
 

@@ -41,7 +41,7 @@ class Example:
         patient_id: What folds divide.
         study_instance_uid: Of the same patient.
         states: One per label, in label order.
-        burned_in: The file says that text is burned into its pixels: never show it.
+        burned_in: The file does not say that no text is burned into its pixels: never show it.
     """
 
     sop_instance_uid: str
@@ -59,6 +59,7 @@ class Cohort:
     Attributes:
         names: Label names in manifest order.
         no_finding: The label that says every other finding is absent, or None.
+        aliases: Other names of labels → the name here.
         label_set: Its name.
         label_source: `readers`, `report-text-mined` or `model`; several joined by " + ".
         human_annotated: Every line was labelled by a person for this job.
@@ -75,6 +76,7 @@ class Cohort:
     examples: tuple[Example, ...]
     instances: tuple[Instance, ...]
     left_out: Mapping[str, int] = field(default_factory=dict)
+    aliases: Mapping[str, str] = field(default_factory=dict)
 
     def without(self, sop_instance_uids: Collection[str], reason: str = UNREADABLE) -> "Cohort":
         """Leave out these images and count them under `reason`.
@@ -141,6 +143,7 @@ class _Said:
 
     names: tuple[str, ...] = ()
     no_finding: str | None = None
+    aliases: Mapping[str, str] = field(default_factory=dict)
     label_sets: set[str] = field(default_factory=set)
     sources: set[str] = field(default_factory=set)
     by_hand: bool = True
@@ -149,6 +152,7 @@ class _Said:
         names = tuple(labelled.states)
         if not self.names:
             self.names, self.no_finding = names, _no_finding(line, names)
+            self.aliases = line.get("label-aliases", {})
         if names != self.names:
             raise DataError(_difference(place, self.names, names))
 
@@ -169,6 +173,7 @@ class _Said:
             examples=tuple(example for example, _ in found),
             instances=tuple(instance for _, instance in found),
             left_out=dict(left_out),
+            aliases=self.aliases,
         )
 
 
@@ -187,7 +192,7 @@ def _example(
         patient_id=instance.patient_id,
         study_instance_uid=instance.study_instance_uid,
         states=tuple(labelled.states.values()),
-        burned_in=instance.burned_in is True,
+        burned_in=instance.burned_in is not False,
     )
     return example, instance
 

@@ -1,7 +1,7 @@
 """A labelled job made ready: examples decoded and turned into numbers, row by row alike."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,8 +73,11 @@ def prepare(
     image_size: Sequence[int],
     preset: str,
     workers: int,
+    check: Callable[[Cohort], None] | None = None,
 ) -> Material:
     """Read an output manifest, decode what is not cached, apply the target policy.
+
+    `check` is called with the examples before anything slow; it may refuse them.
 
     Raises:
         DataError: There is no such manifest, or nothing in it can be used.
@@ -87,6 +90,8 @@ def prepare(
             f"manifest; {there}; label one with python -m cxr.label job=…"
         )
     cohort = examples.read(manifest, pacs, attribute)
+    if check is not None:
+        check(cohort)
     built = cache.build(
         cache_folder, cohort.instances, pacs.retrieve,
         sha256=lambda instance: pacs.hashes(instance)[0],

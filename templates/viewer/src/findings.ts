@@ -86,6 +86,15 @@ export function noFinding(answers: Answers, set: LabelSet): Change {
 }
 
 /** Everything unanswered becomes absent; No Finding follows from the others. */
+/** What the key says: No Finding present, and every other finding that is unanswered absent too. */
+export function noFindingRestAbsent(answers: Answers, set: LabelSet): Change {
+  const none = noFinding(answers, set);
+  if (set.noFinding === null) return none;
+  const left = set.compatible.filter((label) => answers[label] === 'unanswered');
+  const changes = Object.fromEntries(left.map((label) => [label, 'absent' as State]));
+  return { answers: copy(none.answers, changes), note: `${set.noFinding} is present, the rest absent` };
+}
+
 export function restAbsent(answers: Answers, set: LabelSet): Change {
   const none = set.noFinding;
   const changes: Record<string, State> = {};

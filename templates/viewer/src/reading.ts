@@ -118,7 +118,7 @@ export class Reading {
         return this.#choose(findings.nextUnanswered(this.#answers, this.#task, this.#chosen));
       case 'no-finding':
         if (this.#task.noFinding !== null) this.#chosen = this.#task.noFinding;
-        this.#apply(findings.noFinding(this.#answers, this.#task));
+        this.#apply(findings.noFindingRestAbsent(this.#answers, this.#task));
         return this.#choose(findings.nextUnanswered(this.#answers, this.#task, this.#chosen));
       case 'rest-absent':
         return this.#apply(findings.restAbsent(this.#answers, this.#task));

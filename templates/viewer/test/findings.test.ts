@@ -118,3 +118,11 @@ test('answers are never changed in place', () => {
   findings.restAbsent(start, SET);
   assert.equal(start['Edema'], 'unanswered');
 });
+
+test('the key N answers every finding, devices that were seen included', () => {
+  const fresh = findings.noFindingRestAbsent(findings.start(SET), SET);
+  assert.deepEqual(findings.unanswered(fresh.answers, SET), []);
+  const device = SET.compatible[0] as string;
+  const seen = findings.answer(findings.start(SET), SET, device, 'present').answers;
+  assert.equal(findings.noFindingRestAbsent(seen, SET).answers[device], 'present');
+});
