@@ -226,14 +226,14 @@ def letterbox(image: NDArray[np.floating[Any]], image_size: Size) -> NDArray[np.
     """
     part = min(to / side for to, side in zip(image_size, image.shape, strict=True))
     rows, columns = (max(1, round(side * part)) for side in image.shape)
-    small = _resize(_resize(image, rows).T, columns).T
+    small = _resize(np.ascontiguousarray(_resize(image, rows).T), columns).T
     box = np.zeros(tuple(image_size), np.uint8)
     top, left = (image_size[0] - rows) // 2, (image_size[1] - columns) // 2
     box[top : top + rows, left : left + columns] = np.rint(small.clip(0, 1) * 255)
     return box
 
 
-def _resize(image: NDArray[np.floating[Any]], size: int) -> NDArray[np.float64]:
+def _resize(image: NDArray[np.floating[Any]], size: int) -> NDArray[np.floating[Any]]:
     """Resize along the first axis: mean over the area going down, linear going up."""
     length = len(image)
     if size > length:
@@ -241,13 +241,15 @@ def _resize(image: NDArray[np.floating[Any]], size: int) -> NDArray[np.float64]:
         low = at.astype(int).clip(max=max(length - 2, 0))
         part = (at - low)[:, None]
         return np.asarray(image[low] * (1 - part) + image[np.minimum(low + 1, length - 1)] * part)
-    # the sum up to a fractional edge is linear between two whole ones
-    total = np.zeros((length + 1, image.shape[1]))
-    np.cumsum(image, axis=0, out=total[1:])
     edge = np.linspace(0, length, size + 1)
-    whole = edge.astype(int).clip(max=length - 1)
-    at_edge = total[whole] + (edge - whole)[:, None] * image[whole]
-    return np.asarray(np.diff(at_edge, axis=0) * (size / length))
+    mean = np.zeros((size, image.shape[1]), np.float32)
+    # one row of each target row at a time, weighted by how much of it lies between the edges
+    for step in range(-(-length // size) + 1):
+        row = edge[:-1].astype(int) + step
+        part = (np.minimum(edge[1:], row + 1) - np.maximum(edge[:-1], row)).clip(min=0)
+        part = (part * (size / length)).astype(np.float32)
+        mean += part[:, None] * image[row.clip(max=length - 1)]
+    return mean
 
 
 def _decode(dicom: bytes, size: Size, preset: str) -> tuple[NDArray[np.uint8], str] | str:
