@@ -220,7 +220,8 @@ def test_an_index_of_version_1_is_brought_up_to_date(tmp_path: Path) -> None:
 
     with FolderPacs(tmp_path / "pacs") as again:
         assert [again.find(i.orthanc_id) for i in stored] == stored
-        assert again.find_by_original("a/0.dcm") == stored[0]
+        named = {origin.path: origin.orthanc_id for origin in again.origins()}
+        assert named["a/0.dcm"] == stored[0].orthanc_id
         assert [row[0] for row in again.index.rows("PRAGMA user_version")] == [2]
     assert [instance.burned_in for instance in stored] == [True, False, None, False]
 

@@ -6,6 +6,7 @@ line on stderr and exit code 1; a traceback goes to the log in the run's folder.
 """
 
 import difflib
+import gc
 import logging
 import os
 import re
@@ -54,12 +55,14 @@ def command(
         run: Called with the checked model and the unresolved config, which alone may be
             logged or shipped; its return value is what a sweep maximises.
     """
+    gc.disable()  # Hydra copies much and drops little until a run begins
     sys.argv[1:] = _or_exit(lambda: _checked_arguments(name, model, sys.argv[1:]))
     os.umask(0o077)  # whatever is written is patient data
     # Hydra then raises instead of printing six lines and exiting by itself
     os.environ["HYDRA_FULL_ERROR"] = "1"
 
     def task(cfg: DictConfig) -> float | None:
+        gc.enable()
         if HydraConfig.get().mode is RunMode.MULTIRUN and "name" in cfg:
             cfg.name = f"{cfg.name}-{HydraConfig.get().job.num}"
         return _or_exit(lambda: run(check(cfg, model), cfg))

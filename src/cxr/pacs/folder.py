@@ -206,23 +206,6 @@ class FolderPacs:
             raise PacsError(f"{self.folder}: no instance {source!r}")
         return found
 
-    def find_by_original(self, name: str) -> Instance:
-        """Find one instance by the file it was ingested from.
-
-        Args:
-            name: Path below the ingested folder, or the bare file name where only one has it.
-
-        Raises:
-            PacsError: No such file came in, or several different ones did.
-        """
-        for column in ("path", "name"):
-            found = self.index.find_ingested(column, name)
-            if len(found) == 1:
-                return found[0]
-            if found:
-                raise PacsError(f"{self.folder}: several ingested files are called {name!r}")
-        raise PacsError(f"{self.folder}: no ingested file is called {name!r}")
-
     def origins(self) -> Iterator[Origin]:
         """Say from which files instances were ingested; one may come more than once."""
         sql = "SELECT orthanc_id, path, StudyID FROM ingested JOIN instances USING (orthanc_id)"

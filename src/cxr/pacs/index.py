@@ -163,15 +163,6 @@ class Index:
         row = self._one(f"SELECT {_SELECTED} FROM instances WHERE {column} = ?", value)
         return _instance(row) if row else None
 
-    def find_ingested(self, column: str, value: str) -> list[Instance]:
-        """Find up to two different instances ingested from a `path` or file `name`."""
-        chosen = ", ".join(f"instances.{name}" for name in _SELECTED.split(", "))
-        sql = (
-            f"SELECT DISTINCT {chosen} FROM ingested JOIN instances USING (orthanc_id) "
-            f"WHERE ingested.{column} = ? LIMIT 2"
-        )
-        return [_instance(row) for row in self._all(sql, value)]
-
     def hashes(self, column: str, value: str) -> tuple[str, str, str] | None:
         """Give Orthanc ID, SHA-256 of the file and of its pixels, by one of the identifiers."""
         row = self._one(
