@@ -16,6 +16,7 @@ from cxr.errors import ConfigError
 from cxr.infra import http
 from cxr.labeling import Job, Reader, page, portal, selection
 from cxr.labeling.answers import Answers
+from cxr.labeling.portal import access
 from cxr.pacs.folder import FolderPacs
 
 KEYS = signing.Keys({"test": b"k" * 32})
@@ -58,7 +59,7 @@ class Site:
         client = httpx.Client(base_url=self.url, timeout=10, verify=False, **options)
         self.clients.append(client)
         if reader:
-            response = client.get(portal.link(self.job, KEYS, self.url, reader))
+            response = client.get(access.link(self.job, KEYS, self.url, reader))
             assert (response.status_code, response.headers["location"]) == (303, "/task")
         return client
 
@@ -100,7 +101,7 @@ def refusal(response):
 def test_a_personal_link_signs_in_and_the_cookie_is_kept_from_scripts(standing):
     client = standing.client()
 
-    response = client.get(portal.link(standing.job, KEYS, standing.url, "ann"))
+    response = client.get(access.link(standing.job, KEYS, standing.url, "ann"))
 
     cookie = response.headers["set-cookie"].lower()
     assert "httponly" in cookie

@@ -16,6 +16,7 @@ from cxr.errors import JobError
 from cxr.infra import http
 from cxr.labeling import Job, Status, handlers, output, portal, selection
 from cxr.labeling.answers import Answer, Answers
+from cxr.labeling.portal import access
 from cxr.pacs.folder import FolderPacs
 
 _VERSION = "2018-10-16"
@@ -83,7 +84,7 @@ class LocalLabeling:
 
     def links(self, job: Job) -> dict[str, str]:
         """Give each reader's personal link."""
-        return {r.id: portal.link(job, self._keys, self._url, r.id) for r in job.readers}
+        return {r.id: access.link(job, self._keys, self._url, r.id) for r in job.readers}
 
     def close(self) -> None:
         """Stop the portal; answers stay on disk."""
