@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).parent / "scripts"))
 import viewer
 
 FOLDERS = ("conf", "lambdas", "templates/portal", "templates/report")
-FILES = ("templates/worker.liquid.html",)
+FILES = ("templates/worker.liquid.html", "templates/viewer/commands.json")
 
 
 class ViewerHook(BuildHookInterface):  # type: ignore[type-arg]

