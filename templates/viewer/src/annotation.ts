@@ -19,6 +19,15 @@ const SMALLEST = 2;
 
 export type RoiType = 'rectangle' | 'ellipse' | 'polygon';
 
+/** Region type to fewest and most points, as cxr/contract/annotation.py has it. */
+export const ROI_POINTS: Readonly<Record<string, readonly [number, number]>> = {
+  rectangle: [2, 2],
+  ellipse: [4, 4],
+  polygon: [3, 10_000],
+  length: [2, 2],
+  point: [1, 1],
+};
+
 /** A region as drawn; `points` in image pixels: corners, ends of two diameters, or a ring. */
 export interface Drawn {
   readonly id: string;
@@ -67,6 +76,8 @@ export interface Answered {
   readonly image: ImageFacts | null;
   readonly view: ViewFacts | null;
   readonly comment: string;
+  /** finding to comment, where there is one */
+  readonly comments?: Readonly<Record<string, string>>;
   /** why the image is skipped, or null */
   readonly skip: string | null;
   readonly timing: Timing;
@@ -83,7 +94,11 @@ export function toDocument(a: Answered): object {
       viewerSha: a.task.viewerSha,
     },
     image: a.image,
-    findings: a.set.labels.map((label) => ({ label, state: stateOf(a.answers, label), comment: '' })),
+    findings: a.set.labels.map((label) => ({
+      label,
+      state: stateOf(a.answers, label),
+      comment: a.comments?.[label]?.trim() ?? '',
+    })),
     rois: a.drawn.map((roi) => ({
       id: roi.id,
       type: roi.type,

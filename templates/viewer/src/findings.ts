@@ -69,6 +69,17 @@ export function answer(answers: Answers, set: LabelSet, label: string, said: Ans
   return { answers: next, note: '' };
 }
 
+/** Take an answer back. No Finding goes with it where it stood on that answer. */
+export function withdraw(answers: Answers, set: LabelSet, label: string): Change {
+  const next = copy(answers, { [label]: 'unanswered' });
+  const none = set.noFinding;
+  if (none === null || !isExcluded(answers, set, label)) return { answers: next, note: '' };
+  return {
+    answers: copy(next, { [none]: 'unanswered' }),
+    note: `${none} is unanswered again: so is ${label}`,
+  };
+}
+
 /** No Finding present, and absent whatever it excludes; compatible findings stay as they are. */
 export function noFinding(answers: Answers, set: LabelSet): Change {
   if (set.noFinding === null) return { answers, note: 'This job has no "No Finding"' };
@@ -85,7 +96,6 @@ export function noFinding(answers: Answers, set: LabelSet): Change {
   return { answers: copy(answers, changes), note };
 }
 
-/** Everything unanswered becomes absent; No Finding follows from the others. */
 /** What the key says: No Finding present, and every other finding that is unanswered absent too. */
 export function noFindingRestAbsent(answers: Answers, set: LabelSet): Change {
   const none = noFinding(answers, set);
@@ -95,6 +105,7 @@ export function noFindingRestAbsent(answers: Answers, set: LabelSet): Change {
   return { answers: copy(none.answers, changes), note: `${set.noFinding} is present, the rest absent` };
 }
 
+/** Everything unanswered becomes absent; No Finding follows from the others. */
 export function restAbsent(answers: Answers, set: LabelSet): Change {
   const none = set.noFinding;
   const changes: Record<string, State> = {};

@@ -3,6 +3,46 @@
  */
 
 import type { LabelSet } from './findings.ts';
+import { finite, isRecord, items, record, strings, text, texts } from './given.ts';
+import type { Given } from './given.ts';
+import { parseOpinion } from './opinions.ts';
+import type { Opinion } from './opinions.ts';
+
+/** How the job wants the page. */
+export interface PageSettings {
+  /** names of the tools that show; null all */
+  readonly tools: readonly string[] | null;
+  /** findings that ask for a region when present */
+  readonly askRoi: readonly string[];
+  /** the job's own windows, in values after the modality LUT */
+  readonly windows: readonly { readonly name: string; readonly center: number; readonly width: number }[];
+  /** command to key */
+  readonly keys: Readonly<Record<string, string>>;
+  /** mouse button (left, middle, right) to tool */
+  readonly mouse: Readonly<Record<string, string>>;
+  /** whether findings have a comment field */
+  readonly comments: boolean;
+}
+
+/** A picture in the instructions. */
+export interface Example {
+  readonly url: string;
+  readonly caption: string;
+}
+
+/** What the job lets a reader know of the patient; most jobs nothing. */
+export interface Shown {
+  readonly age: number | null;
+  readonly sex: string;
+  readonly indication: string;
+}
+
+/** Another image of the patient, to look at and not to answer on. */
+export interface Companion {
+  readonly kind: string;
+  readonly imageUrl: string;
+  readonly says: string;
+}
 
 export interface Task extends LabelSet {
   readonly imageUrl: string;
@@ -12,6 +52,15 @@ export interface Task extends LabelSet {
   readonly instructions: string;
   readonly templateSha: string;
   readonly viewerSha: string;
+  readonly page: PageSettings;
+  readonly examples: readonly Example[];
+  readonly shown: Shown;
+  readonly unit: 'image' | 'study';
+  readonly companions: readonly Companion[];
+  /** what the blinded readers said; only where disputes are decided */
+  readonly opinions: readonly Opinion[];
+  /** findings they did not agree on */
+  readonly disputed: readonly string[];
 }
 
 export class TaskError extends Error {}
@@ -26,21 +75,17 @@ export function parseTask(json: string, imageUrl: string): Task {
   } catch {
     throw new TaskError('expected the task as JSON');
   }
+  return readTask(given, imageUrl);
+}
+
+/** Read a task that is JSON no more, as the portal's replies carry it. */
+export function readTask(given: unknown, imageUrl = ''): Task {
   if (!isRecord(given)) throw new TaskError('expected the task as a JSON object');
   const labels = strings(given['labels']);
   if (labels.length === 0) throw new TaskError('expected at least one label in the task');
   const known = (name: string): boolean => labels.includes(name);
-  const noFinding = text(given['noFinding']);
-  const parents = isRecord(given['parents']) ? given['parents'] : {};
   return {
-    labels,
-    noFinding: known(noFinding) ? noFinding : null,
-    compatible: strings(given['compatible']).filter(known),
-    parents: Object.fromEntries(
-      Object.entries(parents)
-        .filter(([parent]) => known(parent))
-        .map(([parent, children]) => [parent, strings(children).filter(known)]),
-    ),
+    ...readLabels(given, labels),
     imageUrl: imageUrl || text(given['imageUrl']),
     source: text(given['source']),
     jobId: text(given['jobId']),
@@ -48,17 +93,58 @@ export function parseTask(json: string, imageUrl: string): Task {
     instructions: text(given['instructions']),
     templateSha: text(given['templateSha']),
     viewerSha: text(given['viewerSha']),
+    page: readPage(record(given['page']), known),
+    examples: items(given['examples'], (one) =>
+      text(one['url']) === '' ? null : { url: text(one['url']), caption: text(one['caption']) },
+    ),
+    shown: readShown(record(given['shown'])),
+    unit: given['unit'] === 'study' ? 'study' : 'image',
+    companions: items(given['companions'], readCompanion),
+    opinions: items(given['opinions'], (one) => parseOpinion(one, labels)),
+    disputed: strings(given['disputed']).filter(known),
   };
 }
 
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
+function readLabels(given: Given, labels: readonly string[]): LabelSet {
+  const known = (name: string): boolean => labels.includes(name);
+  const noFinding = text(given['noFinding']);
+  return {
+    labels,
+    noFinding: known(noFinding) ? noFinding : null,
+    compatible: strings(given['compatible']).filter(known),
+    parents: Object.fromEntries(
+      Object.entries(record(given['parents']))
+        .filter(([parent]) => known(parent))
+        .map(([parent, children]) => [parent, strings(children).filter(known)]),
+    ),
+  };
 }
 
-function text(value: unknown): string {
-  return typeof value === 'string' ? value : '';
+function readPage(given: Given, known: (label: string) => boolean): PageSettings {
+  return {
+    tools: Array.isArray(given['tools']) ? strings(given['tools']) : null,
+    askRoi: strings(given['askRoi']).filter(known),
+    windows: items(given['windows'], (one) => {
+      const [name, center, width] = [text(one['name']), finite(one['center']), finite(one['width'])];
+      return name === '' || center === null || width === null || width <= 0 ? null : { name, center, width };
+    }),
+    keys: texts(given['keys']),
+    mouse: texts(given['mouse']),
+    comments: given['comments'] !== false,
+  };
 }
 
-function strings(value: unknown): string[] {
-  return Array.isArray(value) ? [...new Set(value.filter((v) => typeof v === 'string'))] : [];
+function readShown(given: Given): Shown {
+  const age = finite(given['age']);
+  return {
+    age: age !== null && age >= 0 ? age : null,
+    sex: text(given['sex']).trim(),
+    indication: text(given['indication']).trim(),
+  };
+}
+
+function readCompanion(given: Given): Companion | null {
+  const imageUrl = text(given['imageUrl']);
+  const kind = text(given['kind']) || 'other';
+  return imageUrl === '' ? null : { kind, imageUrl, says: text(given['says']) || kind };
 }

@@ -115,3 +115,10 @@ test('a task is read without trusting it', () => {
     assert.throws(() => parseTask(bad, ''), { message: /^expected / });
   }
 });
+
+test('a comment on a finding is exported with it, and on the image with the image', () => {
+  const comments = Object.assign(Object.create(null), { Pneumonia: ' <b>left</b> ' });
+  const { findings } = toDocument(answered({ comments })) as { findings: object[] };
+  assert.deepEqual(findings[0], { label: 'Pneumonia', state: 'present', comment: '<b>left</b>' });
+  assert.deepEqual(findings[1], { label: 'No Finding', state: 'absent', comment: '' });
+});

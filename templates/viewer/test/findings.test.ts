@@ -126,3 +126,13 @@ test('the key N answers every finding, devices that were seen included', () => {
   const seen = findings.answer(findings.start(SET), SET, device, 'present').answers;
   assert.equal(findings.noFindingRestAbsent(seen, SET).answers[device], 'present');
 });
+
+test('an answer taken back is unanswered, and takes No Finding with it where that stood on it', () => {
+  const none = say(['No Finding', 'present']);
+  const change = findings.withdraw(none, SET, 'Edema');
+  assert.equal(change.answers['Edema'], 'unanswered');
+  assert.equal(change.answers['No Finding'], 'unanswered');
+  assert.match(change.note, /No Finding is unanswered again/);
+  const plain = findings.withdraw(say(['Edema', 'present']), SET, 'Edema');
+  assert.deepEqual([plain.answers['Edema'], plain.note], ['unanswered', '']);
+});

@@ -1,0 +1,130 @@
+/**
+ * What blinded readers said of an image whose dispute is decided here.
+ */
+
+import { ROI_POINTS } from './annotation.ts';
+import type { RoiType } from './annotation.ts';
+import { answer, start } from './findings.ts';
+import type { Answer, Answers, LabelSet, State } from './findings.ts';
+import { distance } from './geometry.ts';
+import type { Point } from './geometry.ts';
+import { finite, items, record, text } from './given.ts';
+import type { Given } from './given.ts';
+
+/** A region of a reader's; it cannot be changed here, only copied. */
+export interface Mark {
+  readonly id: string;
+  readonly type: string;
+  readonly label: string;
+  readonly points: readonly Point[];
+  readonly comment: string;
+}
+
+export interface Opinion {
+  /** blinded: A, B, C … */
+  readonly name: string;
+  readonly states: Answers;
+  readonly comments: Readonly<Record<string, string>>;
+  readonly marks: readonly Mark[];
+  readonly comment: string;
+  readonly skipped: boolean;
+  readonly reason: string;
+}
+
+const STATES: readonly string[] = ['present', 'absent', 'uncertain'];
+/** Segments an ellipse is drawn with. */
+const SEGMENTS = 64;
+
+/** One of the task's `opinions`; labels the job does not have are left out. */
+export function parseOpinion(given: Given, labels: readonly string[]): Opinion | null {
+  const name = text(given['name']).trim();
+  if (name === '') return null;
+  const states: Record<string, State> = Object.create(null);
+  const comments: Record<string, string> = Object.create(null);
+  for (const label of labels) states[label] = 'unanswered';
+  items(given['findings'], (finding) => {
+    const label = text(finding['label']);
+    if (!labels.includes(label)) return null;
+    const state = text(finding['state']);
+    if (STATES.includes(state)) states[label] = state as Answer;
+    if (text(finding['comment']).trim() !== '') comments[label] = text(finding['comment']).trim();
+    return null;
+  });
+  return {
+    name,
+    states,
+    comments,
+    marks: items(given['rois'], (roi) => parseMark(roi, labels)),
+    comment: text(given['comment']).trim(),
+    skipped: given['skipped'] === true,
+    reason: text(given['reason']) || text(record(given['quality'])['reason']),
+  };
+}
+
+function parseMark(given: Given, labels: readonly string[]): Mark | null {
+  const [type, label] = [text(given['type']), text(given['label'])];
+  const points = Array.isArray(given['points']) ? given['points'].map(parsePoint) : [];
+  const [fewest, most] = ROI_POINTS[type] ?? [1, 0];
+  if (!labels.includes(label) || points.length < fewest || points.length > most) return null;
+  if (points.includes(null)) return null;
+  return { id: text(given['id']), type, label, points: points as Point[], comment: text(given['comment']).trim() };
+}
+
+function parsePoint(given: unknown): Point | null {
+  if (!Array.isArray(given) || given.length !== 2) return null;
+  const [x, y] = given.map(finite);
+  return x === null || x === undefined || y === null || y === undefined ? null : [x, y];
+}
+
+/** Findings the readers do not agree on: those named, and those that differ between them. */
+export function disputed(set: LabelSet, opinions: readonly Opinion[], named: readonly string[]): string[] {
+  return set.labels.filter((label) => named.includes(label) || unanimous(opinions, label) === null);
+}
+
+/** What everybody who did not skip said of a finding; null where they differ, or did not say. */
+export function unanimous(opinions: readonly Opinion[], label: string): Answer | null {
+  const said = opinions.filter((one) => !one.skipped).map((one) => one.states[label] ?? 'unanswered');
+  const [first] = said;
+  if (first === undefined || first === 'unanswered') return null;
+  return said.every((state) => state === first) ? first : null;
+}
+
+/** The start of a decision: what is undisputed is answered, what is disputed is not. */
+export function prefilled(set: LabelSet, opinions: readonly Opinion[], named: readonly string[]): Answers {
+  if (opinions.length === 0) return start(set);
+  const open = disputed(set, opinions, named);
+  const states = set.labels.map((label) => [label, open.includes(label) ? 'unanswered' : unanimous(opinions, label)]);
+  return Object.assign(Object.create(null), Object.fromEntries(states));
+}
+
+/** Take one reader's answer on a finding. */
+export function take(answers: Answers, set: LabelSet, opinion: Opinion, label: string): ReturnType<typeof answer> {
+  const said = opinion.states[label] ?? 'unanswered';
+  if (said !== 'unanswered') return answer(answers, set, label, said);
+  return { answers, note: `Reader ${opinion.name} did not answer ${label}` };
+}
+
+/** Whether a mark's type can become a region of one's own. */
+export function copies(mark: Mark): mark is Mark & { readonly type: RoiType } {
+  return mark.type === 'rectangle' || mark.type === 'ellipse' || mark.type === 'polygon';
+}
+
+/** The line to draw for a mark, in image pixels; `closed` if it ends where it began. */
+export function outline(mark: Pick<Mark, 'type' | 'points'>): { readonly points: Point[]; readonly closed: boolean } {
+  const [a, b, c, d] = mark.points;
+  if (mark.type === 'rectangle' && a && b) {
+    return { points: [a, [b[0], a[1]], b, [a[0], b[1]]], closed: true };
+  }
+  if (mark.type === 'ellipse' && a && b && c && d) {
+    const centre: Point = [(a[0] + b[0]) / 2, (a[1] + b[1]) / 2];
+    const turn = Math.atan2(b[1] - a[1], b[0] - a[0]);
+    const [long, short] = [distance(a, b) / 2, distance(c, d) / 2];
+    const at = (_: unknown, i: number): Point => {
+      const t = (i / SEGMENTS) * 2 * Math.PI;
+      const [x, y] = [long * Math.cos(t), short * Math.sin(t)];
+      return [centre[0] + x * Math.cos(turn) - y * Math.sin(turn), centre[1] + x * Math.sin(turn) + y * Math.cos(turn)];
+    };
+    return { points: Array.from({ length: SEGMENTS }, at), closed: true };
+  }
+  return { points: [...mark.points], closed: mark.type === 'polygon' };
+}
