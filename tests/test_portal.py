@@ -14,7 +14,7 @@ from cxr import NOTE
 from cxr.contract import manifest, signing
 from cxr.errors import ConfigError
 from cxr.infra import http
-from cxr.labeling import Job, Reader, page, portal, selection
+from cxr.labeling import Job, Page, Reader, page, portal, selection
 from cxr.labeling.answers import Answers
 from cxr.labeling.portal import access
 from cxr.pacs.folder import FolderPacs
@@ -35,7 +35,7 @@ class Site:
 
     def __init__(self, folder, pacs, *readers, **changes):
         people = tuple(Reader(name) for name in readers)
-        given = {"workers_per_object": len(people), "instructions": "<b>look</b>"} | changes
+        given = {"workers_per_object": len(people), "page": Page("<b>look</b>")} | changes
         self.job = Job("demo", folder, LABELS, people, **given)
         self.pacs = pacs
         path = selection.from_query(

@@ -63,7 +63,7 @@ def _label(cfg: schema.Label, folder: Path, keys: "Keys", pacs: "FolderPacs") ->
 
 def _job(cfg: schema.Label, folder: Path) -> "Job":
     from cxr.contract.labels import LabelSet
-    from cxr.labeling import Existing, Job, Reader
+    from cxr.labeling import Checks, Existing, Job, Page, Reader
 
     labels = cfg.labels
     existing = cfg.job.answers and Existing(
@@ -78,12 +78,32 @@ def _job(cfg: schema.Label, folder: Path) -> "Job":
             {parent: tuple(names) for parent, names in labels.parents.items()}, labels.aliases,
         ),
         readers=tuple(
-            Reader(r.id, r.script.model_dump() if r.script else None) for r in cfg.team.readers
+            Reader(
+                r.id, r.script.model_dump() if r.script else None, r.name, r.email, tuple(r.roles)
+            )
+            for r in cfg.team.readers
         ),
         workers_per_object=cfg.job.workers_per_object,
         consolidation=cfg.job.consolidation,
         task_time_limit_s=cfg.job.task_time_limit_s,
-        instructions=cfg.job.instructions,
+        closes=cfg.job.closes,
+        page=Page(
+            cfg.job.instructions,
+            tuple((Path(example.image), example.caption) for example in cfg.job.examples),
+            None if cfg.job.tools is None else tuple(cfg.job.tools),
+            tuple(cfg.job.ask_roi),
+            {name: (center, width) for name, (center, width) in cfg.job.windows.items()},
+            cfg.job.keys,
+            {str(button): tool for button, tool in cfg.job.mouse.items()},
+            cfg.job.comments,
+        ),
+        checks=Checks(
+            Path(cfg.job.honeypots.manifest) if cfg.job.honeypots else None,
+            cfg.job.honeypots.share if cfg.job.honeypots else 0.0,
+            cfg.job.repeats,
+        ),
+        shown=tuple(cfg.job.show),
+        unit=cfg.job.unit,
         truth=folder / "synthetic" / "truth.csv" if cfg.job.synthetic else None,
         existing=existing or None,
     )  # fmt: skip

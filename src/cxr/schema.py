@@ -122,6 +122,20 @@ class Synthetic(Section):
     columns: int = Field(default=448, ge=64, le=4096)
 
 
+class Example(Section):
+    """A picture shown with the instructions."""
+
+    image: str = Field(min_length=1)
+    caption: str = Field(default="", max_length=500)
+
+
+class Honeypots(Section):
+    """Images with known answers, strewn among a reader's tasks."""
+
+    manifest: str = Field(min_length=1)
+    share: Annotated[float, Field(gt=0, le=0.5)]
+
+
 class Job(Section):
     """conf/job: one labeling job."""
 
@@ -131,9 +145,22 @@ class Job(Section):
     max_objects: Positive | None = None
     manifest: str | None = None
     workers_per_object: int = Field(ge=1, le=9)
-    consolidation: Literal["majority"]
+    consolidation: Literal["majority", "dawid_skene", "any_present", "adjudicated"]
     task_time_limit_s: int = Field(ge=30, le=28_800)
+    closes: Literal["done", "lead"]
     instructions: str = Field(max_length=20_000)
+    examples: list[Example] = Field(max_length=50)
+    tools: list[str] | None
+    ask_roi: list[str]
+    windows: dict[Name, list[float]] = Field(max_length=10)
+    keys: dict[str, str]
+    mouse: dict[Literal["left", "middle", "right"], str]
+    comments: bool
+    show: list[Literal["age", "sex", "indication"]]
+    unit: Literal["image", "study"]
+    companions: list[Literal["lateral", "frontal", "prior"]]
+    honeypots: Honeypots | None
+    repeats: Annotated[float, Field(ge=0, le=0.5)]
     synthetic: Synthetic | None = None
     answers: str | None = None
     key: Literal["sop_instance_uid", "study", "path"] = "sop_instance_uid"
@@ -141,6 +168,15 @@ class Job(Section):
     column: str | None = None
     unlisted: Literal["absent", "not_mentioned"] = "absent"
     label_source: Literal["report-text-mined", "readers", "model"] = "report-text-mined"
+
+    @model_validator(mode="after")
+    def _windows_are_windows(self) -> "Job":
+        for name, window in self.windows.items():
+            if len(window) != 2 or window[1] <= 0:
+                raise ValueError(
+                    f"windows.{name}: expected [centre, width], the width above 0, met {window}"
+                )
+        return self
 
 
 class Skill(Section):
@@ -153,23 +189,34 @@ class Skill(Section):
 
 
 class Reader(Section):
-    """One person, or one script, who labels."""
+    """One of the team: a person, or a script that answers."""
 
     id: Name
+    name: str = Field(default="", max_length=200)
+    email: str = Field(default="", max_length=254, pattern=r"^([^@\s,;<>]+@[^@\s,;<>]+)?$")
+    roles: list[Literal["reader", "adjudicator", "lead"]] = Field(["reader"], min_length=1)
     script: Skill | None = None
 
 
 class Team(Section):
-    """conf/team: who labels."""
+    """conf/team: who labels, who decides, who leads."""
 
     readers: list[Reader] = Field(min_length=1, max_length=1000)
 
     @model_validator(mode="after")
     def _ids_differ(self) -> "Team":
-        ids = [reader.id.casefold() for reader in self.readers]
-        if len(set(ids)) != len(ids):
-            raise ValueError("readers: two readers have the same id")
+        for what in ("id", "email"):
+            given = [str(getattr(reader, what)).casefold() for reader in self.readers]
+            given = [one for one in given if one]
+            if len(set(given)) != len(given):
+                raise ValueError(f"readers: two readers have the same {what}")
+        if not self.having("reader"):
+            raise ValueError("readers: expected somebody with the role reader, met nobody")
         return self
+
+    def having(self, role: str) -> int:
+        """Count those who have a role."""
+        return sum(role in reader.roles for reader in self.readers)
 
 
 class Label(Site):
@@ -182,12 +229,26 @@ class Label(Site):
 
     @model_validator(mode="after")
     def _hands_suffice(self) -> "Label":
-        readers = len(self.team.readers)
-        if isinstance(self.labeling, LocalLabeling) and self.job.workers_per_object > readers:
+        readers = self.team.having("reader")
+        local = isinstance(self.labeling, LocalLabeling)
+        if local and self.job.workers_per_object > readers:
             raise ValueError(
                 f"job.workers_per_object: expected at most the {readers} readers of the team, "
                 f"met {self.job.workers_per_object}"
             )
+        for key, wanted, role in (
+            ("consolidation", "adjudicated", "adjudicator"),
+            ("closes", "lead", "lead"),
+        ):
+            if local and getattr(self.job, key) == wanted and not self.team.having(role):
+                raise ValueError(
+                    f"job.{key}: {wanted} needs somebody in the team with the role {role}, "
+                    "met nobody"
+                )
+        asked = set(self.labels.names) - {self.labels.no_finding}
+        for name in self.job.ask_roi:
+            if name not in asked:
+                raise ValueError(f'job.ask_roi: expected findings of labels.names, met "{name}"')
         if isinstance(self.labeling, ReplayLabeling) and not self.job.answers and not self.new:
             raise ValueError("job.answers: expected the CSV of existing labels, met none")
         return self

@@ -6,26 +6,75 @@ that exist already. All write the same files into the job's folder.
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from cxr import NOTE
 from cxr.contract.labels import LabelSet
 
+READER, ADJUDICATOR, LEAD = "reader", "adjudicator", "lead"
+"""Roles: who answers, who decides where answers differ, who sees how the job goes."""
+
 
 @dataclass(frozen=True)
 class Reader:
-    """One who labels.
+    """One of the team.
 
     Attributes:
         id: Worker ID in every manifest.
         skill: For a scripted reader, how well it reads: `sensitivity`, `specificity`,
             `uncertain` (shares) and `seed`; None is a person.
+        name: As colleagues know her; empty where the ID says it.
+        email: Where invitations go, or empty.
+        roles: Of reader, adjudicator, lead; only who has the first is given images to answer.
     """
 
     id: str
     skill: Mapping[str, float] | None = None
+    name: str = ""
+    email: str = ""
+    roles: tuple[str, ...] = (READER,)
+
+
+@dataclass(frozen=True)
+class Page:
+    """What the worker page of a job offers.
+
+    Attributes:
+        instructions: Plain text for the readers.
+        examples: (file, caption) of PNG or JPEG pictures shown with the instructions.
+        tools: Names of those that show; None shows all.
+        ask_roi: Findings that ask for a region when present.
+        windows: More window presets: name → (centre, width) in values after the modality LUT.
+        keys: Command → key, where the page's own does not suit.
+        mouse: Button (left, middle, right) → tool; `tool` is the one chosen.
+        comments: Whether there are free-text fields; free text can name a patient.
+    """
+
+    instructions: str = ""
+    examples: tuple[tuple[Path, str], ...] = ()
+    tools: tuple[str, ...] | None = None
+    ask_roi: tuple[str, ...] = ()
+    windows: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    keys: Mapping[str, str] = field(default_factory=dict)
+    mouse: Mapping[str, str] = field(default_factory=dict)
+    comments: bool = True
+
+
+@dataclass(frozen=True)
+class Checks:
+    """How a job watches its readers' work.
+
+    Attributes:
+        known: An output manifest whose labels are taken for true (honeypots), or None.
+        known_share: Of a reader's tasks that are such images.
+        repeat_share: Of a reader's tasks that are images she has answered before.
+    """
+
+    known: Path | None = None
+    known_share: float = 0.0
+    repeat_share: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -57,11 +106,15 @@ class Job:
         name: Also the label attribute name.
         folder: `<root>/jobs/<name>`.
         labels: What is asked.
-        readers: Who may answer.
-        workers_per_object: How many of them answer each image.
-        consolidation: `majority`.
+        readers: The team.
+        workers_per_object: How many of the readers answer each image.
+        consolidation: `majority`, `dawid_skene`, `any_present` or `adjudicated`.
         task_time_limit_s: After which an open task goes back, in seconds.
-        instructions: Plain text for the readers.
+        closes: `done`: when every image has its answers; `lead`: when the lead says so.
+        page: What the worker page offers.
+        checks: Honeypots and hidden repeats.
+        shown: What readers are told beside the image: of age, sex, indication.
+        unit: What a task is about, `image` or `study`.
         truth: Findings of synthetic images, which scripted readers look up.
         existing: Labels to replay.
     """
@@ -73,9 +126,22 @@ class Job:
     workers_per_object: int = 1
     consolidation: str = "majority"
     task_time_limit_s: int = 3600
-    instructions: str = ""
+    closes: str = "done"
+    page: Page = field(default_factory=Page)
+    checks: Checks = field(default_factory=Checks)
+    shown: tuple[str, ...] = ()
+    unit: str = "image"
     truth: Path | None = None
     existing: Existing | None = None
+
+    @property
+    def answering(self) -> tuple[Reader, ...]:
+        """The readers that are given images."""
+        return self.having(READER)
+
+    def having(self, role: str) -> tuple[Reader, ...]:
+        """Those of the team who have a role."""
+        return tuple(reader for reader in self.readers if role in reader.roles)
 
     @property
     def input_manifest(self) -> Path:

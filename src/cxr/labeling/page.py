@@ -17,9 +17,11 @@ from markupsafe import Markup, escape
 
 from cxr import schema
 from cxr.errors import JobError
+from cxr.labeling import Page
 
 CROWD_SCRIPT = "https://assets.crowd.aws/crowd-html-elements.js"
 TEMPLATE = "worker.liquid.html"
+_PICTURES = (".png", ".jpg", ".jpeg")
 
 
 def template_text() -> str:
@@ -44,6 +46,47 @@ def viewer() -> Path:
     except (OSError, ValueError, KeyError) as error:
         raise JobError(f"no built viewer in {folder}: run make viewer") from error
     return folder / str(name)
+
+
+def settings(offered: Page, assets_url: str) -> dict[str, Any]:
+    """Give what the pre-annotation Lambda adds to every task of a job (its CXR_PAGE).
+
+    Args:
+        offered: What the job's page offers.
+        assets_url: Below which the pictures of `example_files` are served.
+    """
+    return {
+        "instructions": offered.instructions,
+        "examples": [
+            {"url": f"{assets_url}/{name}", "caption": caption}
+            for name, (_, caption) in zip(example_files(offered), offered.examples, strict=True)
+        ],
+        "page": {
+            "tools": list(offered.tools) if offered.tools is not None else None,
+            "askRoi": list(offered.ask_roi),
+            "windows": [
+                {"name": name, "center": center, "width": width}
+                for name, (center, width) in offered.windows.items()
+            ],
+            "keys": dict(offered.keys),
+            "mouse": dict(offered.mouse),
+            "comments": offered.comments,
+        },
+    }
+
+
+def example_files(offered: Page) -> dict[str, Path]:
+    """Name the pictures shown with the instructions as they are served.
+
+    Raises:
+        JobError: One is not there, or is no PNG or JPEG file.
+    """
+    found = {}
+    for number, (path, _) in enumerate(offered.examples):
+        if path.suffix.casefold() not in _PICTURES or not path.is_file():
+            raise JobError(f"job.examples: expected a PNG or JPEG file, met {str(path)!r}")
+        found[f"example-{number}{path.suffix.casefold()}"] = path
+    return found
 
 
 def render(task_input: Mapping[str, Any]) -> str:

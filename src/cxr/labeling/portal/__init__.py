@@ -5,6 +5,7 @@ in Ground Truth meet the same page. Images come from the PACS server mounted und
 signed URL. Each module holds the routes of one matter; `context` is what they share.
 """
 
+import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -22,10 +23,18 @@ from cxr.pacs import server
 from cxr.pacs.folder import FolderPacs
 
 _CSP = (
-    "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; img-src data:; "
+    "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; "
+    "img-src 'self' data:; "
     "connect-src 'self'; worker-src blob:; form-action 'none'; base-uri 'none'; "
     "frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types cxr-decoder"
 )
+_KINDS = {
+    ".css": "text/css",
+    ".js": "text/javascript",
+    ".png": "image/png",
+    ".jpg": "image/jpeg",
+    ".jpeg": "image/jpeg",
+}
 _routes = APIRouter()
 
 
@@ -42,6 +51,7 @@ def app(job: Job, answers: Answers, pacs: FolderPacs, keys: Keys, *, url: str) -
     viewer = page.viewer()
     files = schema.shipped("templates") / "portal"
     assets = {f.name: f for f in (viewer, *files.iterdir()) if f.suffix in (".js", ".css")}
+    assets |= page.example_files(job.page)
     application = FastAPI(title="cxr portal", docs_url=None, redoc_url=None, openapi_url=None)
     pre_annotate = handlers.load("pre_annotation", _environment(job, keys, url, viewer))
     application.state.portal = Portal(job, answers, keys, url, assets, pre_annotate)
@@ -75,7 +85,7 @@ async def _refused(_: Request, error: Exception) -> Response:
 def _asset(name: str, portal: ThePortal) -> Response:
     if name not in portal.assets:
         raise HTTPException(404, "no such file")
-    kind = "text/css" if name.endswith(".css") else "text/javascript"
+    kind = _KINDS[portal.assets[name].suffix.casefold()]
     # the viewer's name holds its hash, so it may be kept for good
     kept = "max-age=31536000, immutable" if name.startswith("viewer-") else "no-cache"
     return FileResponse(portal.assets[name], media_type=kind, headers={"Cache-Control": kept})
@@ -88,7 +98,7 @@ def _environment(job: Job, keys: Keys, url: str, viewer: Path) -> dict[str, str]
         "CXR_TOKEN_KEY": f"{kid}:{key.hex()}",
         "CXR_TOKEN_TTL_S": str(job.task_time_limit_s + 300),
         "CXR_VIEWER_URL": f"{url}/assets/{viewer.name}",
-        "CXR_INSTRUCTIONS": job.instructions,
+        "CXR_PAGE": json.dumps(page.settings(job.page, f"{url}/assets")),
         "CXR_TEMPLATE_SHA": page.sha(page.template_text()),
         "CXR_VIEWER_SHA": page.sha(viewer.read_bytes()),
     }
