@@ -9,18 +9,17 @@
 
 import * as core from '@cornerstonejs/core';
 import type { Types } from '@cornerstonejs/core';
-import fileManager from '@cornerstonejs/dicom-image-loader/wadouri/fileManager';
-import dataSets from '@cornerstonejs/dicom-image-loader/wadouri/dataSetCacheManager';
-import { getLoaderForScheme, loadImageFromDataSet } from '@cornerstonejs/dicom-image-loader/wadouri/loadImage';
 import { metaDataProvider } from '@cornerstonejs/dicom-image-loader/wadouri/metaData/index';
 import { init as initTools } from '@cornerstonejs/tools';
 import type { ImageFacts, ViewFacts } from './annotation.ts';
 import { registerDecoder } from './decode.ts';
 import type { DecodeThread } from './decode.ts';
-import { check, fetchDicom, ImageError } from './file.ts';
-import { displaySpacing, pixelToWorld, worldToPixel } from './geometry.ts';
+import { ImageError } from './file.ts';
+import { pixelToWorld, worldToPixel } from './geometry.ts';
 import type { Plane, Point, Vector } from './geometry.ts';
-import { Greys } from './greys.ts';
+import type { Greys } from './greys.ts';
+import { planeOf, release } from './picture.ts';
+import type { Picture } from './picture.ts';
 import type { Preset } from './windows.ts';
 
 export const ENGINE = 'cxr';
@@ -53,12 +52,13 @@ export interface Shown {
 export class Radiograph {
   readonly element: HTMLDivElement;
   thread: DecodeThread = 'main';
-  facts: ImageFacts | null = null;
   #viewport: Types.IStackViewport | null = null;
-  #greys: Greys | null = null;
+  /** what is shown and can be worked on */
+  #picture: Picture | null = null;
+  /** what the viewport holds, perhaps of the task before */
+  #held: Picture | null = null;
   #handed = 0;
   #fitted = true;
-  #coming: Promise<ArrayBuffer> | null = null;
   readonly #changed: () => void;
   readonly #planes = new Map<string, object>();
 
@@ -68,7 +68,7 @@ export class Radiograph {
     this.#changed = changed;
   }
 
-  /** Start Cornerstone once; an image is shown by `load`. */
+  /** Start Cornerstone once; pictures are shown by `show`. */
   async boot(): Promise<void> {
     core.setUseCPURendering(true);
     core.init();
@@ -95,33 +95,33 @@ export class Radiograph {
     window.addEventListener('resize', () => this.#resized()); // a window moved to a denser screen
   }
 
-  /** Begin to fetch what the next `load` will show, while the viewer starts. */
-  prefetch(url: string): void {
-    this.#coming = fetchDicom(url);
-    this.#coming.catch(() => undefined); // `load` says what went wrong
-  }
-
-  /** Args: url: of a DICOM Part 10 file. Throws ImageError. Resolves once it is painted. */
-  async load(url: string): Promise<void> {
-    const coming = this.#coming ?? fetchDicom(url);
-    this.#coming = null;
-    const bytes = await coming;
-    const header = check(bytes);
-    const imageId = fileManager.add(new File([bytes], 'image.dcm'));
-    this.#planes.set(imageId, planeOf(header.facts));
-    const image = await decode(imageId, header.facts);
-    const { minPixelValue: least, maxPixelValue: most } = image;
-    const greys = new Greys(header.chain, image.getPixelData(), least, most);
-    // its own reading of these is wrong, and a function it does not know makes it throw
-    Object.assign(image, { voiLUTFunction: undefined, modalityLUT: undefined, voiLUT: this.#hand(greys) });
+  /** Put a picture in the place of the one before. Resolves once it is painted. */
+  async show(picture: Picture): Promise<void> {
+    const { imageId, facts, greys, image } = picture;
+    const before = this.#held;
+    this.#held = picture;
+    this.#planes.set(imageId, planeOf(facts));
+    Object.assign(image, { voiLUT: this.#hand(greys) });
     core.cache.putImageSync(imageId, image);
-    this.facts = header.facts;
-    this.#greys = greys;
+    this.#picture = picture;
     this.#sizeCanvas();
     const painted = nextPaint(this.element);
     await this.viewport.setStack([imageId]);
     this.reset();
     await painted;
+    if (before === null || before.imageId === imageId) return;
+    core.cache.removeImageLoadObject(before.imageId);
+    this.#planes.delete(before.imageId);
+    release(before);
+  }
+
+  /** Another picture is on its way: nothing can be done on the one still in the viewport. */
+  clear(): void {
+    this.#picture = null;
+  }
+
+  get facts(): ImageFacts | null {
+    return this.#picture?.facts ?? null;
   }
 
   get viewport(): Types.IStackViewport {
@@ -130,7 +130,7 @@ export class Radiograph {
   }
 
   get ready(): boolean {
-    return this.#greys !== null;
+    return this.#picture !== null;
   }
 
   /** Fit the image, show its default window, undo invert. */
@@ -183,24 +183,28 @@ export class Radiograph {
     return worldToPixel(world, this.#plane(), BACKEND);
   }
 
+  toWorld(pixel: Point): Vector {
+    return pixelToWorld(pixel, this.#plane(), BACKEND);
+  }
+
   /** Image pixels to CSS pixels in the element. */
   toScreen(pixel: Point): Point {
-    const world = pixelToWorld(pixel, this.#plane(), BACKEND);
-    return this.viewport.worldToCanvas([...world]) as [number, number];
+    return this.viewport.worldToCanvas([...this.toWorld(pixel)]) as [number, number];
   }
 
   shown(): Shown {
     const zoom = this.viewport.getZoom() / window.devicePixelRatio;
-    const { inverted = false, notes = [] } = this.#greys ?? {};
-    return { greys: this.#greys?.says() ?? '', notes, zoom, inverted };
+    const { inverted = false, notes = [] } = this.#picture?.greys ?? {};
+    return { greys: this.#picture?.greys.says() ?? '', notes, zoom, inverted };
   }
 
   view(): ViewFacts | null {
-    if (this.#greys === null) return null;
+    if (this.#picture === null) return null;
+    const { greys } = this.#picture;
     const camera = this.viewport.getCamera();
     return {
-      window: this.#greys.window,
-      invert: this.#greys.inverted,
+      window: greys.window,
+      invert: greys.inverted,
       flipH: camera.flipHorizontal ?? false,
       flipV: camera.flipVertical ?? false,
       rotation: 0,
@@ -210,10 +214,11 @@ export class Radiograph {
 
   /** Change the greys, and show them. */
   #shade(change: (greys: Greys) => void): void {
-    if (this.#greys === null) return;
-    change(this.#greys);
+    if (this.#picture === null) return;
+    const { greys } = this.#picture;
+    change(greys);
     const held = (this.viewport as unknown as CpuViewport)._cpuFallbackEnabledElement;
-    held.viewport.voiLUT = this.#hand(this.#greys);
+    held.viewport.voiLUT = this.#hand(greys);
     this.#render();
   }
 
@@ -265,60 +270,9 @@ export class Radiograph {
   }
 }
 
-/**
- * Decode without Cornerstone's cache: that leaves a rejection of its own unhandled when the pixels
- * are damaged, and the loader's front door never settles when they are missing (both 5.14).
- */
-async function decode(imageId: string, facts: ImageFacts): Promise<Types.IImage> {
-  let image: Types.IImage;
-  try {
-    const url = imageId.slice(imageId.indexOf(':') + 1);
-    const data = await dataSets.load(url, getLoaderForScheme('dicomfile'), imageId);
-    const unscaled = { preScale: { enabled: false } };
-    image = (await loadImageFromDataSet(data, imageId, 0, url, unscaled).promise) as Types.IImage;
-  } catch (error) {
-    throw new ImageError(`it could not be decoded (${reason(error)})`);
-  }
-  const { rows, columns } = facts;
-  // some codecs answer damaged data with an image of another size, or none
-  if (image.rows !== rows || image.columns !== columns || image.getPixelData().length < rows * columns) {
-    throw new ImageError('it could not be decoded (its pixels are damaged or incomplete)');
-  }
-  return image;
-}
-
-/**
- * The image in a world of its own: a radiograph has no place in the patient, and what files say of
- * one (or of their spacing) must not reach the coordinates.
- */
-function planeOf(facts: ImageFacts): object {
-  const [rowPixelSpacing, columnPixelSpacing] = displaySpacing(
-    facts.pixelSpacing,
-    facts.imagerPixelSpacing,
-  );
-  return {
-    frameOfReferenceUID: facts.sopUid,
-    rows: facts.rows,
-    columns: facts.columns,
-    imagePositionPatient: [0, 0, 0],
-    imageOrientationPatient: [1, 0, 0, 0, 1, 0],
-    rowCosines: [1, 0, 0],
-    columnCosines: [0, 1, 0],
-    pixelSpacing: [rowPixelSpacing, columnPixelSpacing],
-    rowPixelSpacing,
-    columnPixelSpacing,
-  };
-}
-
 function nextPaint(element: HTMLElement): Promise<void> {
   return new Promise((resolve) => {
     const done = (): void => void requestAnimationFrame(() => resolve());
     element.addEventListener(core.Enums.Events.IMAGE_RENDERED, done, { once: true });
   });
-}
-
-function reason(error: unknown): string {
-  const inner = error instanceof Error ? error : (error as { error?: unknown } | null)?.error;
-  const said = inner instanceof Error ? inner.message : String(inner ?? error);
-  return said.slice(0, 200);
 }

@@ -21,16 +21,17 @@ export function listenKeys(run: (command: Command) => boolean): void {
   document.addEventListener('keydown', key, { capture: true });
 }
 
-export function listenActivity(clock: ActiveClock, show: (ms: number) => void): void {
-  const touch = (): void => clock.touch(performance.now());
+/** Args: clock: gives the one of the image being read. */
+export function listenActivity(clock: () => ActiveClock, show: (ms: number) => void): void {
+  const touch = (): void => clock().touch(performance.now());
   for (const name of ['pointermove', 'pointerdown', 'keydown', 'wheel']) {
     document.addEventListener(name, touch, { capture: true, passive: true });
   }
   document.addEventListener('visibilitychange', () => {
-    if (document.hidden) clock.hide(performance.now());
+    if (document.hidden) clock().hide(performance.now());
     else touch();
   });
-  setInterval(() => show(clock.active(performance.now())), 1000);
+  setInterval(() => show(clock().active(performance.now())), 1000);
 }
 
 /** Args: zoom: by a factor, about a point of the stage in CSS pixels. */

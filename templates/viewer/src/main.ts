@@ -1,11 +1,11 @@
 /**
- * The worker page: one radiograph, its findings, its regions, one answer.
+ * The worker page: radiographs one by one, each with its findings, its regions, one answer.
  *
  * Starts itself when its script runs. In Ground Truth scripts may run again and elements may move
  * while crowd-html-elements wraps the form, so it starts once per root and looks nothing up late.
  */
 
-import { Reading } from './reading.ts';
+import { Session } from './session.ts';
 import { adopt } from './style.ts';
 import { parseTask, TaskError } from './task.ts';
 
@@ -25,13 +25,13 @@ function start(): void {
       field: required(document.querySelector<HTMLInputElement>('input[name="annotation"]')),
       submitButton: required(document.querySelector<HTMLElement>('crowd-button[form-action="submit"]')),
     };
-    new Reading(root, form, task).start().catch((error: unknown) => fail(root, error));
+    new Session(root, form, task).start().catch((error: unknown) => fail(root, error));
   } catch (error) {
     fail(root, error);
   }
 }
 
-/** Only for what is wrong with the page itself; images fail in `Page.showLoading`. */
+/** Only for what is wrong with the page itself; images fail in `Session`. */
 function fail(root: HTMLElement, error: unknown): void {
   console.error(error);
   const message = document.createElement('p');

@@ -1,10 +1,11 @@
 /**
- * The frame of the page: header, tools, stage, dialogs, messages. It shows; main.ts decides.
+ * The frame of the page: header, tools, stage, dialogs, messages. It shows; reading.ts decides.
  */
 
 import { button, h, icon } from './dom.ts';
 import { ICONS } from './icons.ts';
 import { BINDINGS, keyName } from './keys.ts';
+import type { Command } from './keys.ts';
 import type { Point } from './geometry.ts';
 import type { Tool } from './rois.ts';
 import type { Task } from './task.ts';
@@ -29,8 +30,7 @@ const REASONS = ['not frontal', 'not a chest', 'unreadable', 'other'] as const;
 export interface PageEvents {
   tool(tool: Tool): void;
   preset(name: Preset): void;
-  invert(): void;
-  reset(): void;
+  run(command: Command): void;
   skip(reason: string): void;
   retry(): void;
 }
@@ -50,7 +50,6 @@ export interface Tag {
 
 export class Page {
   readonly stage = h('div', { class: 'cxr-stage', role: 'application', 'aria-label': 'Radiograph' });
-  readonly #task: Task;
   readonly #events: PageEvents;
   readonly #message = h('div', { class: 'cxr-message', role: 'status', hidden: true });
   readonly #failure = h('div', { class: 'cxr-failure', role: 'alert', hidden: true });
@@ -59,18 +58,33 @@ export class Page {
   readonly #readout = h('output', { class: 'cxr-readout', 'aria-label': 'Window and zoom' });
   readonly #notes = h('span', { class: 'cxr-notes', role: 'note' });
   readonly #clock = h('span', { class: 'cxr-clock', title: 'Active time on this image' }, '0:00');
+  readonly #job = h('h1');
+  readonly #item = h('span', { class: 'cxr-item' });
+  readonly #guideText = h('p', { class: 'cxr-text' });
+  readonly #guideButton: HTMLButtonElement;
   readonly #keys: HTMLDialogElement;
   readonly #guide: HTMLDialogElement;
   readonly #skip: HTMLDialogElement;
   #fading: ReturnType<typeof setTimeout> | undefined;
   readonly #buttons = new Map<string, HTMLButtonElement>();
 
-  constructor(task: Task, events: PageEvents) {
-    this.#task = task;
+  constructor(events: PageEvents) {
     this.#events = events;
     this.#keys = dialog('Keys', keyTable());
-    this.#guide = dialog('Instructions', h('p', { class: 'cxr-text' }, task.instructions));
+    this.#guide = dialog('Instructions', this.#guideText);
     this.#skip = this.#skipDialog();
+    this.#guideButton = opener('instructions', 'Instructions', this.#guide);
+  }
+
+  /** Show another task; nothing moves but what it says differently. */
+  begin(task: Task): void {
+    this.#job.textContent = `Job ${task.jobId}`;
+    this.#item.textContent = task.itemId.slice(0, 17);
+    this.#item.title = task.itemId;
+    this.#guideText.textContent = task.instructions;
+    this.#guideButton.hidden = task.instructions === '';
+    for (const one of [this.#keys, this.#guide, this.#skip]) one.close();
+    this.say('');
   }
 
   /** Fill the root; Args: panel: the findings, built elsewhere. */
@@ -150,19 +164,16 @@ export class Page {
   }
 
   #header(): HTMLElement {
-    const open = (name: string, text: string, target: HTMLDialogElement): HTMLButtonElement =>
-      button({ 'data-action': name, 'aria-haspopup': 'dialog' }, () => target.showModal(), text);
-    const guide = this.#task.instructions === '' ? [] : [open('instructions', 'Instructions', this.#guide)];
     return h(
       'header',
       { class: 'cxr-header' },
-      h('h1', {}, `Job ${this.#task.jobId}`),
-      h('span', { class: 'cxr-item', title: this.#task.itemId }, this.#task.itemId.slice(0, 17)),
+      this.#job,
+      this.#item,
       h('strong', { class: 'cxr-disclaimer' }, DISCLAIMER),
       this.#clock,
-      ...guide,
-      open('keys', '? Keys', this.#keys),
-      open('skip', 'Skip …', this.#skip),
+      this.#guideButton,
+      opener('keys', '? Keys', this.#keys),
+      opener('skip', 'Skip …', this.#skip),
     );
   }
 
@@ -178,8 +189,8 @@ export class Page {
     for (const [tool, label] of TOOLS) {
       add(tool, label, 'data-tool', () => this.#events.tool(tool));
     }
-    add('invert', 'Invert (I)', 'data-action', () => this.#events.invert());
-    add('reset', 'Reset (R)', 'data-action', () => this.#events.reset());
+    add('invert', 'Invert (I)', 'data-action', () => this.#events.run('invert'));
+    add('reset', 'Reset (R)', 'data-action', () => this.#events.run('reset'));
     this.#buttons.get('reset')?.removeAttribute('aria-pressed');
     return bar;
   }
@@ -216,6 +227,10 @@ export class Page {
     const made = dialog('Skip this image', select, other, go);
     return made;
   }
+}
+
+function opener(name: string, text: string, target: HTMLDialogElement): HTMLButtonElement {
+  return button({ 'data-action': name, 'aria-haspopup': 'dialog' }, () => target.showModal(), text);
 }
 
 function dialog(title: string, ...content: readonly Node[]): HTMLDialogElement {

@@ -32,6 +32,8 @@ export interface PanelState {
   readonly selectedRoi: string | null;
 }
 
+const NO_LABELS: LabelSet = { labels: [], noFinding: null, compatible: [], parents: {} };
+
 interface Row {
   readonly element: HTMLLIElement;
   readonly name: HTMLButtonElement;
@@ -44,18 +46,14 @@ export class Panel {
   readonly comment: HTMLTextAreaElement;
   /** where the submit button goes */
   readonly foot: HTMLElement;
-  readonly #set: LabelSet;
-  readonly #events: PanelEvents;
+  #set: LabelSet = NO_LABELS;
+  #events: PanelEvents | null = null;
   readonly #rows = new Map<string, Row>();
   readonly #count = h('span', { class: 'cxr-count' });
+  readonly #list = h('ul', { class: 'cxr-findings', 'aria-label': 'Findings' });
   readonly #rois = h('ul', { class: 'cxr-rois', 'aria-label': 'Regions' });
 
-  constructor(set: LabelSet, events: PanelEvents) {
-    this.#set = set;
-    this.#events = events;
-    for (const label of set.labels) this.#rows.set(label, this.#row(label));
-    const list = h('ul', { class: 'cxr-findings', 'aria-label': 'Findings' });
-    list.append(...[...this.#rows.values()].map((row) => row.element));
+  constructor() {
     this.comment = h('textarea', {
       class: 'cxr-comment',
       rows: '1',
@@ -69,7 +67,7 @@ export class Panel {
     this.foot = h('div', { class: 'cxr-foot' });
     const rest = button(
       { 'data-action': 'rest-absent', title: 'All still unanswered: absent (Shift+A)' },
-      () => events.restAbsent(),
+      () => this.#events?.restAbsent(),
       'Rest absent',
       h('kbd', {}, '⇧A'),
     );
@@ -77,11 +75,23 @@ export class Panel {
       'aside',
       { class: 'cxr-panel', 'aria-label': 'Findings and regions' },
       h('div', { class: 'cxr-head' }, h('h2', {}, 'Findings'), this.#count, rest),
-      list,
+      this.#list,
       this.#rois,
       this.comment,
       this.foot,
     );
+  }
+
+  /** Show another reading: the same rows where the label set is the same, so that nothing moves. */
+  begin(set: LabelSet, events: PanelEvents): void {
+    const same = set.labels.join('\n') === this.#set.labels.join('\n');
+    this.#set = set;
+    this.#events = events;
+    this.comment.value = '';
+    if (same) return;
+    this.#rows.clear();
+    for (const label of set.labels) this.#rows.set(label, this.#row(label));
+    this.#list.replaceChildren(...[...this.#rows.values()].map((row) => row.element));
   }
 
   update(state: PanelState): void {
@@ -102,7 +112,7 @@ export class Panel {
 
   #row(label: string): Row {
     const mark = h('span', { class: 'cxr-mark', 'aria-hidden': 'true' });
-    const name = button({ class: 'cxr-name' }, () => this.#events.choose(label));
+    const name = button({ class: 'cxr-name' }, () => this.#events?.choose(label));
     name.append(h('span', {}, label), mark);
     const choices = new Map(ANSWERS.map((answer) => [answer, this.#choice(label, answer)]));
     const group = h('div', { role: 'radiogroup', 'aria-label': label, class: 'cxr-choices' });
@@ -120,7 +130,7 @@ export class Panel {
         'aria-label': NAMES[answer],
         title: `${NAMES[answer]} (${LETTERS[answer]})`,
       },
-      () => this.#events.answer(label, answer),
+      () => this.#events?.answer(label, answer),
       LETTERS[answer],
     );
   }
@@ -131,7 +141,7 @@ export class Panel {
     if (step === undefined) return;
     const at = ANSWERS.findIndex((answer) => choices.get(answer) === event.target);
     const answer = ANSWERS[(at + step + ANSWERS.length) % ANSWERS.length]!;
-    this.#events.answer(label, answer);
+    this.#events?.answer(label, answer);
     choices.get(answer)?.focus();
     event.preventDefault();
   }
@@ -173,13 +183,13 @@ export class Panel {
       { 'data-roi': roi.id, 'data-type': roi.type, 'data-answer': state.answers[roi.label] },
       button(
         { class: 'cxr-name', 'aria-current': String(chosen), title: `Select this ${roi.type} of ${roi.label}` },
-        () => this.#events.selectRoi(roi.id),
+        () => this.#events?.selectRoi(roi.id),
         icon(ICONS[roi.type]),
         h('span', {}, roi.label),
       ),
       button(
         { 'data-action': 'delete-roi', 'aria-label': `Delete ${roi.type} of ${roi.label}` },
-        () => this.#events.removeRoi(roi.id),
+        () => this.#events?.removeRoi(roi.id),
         '✕',
       ),
     );

@@ -1,283 +1,255 @@
 /**
  * One reading of one radiograph: the answers so far, its regions, and what is left to do.
  *
- * It decides; page.ts, panel.ts and image.ts show.
+ * It decides; page.ts, panel.ts and image.ts show. session.ts begins one for each image.
  */
 
 import { toDocument, refusal } from './annotation.ts';
 import type { Drawn } from './annotation.ts';
 import * as findings from './findings.ts';
 import type { Answer, Answers, Change } from './findings.ts';
-import { ImageError } from './file.ts';
-import { Radiograph } from './image.ts';
-import * as input from './input.ts';
+import type { Radiograph } from './image.ts';
 import type { Command } from './keys.ts';
-import { Page } from './page.ts';
-import { Panel } from './panel.ts';
+import type { Page } from './page.ts';
+import type { Panel, PanelEvents } from './panel.ts';
 import * as regions from './regions.ts';
-import { Rois } from './rois.ts';
-import type { Tool } from './rois.ts';
+import type { Rois } from './rois.ts';
+import type { Saved } from './saved.ts';
 import type { Task } from './task.ts';
 import { ActiveClock } from './timing.ts';
-import { PRESETS } from './windows.ts';
+import { view } from './viewing.ts';
 
-const READY = 'cxrReady';
-
-/** The two elements of the template that the page works with. */
-export interface Form {
-  readonly field: HTMLInputElement;
-  readonly submitButton: HTMLElement;
+/** What outlives one image: the parts of the page, and the way to submit. */
+export interface Room {
+  readonly page: Page;
+  readonly panel: Panel;
+  readonly radiograph: Radiograph;
+  readonly rois: Rois;
+  submit(): void;
 }
 
-export class Reading {
-  readonly #task: Task;
-  readonly #form: Form;
-  readonly #page: Page;
-  readonly #panel: Panel;
-  readonly #radiograph: Radiograph;
-  readonly #rois: Rois;
-  readonly #clock = new ActiveClock(performance.now(), !document.hidden);
+export class Reading implements PanelEvents {
+  readonly task: Task;
+  readonly clock = new ActiveClock(performance.now(), !document.hidden);
+  readonly #room: Room;
   readonly #startedAt = new Date().toISOString();
   #answers: Answers;
   #chosen: string;
-  #skip: string | null = null;
+  /** regions to put on the image once it is there */
+  #waiting: readonly Drawn[] = [];
 
-  constructor(root: HTMLElement, form: Form, task: Task) {
-    this.#form = form;
-    this.#task = task;
+  constructor(room: Room, task: Task) {
+    this.#room = room;
+    this.task = task;
     this.#answers = findings.start(task);
     this.#chosen = task.labels[0]!;
-    this.#page = new Page(task, {
-      tool: (tool) => this.#use(tool),
-      preset: (name) => this.#radiograph.ready && this.#radiograph.usePreset(name),
-      invert: () => this.#run('invert'),
-      reset: () => this.#run('reset'),
-      skip: (reason) => this.#submitSkip(reason),
-      retry: () => void this.#load(),
-    });
-    this.#panel = new Panel(task, {
-      choose: (label) => this.#choose(label),
-      answer: (label, answer) => this.#answer(label, answer),
-      restAbsent: () => this.#run('rest-absent'),
-      selectRoi: (id) => this.#selectRoi(id),
-      removeRoi: (id) => this.#rois.remove(id),
-    });
-    this.#radiograph = new Radiograph(this.#page.stage, () => this.#drawView());
-    this.#rois = new Rois(this.#radiograph, {
-      completed: (id) => this.#completed(id),
-      changed: () => this.#draw(),
-    });
-    this.#page.mount(root, this.#panel.element);
-    this.#panel.foot.append(form.submitButton);
-    this.#listen(root);
+  }
+
+  /** The page now shows this reading; its image is still on its way. */
+  begin(): void {
+    const { page, panel, rois } = this.#room;
+    page.begin(this.task);
+    page.showClock(0);
+    panel.begin(this.task, this);
+    rois.clear();
+    this.#draw();
+    panel.reveal(this.#chosen);
+  }
+
+  /** The image is on the screen. */
+  shown(): void {
+    this.#room.rois.restore(this.#waiting);
+    this.#waiting = [];
     this.#draw();
   }
 
-  async start(): Promise<void> {
-    this.#radiograph.prefetch(this.#task.imageUrl);
-    await this.#radiograph.boot();
-    this.#rois.boot();
-    this.#use('window');
-    await this.#load();
+  /** What a page loaded anew needs to go on from here. */
+  snapshot(): Saved {
+    return {
+      answers: { ...this.#answers },
+      comments: {},
+      comment: this.#room.panel.comment.value,
+      rois: this.#waiting.length > 0 ? this.#waiting : this.#room.rois.drawn(),
+      chosen: this.#chosen,
+    };
   }
 
-  async #load(): Promise<void> {
-    this.#page.showLoading(true, null);
-    try {
-      await this.#radiograph.load(this.#task.imageUrl);
-    } catch (error) {
-      if (!(error instanceof ImageError)) console.error(error);
-      this.#page.showLoading(false, error instanceof ImageError ? error.message : String(error));
-      return;
-    }
-    this.#page.showLoading(false, null);
-    document.documentElement.dataset[READY] = '1';
+  /** Go on from a snapshot; regions appear with the image. */
+  restore(saved: Saved): void {
+    const known = Object.entries(saved.answers).filter(([label]) => this.task.labels.includes(label));
+    this.#answers = Object.assign(findings.start(this.task), Object.fromEntries(known));
+    if (this.task.labels.includes(saved.chosen)) this.#chosen = saved.chosen;
+    this.#room.panel.comment.value = saved.comment;
+    const drawn = saved.rois.filter((roi) => this.task.labels.includes(roi.label));
+    if (this.#room.radiograph.ready) this.#room.rois.restore(drawn);
+    else this.#waiting = drawn;
+    this.#draw();
   }
 
-  #listen(root: HTMLElement): void {
-    input.listenKeys((command) => !this.#page.dialogOpen && (this.#run(command), true));
-    input.listenActivity(this.#clock, (ms) => this.#page.showClock(ms));
-    input.listenStage(this.#page.stage, (factor, at) => {
-      if (this.#radiograph.ready) this.#radiograph.zoom(factor, at);
-    });
-    input.listenSubmit(root, () => this.#fill());
-  }
-
-  #run(command: Command): void {
-    const image = this.#radiograph;
+  run(command: Command): void {
+    if (view(command, this.#room)) return;
+    const { rois } = this.#room;
     switch (command) {
       case 'finding-up':
       case 'finding-down':
-        return this.#choose(
-          findings.neighbour(this.#task, this.#chosen, command === 'finding-up' ? -1 : 1),
-        );
+        return this.choose(findings.neighbour(this.task, this.#chosen, command === 'finding-up' ? -1 : 1));
       case 'present':
       case 'uncertain':
       case 'absent':
-        this.#answer(this.#chosen, command);
-        return this.#choose(findings.nextUnanswered(this.#answers, this.#task, this.#chosen));
+        this.answer(this.#chosen, command);
+        return this.choose(findings.nextUnanswered(this.#answers, this.task, this.#chosen));
       case 'no-finding':
-        if (this.#task.noFinding !== null) this.#chosen = this.#task.noFinding;
-        this.#apply(findings.noFindingRestAbsent(this.#answers, this.#task));
-        return this.#choose(findings.nextUnanswered(this.#answers, this.#task, this.#chosen));
+        if (this.task.noFinding !== null) this.#chosen = this.task.noFinding;
+        this.#apply(findings.noFindingRestAbsent(this.#answers, this.task));
+        return this.choose(findings.nextUnanswered(this.#answers, this.task, this.#chosen));
       case 'rest-absent':
-        return this.#apply(findings.restAbsent(this.#answers, this.#task));
+        return this.restAbsent();
       case 'submit':
-        return this.#form.submitButton.click();
-      case 'help':
-        return this.#page.showKeys();
-      case 'cancel':
-        return void (image.ready && (this.#rois.cancel() || this.#rois.select(null)));
+        return this.#room.submit();
       case 'delete':
-        return this.#rois.selected === null ? undefined : this.#rois.remove(this.#rois.selected);
-      case 'invert':
-        return image.ready ? image.toggleInvert() : undefined;
-      case 'reset':
-        return image.ready ? image.reset() : undefined;
-      default:
-        if (command.startsWith('tool-')) return this.#use(command.slice(5) as Tool);
-        return image.ready ? image.usePreset(PRESETS[Number(command.slice(7)) - 1]!.name) : undefined;
+        return rois.selected === null ? undefined : rois.remove(rois.selected);
     }
   }
 
-  #use(tool: Tool): void {
-    this.#rois.use(tool);
-    this.#page.showTool(tool);
-  }
-
-  #choose(label: string): void {
+  choose(label: string): void {
     this.#chosen = label;
     this.#draw();
-    this.#panel.reveal(label);
+    this.#room.panel.reveal(label);
   }
 
-  #answer(label: string, answer: Answer): void {
+  answer(label: string, answer: Answer): void {
     this.#chosen = label;
-    this.#apply(findings.answer(this.#answers, this.#task, label, answer));
+    this.#apply(findings.answer(this.#answers, this.task, label, answer));
+  }
+
+  restAbsent(): void {
+    this.#apply(findings.restAbsent(this.#answers, this.task));
+  }
+
+  selectRoi(id: string): void {
+    this.#room.rois.select(id);
+    const label = this.#room.rois.read(id)?.label;
+    if (label !== undefined) this.choose(label);
+  }
+
+  removeRoi(id: string): void {
+    this.#room.rois.remove(id);
+  }
+
+  /** A region was drawn: bind it to the chosen finding, or say why it cannot stay. */
+  completed(id: string): void {
+    const { page, radiograph, rois } = this.#room;
+    const drawn = rois.read(id);
+    const { facts } = radiograph;
+    if (!drawn || !facts) return;
+    const label = this.#chosen;
+    const refused =
+      label === this.task.noFinding
+        ? `${label} has no region: choose the finding first`
+        : refusal(drawn, facts);
+    if (refused !== '') {
+      rois.remove(id);
+      return page.say(refused);
+    }
+    rois.bind(id, label);
+    const said = this.#answers[label];
+    if (said === 'unanswered') this.answer(label, 'present');
+    else if (said === 'absent') this.#ask(id, label);
+    this.#draw();
+  }
+
+  /** Something about the regions changed on the image. */
+  changed(): void {
+    this.#draw();
+  }
+
+  /** The view moved: what lies over the image moves with it. */
+  drawView(): void {
+    const { page, radiograph, rois } = this.#room;
+    const { greys, notes, zoom, inverted } = radiograph.shown();
+    page.showView(`${greys}   ${Math.round(zoom * 100)} %`, notes.join('; '), inverted);
+    this.#drawTags(rois.drawn());
+  }
+
+  /** Whether the answer can be submitted; if not, the page says what is left to do. */
+  complete(): boolean {
+    const { page, panel, radiograph, rois } = this.#room;
+    if (radiograph.facts === null) {
+      page.say('There is no image to answer on: try again, or skip it');
+      return false;
+    }
+    if (rois.drawing) {
+      page.say('A region is still being drawn: finish it, or drop it with Esc');
+      return false;
+    }
+    const left = regions.left(rois.drawn(), this.#answers, this.task, radiograph.facts);
+    if (left === null) return true;
+    page.say(left.says);
+    this.choose(left.label);
+    panel.reveal(left.label, true);
+    return false;
+  }
+
+  /** The answer as it is submitted; Args: skip: why the image is skipped, or null. */
+  document(skip: string | null): object {
+    const { panel, radiograph, rois } = this.#room;
+    const now = performance.now();
+    return toDocument({
+      task: this.task,
+      set: this.task,
+      answers: this.#answers,
+      drawn: rois.drawn(),
+      image: radiograph.facts,
+      view: radiograph.view(),
+      comment: panel.comment.value,
+      skip,
+      timing: {
+        startedAt: this.#startedAt,
+        submittedAt: new Date().toISOString(),
+        activeMs: this.clock.active(now),
+        totalMs: this.clock.total(now),
+      },
+    });
   }
 
   #apply(change: Change): void {
     this.#answers = change.answers;
-    const [contradiction] = findings.warnings(this.#answers, this.#task).values();
-    this.#page.say(regions.orphan(this.#rois.drawn(), this.#answers)?.says ?? (change.note || contradiction || ''));
-    this.#draw();
-  }
-
-  /** A region was drawn: bind it to the chosen finding, or say why it cannot stay. */
-  #completed(id: string): void {
-    const drawn = this.#rois.read(id);
-    const { facts } = this.#radiograph;
-    if (!drawn || !facts) return;
-    const label = this.#chosen;
-    const refused =
-      label === this.#task.noFinding
-        ? `${label} has no region: choose the finding first`
-        : refusal(drawn, facts);
-    if (refused !== '') {
-      this.#rois.remove(id);
-      return this.#page.say(refused);
-    }
-    this.#rois.bind(id, label);
-    const said = this.#answers[label];
-    if (said === 'unanswered') this.#answer(label, 'present');
-    else if (said === 'absent') this.#ask(id, label);
+    const [contradiction] = findings.warnings(this.#answers, this.task).values();
+    const orphan = regions.orphan(this.#room.rois.drawn(), this.#answers);
+    this.#room.page.say(orphan?.says ?? (change.note || contradiction || ''));
     this.#draw();
   }
 
   /** A region on an absent finding: ask, without standing in the way. */
   #ask(id: string, label: string): void {
     const settle = (act: () => void) => (): void => {
-      this.#page.say('');
+      this.#room.page.say('');
       act();
     };
-    this.#page.say(`${label} is marked absent, and now has a region.`, [
-      { text: 'Set present', act: settle(() => this.#answer(label, 'present')) },
-      { text: 'Set uncertain', act: settle(() => this.#answer(label, 'uncertain')) },
-      { text: 'Delete the region', act: settle(() => this.#rois.remove(id)) },
+    this.#room.page.say(`${label} is marked absent, and now has a region.`, [
+      { text: 'Set present', act: settle(() => this.answer(label, 'present')) },
+      { text: 'Set uncertain', act: settle(() => this.answer(label, 'uncertain')) },
+      { text: 'Delete the region', act: settle(() => this.#room.rois.remove(id)) },
     ]);
   }
 
-  #selectRoi(id: string): void {
-    this.#rois.select(id);
-    const label = this.#rois.read(id)?.label;
-    if (label !== undefined) this.#choose(label);
-  }
-
-  /** Write the answer into the form; false, with a word why, if there is something left to do. */
-  #fill(): boolean {
-    if (this.#skip === null && !this.#complete()) return false;
-    this.#form.field.value = JSON.stringify(this.#document());
-    return true;
-  }
-
-  #complete(): boolean {
-    const { facts } = this.#radiograph;
-    if (facts === null) {
-      this.#page.say('There is no image to answer on: try again, or skip it');
-      return false;
-    }
-    if (this.#rois.drawing) {
-      this.#page.say('A region is still being drawn: finish it, or drop it with Esc');
-      return false;
-    }
-    const left = regions.left(this.#rois.drawn(), this.#answers, this.#task, facts);
-    if (left === null) return true;
-    this.#page.say(left.says);
-    const { label } = left;
-    this.#choose(label);
-    this.#panel.reveal(label, true);
-    return false;
-  }
-
-  #submitSkip(reason: string): void {
-    this.#skip = reason;
-    this.#form.submitButton.click();
-    this.#skip = null; // if sending fails, the next submit is an answer again
-  }
-
-  #document(): object {
-    const now = performance.now();
-    return toDocument({
-      task: this.#task,
-      set: this.#task,
-      answers: this.#answers,
-      drawn: this.#rois.drawn(),
-      image: this.#radiograph.facts,
-      view: this.#radiograph.view(),
-      comment: this.#panel.comment.value,
-      skip: this.#skip,
-      timing: {
-        startedAt: this.#startedAt,
-        submittedAt: new Date().toISOString(),
-        activeMs: this.#clock.active(now),
-        totalMs: this.#clock.total(now),
-      },
-    });
-  }
-
   #draw(): void {
-    const rois = this.#radiograph.ready ? this.#rois.drawn() : [];
-    for (const roi of rois) this.#rois.paint(roi.id, regions.color(roi, this.#answers));
-    this.#panel.update({
+    const { panel, radiograph, rois } = this.#room;
+    const drawn = radiograph.ready ? rois.drawn() : [];
+    for (const roi of drawn) rois.paint(roi.id, regions.color(roi, this.#answers));
+    panel.update({
       answers: this.#answers,
       chosen: this.#chosen,
-      rois,
-      selectedRoi: this.#radiograph.ready ? this.#rois.selected : null,
+      rois: drawn,
+      selectedRoi: radiograph.ready ? rois.selected : null,
     });
-    if (this.#radiograph.ready) {
-      this.#radiograph.viewport.render();
-      this.#drawTags(rois);
-    }
+    if (!radiograph.ready) return this.#room.page.showTags([]);
+    radiograph.viewport.render();
+    this.#drawTags(drawn);
   }
 
-  #drawView(): void {
-    const { greys, notes, zoom, inverted } = this.#radiograph.shown();
-    this.#page.showView(`${greys}   ${Math.round(zoom * 100)} %`, notes.join('; '), inverted);
-    this.#drawTags(this.#rois.drawn());
-  }
-
-  #drawTags(rois: readonly Drawn[]): void {
-    const tags = regions.tags(rois, this.#answers, (point) => this.#radiograph.toScreen(point));
-    this.#page.showTags(tags);
+  #drawTags(drawn: readonly Drawn[]): void {
+    const { page, radiograph } = this.#room;
+    page.showTags(regions.tags(drawn, this.#answers, (point) => radiograph.toScreen(point)));
   }
 }

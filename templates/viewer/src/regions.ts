@@ -56,3 +56,23 @@ export function color(roi: Drawn, answers: Answers): string {
   const said = answers[roi.label];
   return said === 'present' || said === 'uncertain' ? COLORS[said] : COLORS.wrong;
 }
+
+/**
+ * The points that Cornerstone holds a region by: four corners, or four ends of two diameters, the
+ * more upright one first. Exported rectangles have two corners, exported ellipses the major axis first.
+ */
+export function handlesOf(roi: Drawn): readonly Point[] {
+  const { points } = roi;
+  if (roi.type === 'rectangle') {
+    const [[left, top], [right, bottom]] = corners(points);
+    return [[left, top], [right, top], [left, bottom], [right, bottom]]; // prettier-ignore
+  }
+  if (roi.type === 'polygon') return points;
+  const [a, b, c, d] = points;
+  if (!a || !b || !c || !d) return points;
+  const upright = Math.abs(b[1] - a[1]) >= Math.abs(d[1] - c[1]);
+  const [tall, wide] = upright ? [[a, b], [c, d]] : [[c, d], [a, b]]; // prettier-ignore
+  const lowestFirst = (ends: readonly Point[]): Point[] => [...ends].sort((p, q) => q[1] - p[1]);
+  const leftFirst = (ends: readonly Point[]): Point[] => [...ends].sort((p, q) => p[0] - q[0]);
+  return [...lowestFirst(tall!), ...leftFirst(wide!)];
+}

@@ -5,6 +5,7 @@
 import * as core from '@cornerstonejs/core';
 import * as tools from '@cornerstonejs/tools';
 import type { Drawn, RoiType } from './annotation.ts';
+import { handlesOf } from './regions.ts';
 import type { Point, Vector } from './geometry.ts';
 import { ENGINE, VIEWPORT } from './image.ts';
 import type { Radiograph } from './image.ts';
@@ -46,6 +47,7 @@ export class Rois {
   readonly #events: RoiEvents;
   #tool: Tool = 'window';
   #cancelling = false;
+  #booted = false;
 
   constructor(radiograph: Radiograph, events: RoiEvents) {
     this.#radiograph = radiograph;
@@ -75,6 +77,7 @@ export class Rois {
     for (const type of ROI_TOOLS) group.setToolPassive(NAMES[type]);
     group.setToolActive(NAMES.pan, { bindings: [{ mouseButton: MouseBindings.Auxiliary }] });
     group.setToolActive(NAMES.zoom, { bindings: [{ mouseButton: MouseBindings.Secondary }] });
+    this.#booted = true;
     this.use('window');
     this.#listen();
   }
@@ -85,6 +88,7 @@ export class Rois {
 
   /** Give the left mouse button to a tool; middle always pans, right always zooms. */
   use(tool: Tool): void {
+    if (!this.#booted) return;
     const group = this.#group();
     this.cancel();
     const always = { pan: MouseBindings.Auxiliary, zoom: MouseBindings.Secondary } as const;
@@ -141,6 +145,33 @@ export class Rois {
     this.#events.changed();
   }
 
+  /** Take every region off the image. */
+  clear(): void {
+    if (!this.#booted) return;
+    this.cancel();
+    this.#labels.clear();
+    tools.annotation.selection.deselectAnnotation();
+    tools.annotation.state.removeAllAnnotations();
+  }
+
+  /** Put regions on the image in the place of those there; they can be edited like any other. */
+  restore(drawn: readonly Drawn[]): void {
+    this.clear();
+    const { element, viewport } = this.#radiograph;
+    for (const roi of drawn) {
+      const points = handlesOf(roi).map((point) => [...this.#radiograph.toWorld(point)]);
+      const metadata = { ...viewport.getViewReference(), toolName: NAMES[roi.type] };
+      const made = { annotationUID: roi.id, highlighted: false, isLocked: false, isVisible: true };
+      const data = { label: '', cachedStats: {}, handles: handlesData(points), ...SHAPE[roi.type]() };
+      this.#labels.set(roi.id, roi.label);
+      tools.annotation.state.addAnnotation(
+        { ...made, invalidated: true, metadata, data } as unknown as tools.Types.Annotation,
+        element,
+      );
+    }
+    this.#events.changed();
+  }
+
   get selected(): string | null {
     const [id] = tools.annotation.selection.getAnnotationsSelected();
     return id !== undefined && this.#labels.has(id) ? id : null;
@@ -191,6 +222,26 @@ export class Rois {
     on(Events.ANNOTATION_MODIFIED, () => this.#events.changed());
     on(Events.ANNOTATION_SELECTION_CHANGE, () => this.#events.changed());
   }
+}
+
+/** What Cornerstone keeps of a shape beside its handles. */
+const SHAPE: Readonly<Record<RoiType, () => object>> = {
+  rectangle: () => ({}),
+  ellipse: () => ({}),
+  polygon: () => ({
+    contour: { polyline: [], closed: true },
+    spline: { type: tools.SplineROITool.SplineTypes.Linear, instance: null, resolution: 0 },
+  }),
+};
+
+function handlesData(points: readonly (readonly number[])[]): object {
+  const [topLeft, topRight, bottomLeft, bottomRight] = Array.from({ length: 4 }, () => [0, 0, 0]);
+  const worldBoundingBox = { topLeft, topRight, bottomLeft, bottomRight };
+  return {
+    points,
+    activeHandleIndex: null,
+    textBox: { hasMoved: false, worldPosition: [0, 0, 0], worldBoundingBox },
+  };
 }
 
 /** Cornerstone's own pan, zoom and window tools, on our camera and window. */
