@@ -35,6 +35,7 @@ _KINDS = {
     ".jpg": "image/jpeg",
     ".jpeg": "image/jpeg",
 }
+_FOR_PROGRAMS = ("/api/", "/assets/", "/pacs/", "/tasks/")
 _routes = APIRouter()
 
 
@@ -76,9 +77,13 @@ async def _guard(request: Request, call_next: Callable[[Request], Awaitable[Resp
     return response
 
 
-async def _refused(_: Request, error: Exception) -> Response:
+async def _refused(request: Request, error: Exception) -> Response:
+    """Say what was wrong: on a page to whom opens one, else in one line of JSON."""
     status = error.status_code if isinstance(error, StarletteHTTPException) else 500
-    return JSONResponse({"error": getattr(error, "detail", "")}, status)
+    reason = str(getattr(error, "detail", ""))
+    if request.method == "GET" and not request.url.path.startswith(_FOR_PROGRAMS):
+        return access.refusal_page(status, reason)
+    return JSONResponse({"error": reason}, status)
 
 
 @_routes.get("/assets/{name}")

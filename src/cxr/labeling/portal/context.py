@@ -15,7 +15,7 @@ from fastapi import Depends, HTTPException, Request
 from cxr.contract import signing
 from cxr.contract.signing import Keys
 from cxr.errors import TokenError
-from cxr.labeling import Job, handlers
+from cxr.labeling import Job, Reader, handlers
 from cxr.labeling.answers import Answers, Task
 
 MAX_BODY = 2_000_000
@@ -66,7 +66,12 @@ class Portal:
         result: dict[str, Any] = self.pre_annotate(event, None)["taskInput"]
         return result
 
-    def reader(self, token: str) -> str:
+    @property
+    def open(self) -> bool:
+        """Whether there is nobody to tell apart: a job of one reader."""
+        return len(self.job.readers) == 1
+
+    def reader(self, token: str) -> Reader:
         """Say whose token it is.
 
         Raises:
@@ -75,7 +80,7 @@ class Portal:
         claims = signing.verify(self.keys, token, audience=_AUDIENCE)
         for reader in self.job.readers:
             if signing.opens(claims, _scope(self.job, reader.id)):
-                return reader.id
+                return reader
         raise TokenError("this link is for another job")
 
 

@@ -12,7 +12,7 @@ from cxr.contract import consolidate, labels, manifest
 from cxr.errors import AnnotationError, CxrError, JobError
 from cxr.labeling import page
 from cxr.labeling.answers import Task
-from cxr.labeling.portal import access, context
+from cxr.labeling.portal import context
 from cxr.labeling.portal.access import Worker
 from cxr.labeling.portal.context import Portal, ThePortal
 
@@ -20,14 +20,7 @@ routes = APIRouter()
 
 
 @routes.get("/task")
-def _next_page(request: Request, portal: ThePortal) -> Response:
-    try:
-        worker = access.worker_of(request)
-    except HTTPException:
-        if len(portal.job.readers) == 1:
-            return access.signed_in(portal, portal.job.readers[0].id)
-        text = "Open the personal link that you were given."
-        return HTMLResponse(page.message("Sign in first", text), 401)
+def _next_page(worker: Worker, portal: ThePortal) -> Response:
     task = portal.answers.assign(worker)
     if task is None:
         return HTMLResponse(_done(portal, worker))
