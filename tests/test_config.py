@@ -98,6 +98,12 @@ def test_a_bad_override_is_explained_in_one_line(override, line, monkeypatch):
     assert len(str(caught.value).splitlines()) == 1
 
 
+def test_keys_may_be_swapped():
+    swapped = {"present": "a", "absent": "p"}
+
+    assert composed("label", "job.keys={present: a, absent: p}").job.keys == swapped
+
+
 @pytest.mark.parametrize(
     ("overrides", "line"),
     [
@@ -111,6 +117,24 @@ def test_a_bad_override_is_explained_in_one_line(override, line, monkeypatch):
         (["job.views=[side]"], "job.views.0: expected one of 'frontal', 'lateral' or 'unknown'"),
         (["team.readers=[{id: a}, {id: A}]"], "team.readers: two readers have the same id"),
         (["job=_defaults"], "job.name: expected a value, met none"),
+        (["job.keys={presnt: j}"], 'job.keys: the page has no "presnt"; did you mean present?'),
+        (["job.keys={present: A}"], 'job.keys: "a" would mean both present and absent'),
+        (["job.tools=[windw]"], 'job.tools: the page has no "windw"; did you mean window?'),
+        (["job.mouse={left: pen}"], 'job.mouse: the page has no "pen"; did you mean pan?'),
+        (["job.windows={tube: [3]}"], "job.windows.tube: expected [centre, width], the width ab"),
+        (["job.windows={tube: [3, 0]}"], "job.windows.tube: expected [centre, width], the width"),
+        (["job.ask_roi=[Foo]"], 'job.ask_roi: expected findings of labels.names, met "Foo"'),
+        (["job.ask_roi=[No Finding]"], "job.ask_roi: expected findings of labels.names, met"),
+        (["job=demo", "job.closes=lead"],
+         "job.closes: lead needs somebody in the team with the role lead, met nobody"),
+        (["job=demo", "job.consolidation=adjudicated"],
+         "job.consolidation: adjudicated needs somebody in the team with the role adjudicator"),
+        (["team.readers=[{id: a, roles: [lead]}]"],
+         "team.readers: expected somebody with the role reader, met nobody"),
+        (["team.readers=[{id: a, email: a@b.c}, {id: b, email: A@b.c}]"],
+         "team.readers: two readers have the same email"),
+        (["job.honeypots={manifest: m, share: 0.9}"],
+         "job.honeypots.share: expected at most 0.5, met 0.9"),
     ],
 )  # fmt: skip
 def test_what_does_not_go_together_is_said(overrides, line):

@@ -151,7 +151,8 @@ def _query(cfg: schema.Label, job: "Job", pacs: "FolderPacs", folder: Path) -> "
         )  # fmt: skip
     return selection.from_query(
         job.folder, pacs, query=cfg.job.query, views=cfg.job.views, label_set=job.labels,
-        max_objects=cfg.job.max_objects,
+        max_objects=cfg.job.max_objects, shown=cfg.job.show,
+        study_companions=cfg.job.companions if cfg.job.unit == "study" else None,
     )  # fmt: skip
 
 

@@ -4,6 +4,9 @@ The models mirror `conf/`: one class per group, one per command. Validation is s
 number and true is no integer. `config.py` turns what pydantic finds into one line.
 """
 
+import difflib
+import json
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -168,6 +171,28 @@ class Job(Section):
     column: str | None = None
     unlisted: Literal["absent", "not_mentioned"] = "absent"
     label_source: Literal["report-text-mined", "readers", "model"] = "report-text-mined"
+
+    @model_validator(mode="after")
+    def _page_knows_them(self) -> "Job":
+        offered = json.loads((shipped("templates") / "viewer" / "commands.json").read_text())
+        self._known("tools", self.tools or (), offered["tools"])
+        self._known("keys", self.keys, offered["commands"])
+        self._known("mouse", self.mouse.values(), offered["mouse"]["tools"])
+        bound = {name: command["key"] for name, command in offered["commands"].items()} | self.keys
+        taken: dict[str, str] = {}
+        for name, key in bound.items():
+            other = taken.setdefault(key.casefold(), name)
+            if other != name:
+                raise ValueError(f'keys: "{key}" would mean both {other} and {name}')
+        return self
+
+    @staticmethod
+    def _known(key: str, met: Iterable[str], names: Collection[str]) -> None:
+        for name in met:
+            if name not in names:
+                near = difflib.get_close_matches(name, names, 1)
+                hint = f"; did you mean {near[0]}?" if near else ""
+                raise ValueError(f'{key}: the page has no "{name}"{hint}')
 
     @model_validator(mode="after")
     def _windows_are_windows(self) -> "Job":

@@ -11,6 +11,7 @@ from cxr.contract import labels, manifest
 from cxr.contract.labels import LabelSet
 from cxr.errors import JobError, PacsError
 from cxr.images.dicom import Instance
+from cxr.labeling import companions
 from cxr.pacs import Pacs
 from cxr.pacs.folder import FolderPacs
 
@@ -41,6 +42,8 @@ def from_query(
     views: Sequence[str],
     label_set: LabelSet,
     max_objects: int | None = None,
+    shown: Sequence[str] = (),
+    study_companions: Sequence[str] | None = None,
 ) -> Selection:
     """Write the input manifest of all instances that a query finds.
 
@@ -51,6 +54,9 @@ def from_query(
         views: Of frontal, lateral, unknown: which to take; the others are listed.
         label_set: What is asked of each image.
         max_objects: Take at most so many.
+        shown: Of age, sex, indication: what readers are told beside the image.
+        study_companions: None makes a task of each image; else one of each study, with its other
+            images of these kinds (lateral, frontal, prior) beside it.
 
     Raises:
         PacsError: The query has a key the PACS does not know.
@@ -60,15 +66,25 @@ def from_query(
     folder.mkdir(parents=True, exist_ok=True)
     part = folder / "passed_over.csv.part"
 
+    def line(instance: Instance) -> dict[str, Any]:
+        made = data_object(instance, label_set)
+        if shown:
+            made["shown"] = companions.shown(instance, pacs, shown)
+        if study_companions is not None:
+            made["unit"] = "study"
+            made["companions"] = companions.of(instance, pacs, study_companions)
+        return made
+
     def lines(listing: Any) -> Iterator[dict[str, Any]]:
         taken = 0
-        for instance in pacs.search(**query):
-            if instance.view not in views:
-                passed[instance.view] += 1
-                listing.writerow([instance.sop_instance_uid, instance.orthanc_id, instance.view])
+        for instance, stands in companions.studies(pacs.search(**query), views):
+            if instance.view not in views or (study_companions is not None and not stands):
+                why = instance.view if instance.view not in views else f"further {instance.view}"
+                passed[why] += 1
+                listing.writerow([instance.sop_instance_uid, instance.orthanc_id, why])
             elif max_objects is None or taken < max_objects:
                 taken += 1
-                yield data_object(instance, label_set)
+                yield line(instance)
 
     with part.open("w", newline="") as file:
         listing = csv.writer(file)
