@@ -7,6 +7,7 @@ CxrError
 ├── PacsError        the PACS is unreachable, refuses, or holds no such instance
 │   └── DuplicateError   another file with the same SOPInstanceUID is there already
 ├── TokenError       a signed URL does not open what it was used for
+├── AccessError      a reader cannot be let in, or invited, in this way
 ├── ManifestError    a manifest line does not say what it must
 ├── AnnotationError  a worker's answer cannot be understood
 ├── JobError         a labeling job cannot start or go on
@@ -43,6 +44,10 @@ class DuplicateError(PacsError):
 
 class TokenError(CxrError):
     """A signed URL does not open what it was used for."""
+
+
+class AccessError(CxrError):
+    """A reader cannot be let in, or invited, in this way."""
 
 
 class ManifestError(CxrError):
