@@ -1,7 +1,9 @@
 """The one template: what is in a task reaches the page as data, never as HTML or Liquid."""
 
+import html
 import html.parser
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -11,7 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cxr.labeling import page
+from cxr.labeling import Reader, page
+from cxr.labeling.portal import rooms
 
 ROOT = Path(__file__).parents[1]
 EVIL = [
@@ -164,3 +167,31 @@ def test_without_a_built_viewer_it_says_how_to_build_it(tmp_path):
     last = ran.stderr.splitlines()[-1]
     assert last.startswith("cxr.errors.JobError: no built viewer in ")
     assert last.endswith("dist: run make viewer")
+
+
+def test_a_small_page_shows_job_and_links_and_takes_nothing_for_markup():
+    reader = Reader("ann", roles=("reader", "lead"))
+
+    shown = page.message("<i>", "[[link]] & more", job="<b>", nav=rooms.nav(reader, "/job"))
+
+    assert "<h1>&lt;i&gt;</h1>" in shown
+    assert "[[link]] &amp; more" in shown
+    assert "<strong>&lt;b&gt;</strong>" in shown
+    assert '<a href="/task">Read</a>' in shown
+    assert '<a href="/job" aria-current="page">Job</a>' in shown
+
+
+def test_a_reader_who_only_reads_gets_no_links_beside_her_answers():
+    assert 'href="/answered"' in rooms.nav(Reader("ann"))
+    assert rooms.nav(Reader("lead", roles=("lead",))) == ""
+    assert rooms.nav(None) == ""
+
+
+def test_an_offer_travels_as_an_attribute():
+    offer = {"id": "7", "draft": {"says": "\"'><script>"}}
+
+    shown = page.document("", title="t", submit_url="/s", csrf="c", offer=offer)
+
+    content = re.search(r'<meta name="cxr-offer" content="([^"]*)">', shown)
+    assert json.loads(html.unescape(content[1])) == offer
+    assert "<script>" not in shown

@@ -101,30 +101,72 @@ def render(task_input: Mapping[str, Any]) -> str:
     return str(_template().render(task={"input": dict(task_input)}))
 
 
-def document(body: str, *, title: str, submit_url: str, csrf: str) -> str:
+def document(
+    body: str,
+    *,
+    title: str,
+    submit_url: str,
+    csrf: str,
+    offer: Mapping[str, Any] | None = None,
+) -> str:
     """Wrap a rendered template into the portal's own HTML document.
 
     The shim of the crowd elements reads where to submit from `<meta>`, since the page runs no
-    inline script.
+    inline script; so does the viewer read what the portal offers beyond Ground Truth.
+
+    Args:
+        body: From `render`.
+        title: Of the document.
+        submit_url: Where the answer is POSTed.
+        csrf: What goes with it.
+        offer: The portal's offer without its `input`, which the template holds.
     """
+    said = Markup('<meta name="cxr-offer" content="{}">\n').format(_to_json(offer)) if offer else ""
     head = Markup(
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{}</title>\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<link rel="icon" href="data:,">\n'
-        '<meta name="cxr-submit-url" content="{}">\n<meta name="cxr-csrf" content="{}">\n'
+        '<meta name="cxr-submit-url" content="{}">\n<meta name="cxr-csrf" content="{}">\n{}'
         "</head>\n<body>\n"
-    ).format(title, submit_url, csrf)
+    ).format(title, submit_url, csrf, said)
     shimmed = body.replace(CROWD_SCRIPT, "/assets/crowd-shim.js")
     return f"{head}{shimmed}\n</body>\n</html>\n"
 
 
-def message(title: str, text: str, *, link: tuple[str, str] | None = None) -> str:
-    """Make one of the portal's own small pages: a heading, a sentence, perhaps a link."""
-    page = (schema.shipped("templates") / "portal" / "message.html").read_text()
-    anchor = Markup('<p><a class="go" href="{}">{}</a></p>').format(*link) if link else ""
-    parts = {"title": escape(title), "text": escape(text), "link": anchor}
+def message(
+    title: str,
+    text: str,
+    *,
+    link: tuple[str, str] | None = None,
+    job: str = "",
+    nav: str = "",
+) -> str:
+    """Make one of the portal's own small pages: a heading, a sentence, perhaps a link.
+
+    Args:
+        title: The heading.
+        text: The sentence.
+        link: Where it leads and what it says.
+        job: Whose page it is, shown above where given.
+        nav: Links to other pages, as markup.
+    """
+    where = (
+        '<header class="bar"><p class="where"><span>Job</span> <strong>{}</strong></p>{}</header>'
+    )
+    return own(
+        "message.html",
+        title=title,
+        text=text,
+        link=Markup('<p><a class="go" href="{}">{}</a></p>').format(*link) if link else "",
+        bar=Markup(where).format(job, Markup(nav)) if job else "",
+    )
+
+
+def own(template: str, **parts: str) -> str:
+    """Fill in one of the portal's own templates: `[[name]]` is a place, parts are escaped."""
+    text = (schema.shipped("templates") / "portal" / template).read_text()
     # in one go, since a part may hold what looks like a place
-    return re.sub(r"\[\[(\w+)\]\]", lambda place: str(parts[place[1]]), page)
+    return re.sub(r"\[\[(\w+)\]\]", lambda place: str(escape(parts[place[1]])), text)
 
 
 @cache

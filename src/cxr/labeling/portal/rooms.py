@@ -1,0 +1,48 @@
+"""The portal's own pages: their frame, and the quiet links between them.
+
+The worker page has none of this: all its room is for the image.
+"""
+
+from markupsafe import Markup
+
+from cxr.labeling import ADJUDICATOR, LEAD, READER, Reader, page
+from cxr.labeling.portal.context import Portal
+
+_ROOMS = (
+    (READER, "/task", "Read"),
+    (READER, "/answered", "Answered"),
+    (ADJUDICATOR, "/adjudicate", "Adjudicate"),
+    (LEAD, "/job", "Job"),
+)
+
+
+def nav(reader: Reader | None, here: str = "") -> Markup:
+    """Give the links that a reader's roles open; empty where there would be one.
+
+    Args:
+        reader: Who is signed in, or None.
+        here: Path of the page they stand on.
+    """
+    rooms = [(path, name) for role, path, name in _ROOMS if reader and role in reader.roles]
+    if len(rooms) < 2:
+        return Markup("")
+    links = Markup("").join(
+        Markup('<a href="{}"{}>{}</a>').format(
+            path, Markup(' aria-current="page"') if path == here else "", name
+        )
+        for path, name in rooms
+    )
+    return Markup('<nav class="rooms" aria-label="Pages">{}</nav>').format(links)
+
+
+def message(
+    portal: Portal,
+    reader: Reader,
+    title: str,
+    text: str,
+    *,
+    here: str = "",
+    link: tuple[str, str] | None = None,
+) -> str:
+    """Make a small page for somebody signed in: a heading, a sentence, perhaps a link."""
+    return page.message(title, text, link=link, job=portal.job.name, nav=nav(reader, here))
