@@ -77,7 +77,7 @@ export interface Answered {
   readonly view: ViewFacts | null;
   readonly comment: string;
   /** finding to comment, where there is one */
-  readonly comments?: Readonly<Record<string, string>>;
+  readonly comments: Readonly<Record<string, string>>;
   /** why the image is skipped, or null */
   readonly skip: string | null;
   readonly timing: Timing;
@@ -97,7 +97,7 @@ export function toDocument(a: Answered): object {
     findings: a.set.labels.map((label) => ({
       label,
       state: stateOf(a.answers, label),
-      comment: a.comments?.[label]?.trim() ?? '',
+      comment: a.comments[label]?.trim() ?? '',
     })),
     rois: a.drawn.map((roi) => ({
       id: roi.id,

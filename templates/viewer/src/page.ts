@@ -5,6 +5,8 @@
 import { button, h, icon } from './dom.ts';
 import { ICONS } from './icons.ts';
 import { BINDINGS, keyName } from './keys.ts';
+import { MarkLayer } from './marks.ts';
+import { patientLine } from './patient.ts';
 import type { Command } from './keys.ts';
 import type { Point } from './geometry.ts';
 import type { Tool } from './rois.ts';
@@ -50,8 +52,10 @@ export interface Tag {
 
 export class Page {
   readonly stage = h('div', { class: 'cxr-stage', role: 'application', 'aria-label': 'Radiograph' });
+  /** the readers' regions, where a dispute is decided */
+  readonly marks = new MarkLayer();
   readonly #events: PageEvents;
-  readonly #message = h('div', { class: 'cxr-message', role: 'status', hidden: true });
+  readonly #message = h('div', { class: 'cxr-message', hidden: true });
   readonly #failure = h('div', { class: 'cxr-failure', role: 'alert', hidden: true });
   readonly #loading = h('div', { class: 'cxr-loading', role: 'status' }, 'Loading the image …');
   readonly #tags = h('div', { class: 'cxr-tags', 'aria-hidden': 'true' });
@@ -60,6 +64,7 @@ export class Page {
   readonly #clock = h('span', { class: 'cxr-clock', title: 'Active time on this image' }, '0:00');
   readonly #job = h('h1');
   readonly #item = h('span', { class: 'cxr-item' });
+  readonly #patient = h('span', { class: 'cxr-patient', 'aria-label': 'Patient' });
   readonly #guideText = h('p', { class: 'cxr-text' });
   readonly #guideButton: HTMLButtonElement;
   readonly #keys: HTMLDialogElement;
@@ -81,6 +86,8 @@ export class Page {
     this.#job.textContent = `Job ${task.jobId}`;
     this.#item.textContent = task.itemId.slice(0, 17);
     this.#item.title = task.itemId;
+    this.#patient.textContent = patientLine(task.shown);
+    this.#patient.title = patientLine(task.shown);
     this.#guideText.textContent = task.instructions;
     this.#guideButton.hidden = task.instructions === '';
     for (const one of [this.#keys, this.#guide, this.#skip]) one.close();
@@ -89,8 +96,9 @@ export class Page {
 
   /** Fill the root; Args: panel: the findings, built elsewhere. */
   mount(root: HTMLElement, panel: HTMLElement): void {
-    const view = h('div', { class: 'cxr-view' }, this.stage, this.#tags);
-    view.append(this.#loading, this.#failure, this.#message);
+    const view = h('div', { class: 'cxr-view' }, this.stage, this.marks.element, this.#tags);
+    // a live region has to be there before what it says
+    view.append(this.#loading, this.#failure, h('div', { role: 'status' }, this.#message));
     root.replaceChildren(
       this.#header(),
       this.#toolbar(),
@@ -169,6 +177,7 @@ export class Page {
       { class: 'cxr-header' },
       this.#job,
       this.#item,
+      this.#patient,
       h('strong', { class: 'cxr-disclaimer' }, DISCLAIMER),
       this.#clock,
       this.#guideButton,

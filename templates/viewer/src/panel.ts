@@ -1,27 +1,29 @@
 /**
- * The right-hand side: a row a finding, the regions drawn, a comment.
+ * The right-hand side: a row a finding, the regions drawn, a comment, and the readers to decide on.
  */
 
-import { button, h, icon } from './dom.ts';
-import { ANSWERS, isExcluded, unanswered, warnings } from './findings.ts';
-import type { Answer, Answers, LabelSet } from './findings.ts';
 import type { Drawn } from './annotation.ts';
-import { ICONS } from './icons.ts';
-
-const NAMES: Readonly<Record<Answer, string>> = {
-  present: 'Present',
-  uncertain: 'Uncertain',
-  absent: 'Absent',
-};
-const LETTERS: Readonly<Record<Answer, string>> = { present: 'P', uncertain: 'U', absent: 'A' };
+import { button, h } from './dom.ts';
+import { isExcluded, unanswered, warnings } from './findings.ts';
+import type { Answer, Answers } from './findings.ts';
+import { Note } from './note.ts';
+import { disputed } from './opinions.ts';
+import { Readers } from './readers.ts';
+import type { ReaderEvents } from './readers.ts';
+import { RegionList } from './regionlist.ts';
+import type { RegionEvents } from './regionlist.ts';
+import { Row } from './row.ts';
+import type { Flag, RowState } from './row.ts';
+import type { Task } from './task.ts';
 
 /** What the reader does in the panel. */
-export interface PanelEvents {
+export interface PanelEvents extends RegionEvents, ReaderEvents {
   choose(label: string): void;
   answer(label: string, answer: Answer): void;
+  withdraw(label: string): void;
   restAbsent(): void;
-  selectRoi(id: string): void;
-  removeRoi(id: string): void;
+  /** what is written beside a finding changed */
+  comment(label: string, text: string): void;
 }
 
 /** What the panel shows. */
@@ -30,168 +32,159 @@ export interface PanelState {
   readonly chosen: string;
   readonly rois: readonly Drawn[];
   readonly selectedRoi: string | null;
-}
-
-const NO_LABELS: LabelSet = { labels: [], noFinding: null, compatible: [], parents: {} };
-
-interface Row {
-  readonly element: HTMLLIElement;
-  readonly name: HTMLButtonElement;
-  readonly mark: HTMLSpanElement;
-  readonly choices: ReadonlyMap<Answer, HTMLButtonElement>;
+  /** regions that are not drawn at present */
+  readonly hidden: ReadonlySet<string>;
+  /** finding to what was written beside it */
+  readonly comments: Readonly<Record<string, string>>;
+  /** findings that lack a region the job asks for */
+  readonly asking: readonly string[];
+  /** what a region measures, in words; may be empty */
+  measure(roi: Drawn): string;
 }
 
 export class Panel {
   readonly element: HTMLElement;
   readonly comment: HTMLTextAreaElement;
   /** where the submit button goes */
-  readonly foot: HTMLElement;
-  #set: LabelSet = NO_LABELS;
+  readonly foot = h('div', { class: 'cxr-foot' });
+  #task: Task | null = null;
   #events: PanelEvents | null = null;
+  #readers: Readers | null = null;
+  #regions: RegionList | null = null;
+  #comments: Readonly<Record<string, string>> = {};
+  #disputed: readonly string[] = [];
   readonly #rows = new Map<string, Row>();
   readonly #count = h('span', { class: 'cxr-count' });
+  readonly #head: HTMLElement;
+  readonly #rest: HTMLButtonElement;
   readonly #list = h('ul', { class: 'cxr-findings', 'aria-label': 'Findings' });
-  readonly #rois = h('ul', { class: 'cxr-rois', 'aria-label': 'Regions' });
+  readonly #lower = h('div', { class: 'cxr-lower' });
+  readonly #note = new Note((label, text) => this.#events?.comment(label, text));
 
   constructor() {
-    this.comment = h('textarea', {
-      class: 'cxr-comment',
-      rows: '1',
-      maxlength: '2000',
-      placeholder: 'Comment on this image',
-      'aria-label': 'Comment on this image',
-    });
-    this.comment.addEventListener('keydown', (event) => {
-      if (event.key === 'Escape') this.comment.blur();
-    });
-    this.foot = h('div', { class: 'cxr-foot' });
-    const rest = button(
+    this.comment = imageComment();
+    this.#rest = button(
       { 'data-action': 'rest-absent', title: 'All still unanswered: absent (Shift+A)' },
       () => this.#events?.restAbsent(),
       'Rest absent',
       h('kbd', {}, '⇧A'),
     );
+    this.#head = h('div', { class: 'cxr-head' }, h('h2', {}, 'Findings'), this.#count, this.#rest);
     this.element = h(
       'aside',
       { class: 'cxr-panel', 'aria-label': 'Findings and regions' },
-      h('div', { class: 'cxr-head' }, h('h2', {}, 'Findings'), this.#count, rest),
+      this.#head,
       this.#list,
-      this.#rois,
+      this.#lower,
       this.comment,
       this.foot,
+      this.#note.element,
     );
   }
 
+  /** The blinded readers whose regions are to be seen. */
+  get visibleReaders(): ReadonlySet<string> {
+    return this.#readers?.visible ?? new Set();
+  }
+
   /** Show another reading: the same rows where the label set is the same, so that nothing moves. */
-  begin(set: LabelSet, events: PanelEvents): void {
-    const same = set.labels.join('\n') === this.#set.labels.join('\n');
-    this.#set = set;
+  begin(task: Task, events: PanelEvents): void {
+    const before = this.#task;
+    const same =
+      task.labels.join('\n') === before?.labels.join('\n') &&
+      task.page.comments === before.page.comments &&
+      task.opinions.length + before.opinions.length === 0;
+    this.#task = task;
     this.#events = events;
     this.comment.value = '';
-    if (same) return;
-    this.#rows.clear();
-    for (const label of set.labels) this.#rows.set(label, this.#row(label));
-    this.#list.replaceChildren(...[...this.#rows.values()].map((row) => row.element));
+    this.#note.dismiss();
+    const regionLabels = task.labels.filter((label) => label !== task.noFinding);
+    this.#regions = new RegionList(regionLabels, events);
+    if (!same) this.#rebuild(task, events);
+    const said = this.#readers === null ? [] : [this.#readers.said];
+    this.#lower.replaceChildren(...said, this.#regions.element);
   }
 
   update(state: PanelState): void {
-    const warned = warnings(state.answers, this.#set);
-    for (const [label, row] of this.#rows) this.#paint(row, label, state, warned.get(label));
-    const total = this.#set.labels.length;
-    const left = unanswered(state.answers, this.#set).length;
-    this.#count.textContent = `${total - left} of ${total}`;
-    this.#paintRois(state);
+    const task = this.#task;
+    if (task === null) return;
+    this.#comments = state.comments;
+    const warned = warnings(state.answers, task);
+    for (const [label, row] of this.#rows) row.paint(this.#rowState(task, label, state, warned.get(label)));
+    const left = unanswered(state.answers, task);
+    const open = this.#disputed.filter((label) => left.includes(label)).length;
+    const answered = `${task.labels.length - left.length} of ${task.labels.length}`;
+    this.#count.textContent = this.#readers === null ? answered : `${open} of ${this.#disputed.length} disputed left`;
+    this.#readers?.update(state.chosen);
+    this.#regions?.update({ ...state, none: this.#noRegion(task, state) });
   }
 
   /** Bring a finding into view and, if asked, put the keyboard on it. */
   reveal(label: string, focus = false): void {
+    this.#rows.get(label)?.reveal(focus);
+  }
+
+  /** Open the comment of a finding. */
+  openNote(label: string): void {
     const row = this.#rows.get(label);
-    row?.element.scrollIntoView({ block: 'nearest' });
-    if (focus) row?.choices.get('present')?.focus();
+    if (!row || !this.#task?.page.comments) return;
+    row.reveal(false);
+    this.#note.open(label, this.#comments[label] ?? '', row.element, row.note);
   }
 
-  #row(label: string): Row {
-    const mark = h('span', { class: 'cxr-mark', 'aria-hidden': 'true' });
-    const name = button({ class: 'cxr-name' }, () => this.#events?.choose(label));
-    name.append(h('span', {}, label), mark);
-    const choices = new Map(ANSWERS.map((answer) => [answer, this.#choice(label, answer)]));
-    const group = h('div', { role: 'radiogroup', 'aria-label': label, class: 'cxr-choices' });
-    group.append(...choices.values());
-    group.addEventListener('keydown', (event) => this.#walk(event, label, choices));
-    const element = h('li', { 'data-label': label, class: 'cxr-finding' }, name, group);
-    return { element, name, mark, choices };
+  #rebuild(task: Task, events: PanelEvents): void {
+    const decides = task.opinions.length > 0;
+    this.#readers?.switches.remove();
+    this.#readers = decides ? new Readers(task.opinions, events) : null;
+    this.#disputed = decides ? disputed(task, task.opinions, task.disputed) : [];
+    if (this.#readers) this.#rest.before(this.#readers.switches);
+    this.#rows.clear();
+    for (const label of task.labels) this.#rows.set(label, this.#row(label, task));
+    this.#list.replaceChildren(...[...this.#rows.values()].map((row) => row.element));
+    this.element.style.setProperty('--readers', String(task.opinions.length));
   }
 
-  #choice(label: string, answer: Answer): HTMLButtonElement {
-    return button(
-      {
-        role: 'radio',
-        'data-state': answer,
-        'aria-label': NAMES[answer],
-        title: `${NAMES[answer]} (${LETTERS[answer]})`,
-      },
-      () => this.#events?.answer(label, answer),
-      LETTERS[answer],
-    );
+  #row(label: string, task: Task): Row {
+    const events = {
+      choose: () => this.#events?.choose(label),
+      answer: (answer: Answer) => this.#events?.answer(label, answer),
+      withdraw: () => this.#events?.withdraw(label),
+      comment: () => (this.#note.label === label ? this.#note.close() : this.openNote(label)),
+    };
+    const cells = this.#readers === null ? [] : [this.#readers.cells(label)];
+    return new Row(label, events, cells, task.page.comments);
   }
 
-  /** ← and → walk within one finding, as radio groups do. */
-  #walk(event: KeyboardEvent, label: string, choices: ReadonlyMap<Answer, HTMLElement>): void {
-    const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
-    if (step === undefined) return;
-    const at = ANSWERS.findIndex((answer) => choices.get(answer) === event.target);
-    const answer = ANSWERS[(at + step + ANSWERS.length) % ANSWERS.length]!;
-    this.#events?.answer(label, answer);
-    choices.get(answer)?.focus();
-    event.preventDefault();
+  #rowState(task: Task, label: string, state: PanelState, warning: string | undefined): RowState {
+    const flags = new Map<Flag, string>();
+    if (warning !== undefined) flags.set('warning', warning);
+    if (isExcluded(state.answers, task, label)) flags.set('excluded', `Excluded while ${task.noFinding} is present`);
+    if (state.asking.includes(label)) flags.set('asks', 'This job asks for a region of it');
+    if (this.#disputed.includes(label)) flags.set('disputed', 'The readers do not agree');
+    return {
+      said: state.answers[label] ?? 'unanswered',
+      chosen: label === state.chosen,
+      flags,
+      regions: state.rois.filter((roi) => roi.label === label).length,
+      comment: state.comments[label] ?? '',
+    };
   }
 
-  #paint(row: Row, label: string, state: PanelState, warning: string | undefined): void {
-    const said = state.answers[label] ?? 'unanswered';
-    const out = isExcluded(state.answers, this.#set, label);
-    const drawn = state.rois.filter((roi) => roi.label === label).length;
-    row.element.dataset['answer'] = said;
-    row.element.toggleAttribute('data-excluded', out);
-    row.element.toggleAttribute('data-warning', warning !== undefined);
-    const hint = warning ?? (out ? `Excluded while ${this.#set.noFinding} is present` : '');
-    row.element.title = hint;
-    row.name.title = hint === '' ? label : `${label}: ${hint}`; // names may be cut short
-    row.name.setAttribute('aria-current', String(label === state.chosen));
-    const mark = drawn > 0 ? `▭ ${drawn}` : out ? '⊘' : '';
-    row.mark.textContent = warning === undefined ? mark : '⚠';
-    const reached = said === 'unanswered' ? 'present' : said;
-    for (const [answer, choice] of row.choices) {
-      choice.setAttribute('aria-checked', String(answer === said));
-      choice.tabIndex = answer === reached ? 0 : -1;
-    }
+  #noRegion(task: Task, { chosen }: PanelState): string {
+    return chosen === task.noFinding ? 'No regions.' : `No regions. Draw one for ${chosen} with a region tool.`;
   }
+}
 
-  #paintRois(state: PanelState): void {
-    if (state.rois.length === 0) {
-      const drawable = state.chosen !== this.#set.noFinding;
-      const hint = drawable ? `No regions. B, E or G draws one for ${state.chosen}.` : 'No regions.';
-      this.#rois.replaceChildren(h('li', { class: 'cxr-none' }, hint));
-      return;
-    }
-    this.#rois.replaceChildren(...state.rois.map((roi) => this.#roi(roi, state)));
-  }
-
-  #roi(roi: Drawn, state: PanelState): HTMLLIElement {
-    const chosen = roi.id === state.selectedRoi;
-    return h(
-      'li',
-      { 'data-roi': roi.id, 'data-type': roi.type, 'data-answer': state.answers[roi.label] },
-      button(
-        { class: 'cxr-name', 'aria-current': String(chosen), title: `Select this ${roi.type} of ${roi.label}` },
-        () => this.#events?.selectRoi(roi.id),
-        icon(ICONS[roi.type]),
-        h('span', {}, roi.label),
-      ),
-      button(
-        { 'data-action': 'delete-roi', 'aria-label': `Delete ${roi.type} of ${roi.label}` },
-        () => this.#events?.removeRoi(roi.id),
-        '✕',
-      ),
-    );
-  }
+function imageComment(): HTMLTextAreaElement {
+  const made = h('textarea', {
+    class: 'cxr-comment',
+    rows: '1',
+    maxlength: '2000',
+    placeholder: 'Comment on this image',
+    'aria-label': 'Comment on this image',
+  });
+  made.addEventListener('keydown', (event) => {
+    if (event.key === 'Escape') made.blur();
+  });
+  return made;
 }

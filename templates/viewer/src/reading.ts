@@ -8,10 +8,14 @@ import { toDocument, refusal } from './annotation.ts';
 import type { Drawn } from './annotation.ts';
 import * as findings from './findings.ts';
 import type { Answer, Answers, Change } from './findings.ts';
+import type { Point } from './geometry.ts';
 import type { Radiograph } from './image.ts';
 import type { Command } from './keys.ts';
 import type { Page } from './page.ts';
 import type { Panel, PanelEvents } from './panel.ts';
+import { linesOf } from './marks.ts';
+import * as opinions from './opinions.ts';
+import type { Mark, Opinion } from './opinions.ts';
 import * as regions from './regions.ts';
 import type { Rois } from './rois.ts';
 import type { Saved } from './saved.ts';
@@ -34,6 +38,7 @@ export class Reading implements PanelEvents {
   readonly #room: Room;
   readonly #startedAt = new Date().toISOString();
   #answers: Answers;
+  #comments: Readonly<Record<string, string>> = {};
   #chosen: string;
   /** regions to put on the image once it is there */
   #waiting: readonly Drawn[] = [];
@@ -41,8 +46,8 @@ export class Reading implements PanelEvents {
   constructor(room: Room, task: Task) {
     this.#room = room;
     this.task = task;
-    this.#answers = findings.start(task);
-    this.#chosen = task.labels[0]!;
+    this.#answers = opinions.prefilled(task, task.opinions, task.disputed);
+    this.#chosen = findings.unanswered(this.#answers, task)[0] ?? task.labels[0]!;
   }
 
   /** The page now shows this reading; its image is still on its way. */
@@ -67,7 +72,7 @@ export class Reading implements PanelEvents {
   snapshot(): Saved {
     return {
       answers: { ...this.#answers },
-      comments: {},
+      comments: { ...this.#comments },
       comment: this.#room.panel.comment.value,
       rois: this.#waiting.length > 0 ? this.#waiting : this.#room.rois.drawn(),
       chosen: this.#chosen,
@@ -79,6 +84,7 @@ export class Reading implements PanelEvents {
     const known = Object.entries(saved.answers).filter(([label]) => this.task.labels.includes(label));
     this.#answers = Object.assign(findings.start(this.task), Object.fromEntries(known));
     if (this.task.labels.includes(saved.chosen)) this.#chosen = saved.chosen;
+    this.#comments = saved.comments;
     this.#room.panel.comment.value = saved.comment;
     const drawn = saved.rois.filter((roi) => this.task.labels.includes(roi.label));
     if (this.#room.radiograph.ready) this.#room.rois.restore(drawn);
@@ -122,6 +128,16 @@ export class Reading implements PanelEvents {
     this.#apply(findings.answer(this.#answers, this.task, label, answer));
   }
 
+  withdraw(label: string): void {
+    this.#chosen = label;
+    this.#apply(findings.withdraw(this.#answers, this.task, label));
+  }
+
+  comment(label: string, text: string): void {
+    this.#comments = Object.assign(Object.create(null), this.#comments, { [label]: text });
+    this.#draw();
+  }
+
   restAbsent(): void {
     this.#apply(findings.restAbsent(this.#answers, this.task));
   }
@@ -134,6 +150,33 @@ export class Reading implements PanelEvents {
 
   removeRoi(id: string): void {
     this.#room.rois.remove(id);
+  }
+
+  rebindRoi(id: string, label: string): void {
+    this.#chosen = label;
+    this.#room.rois.bind(id, label);
+    this.#settle(id, label);
+  }
+
+  showRoi(id: string, visible: boolean): void {
+    this.#room.rois.show(id, visible);
+  }
+
+  take(reader: Opinion, label: string): void {
+    this.#chosen = label;
+    this.#apply(opinions.take(this.#answers, this.task, reader, label));
+  }
+
+  copyMark(mark: Mark): void {
+    const { radiograph, rois } = this.#room;
+    if (!radiograph.ready || !opinions.copies(mark)) return;
+    const { type, label, points } = mark;
+    const id = rois.add({ type, label, points });
+    this.#settle(id, label);
+  }
+
+  showReaders(): void {
+    if (this.#room.radiograph.ready) this.#drawTags(this.#room.rois.drawn());
   }
 
   /** A region was drawn: bind it to the chosen finding, or say why it cannot stay. */
@@ -152,6 +195,11 @@ export class Reading implements PanelEvents {
       return page.say(refused);
     }
     rois.bind(id, label);
+    this.#settle(id, label);
+  }
+
+  /** A region came to a finding: what is said of it may have to follow. */
+  #settle(id: string, label: string): void {
     const said = this.#answers[label];
     if (said === 'unanswered') this.answer(label, 'present');
     else if (said === 'absent') this.#ask(id, label);
@@ -202,6 +250,7 @@ export class Reading implements PanelEvents {
       image: radiograph.facts,
       view: radiograph.view(),
       comment: panel.comment.value,
+      comments: this.#comments,
       skip,
       timing: {
         startedAt: this.#startedAt,
@@ -234,7 +283,7 @@ export class Reading implements PanelEvents {
   }
 
   #draw(): void {
-    const { panel, radiograph, rois } = this.#room;
+    const { page, panel, radiograph, rois } = this.#room;
     const drawn = radiograph.ready ? rois.drawn() : [];
     for (const roi of drawn) rois.paint(roi.id, regions.color(roi, this.#answers));
     panel.update({
@@ -242,14 +291,24 @@ export class Reading implements PanelEvents {
       chosen: this.#chosen,
       rois: drawn,
       selectedRoi: radiograph.ready ? rois.selected : null,
+      hidden: rois.hidden,
+      comments: this.#comments,
+      asking: regions.asking(drawn, this.#answers, this.task),
+      measure: () => '',
     });
-    if (!radiograph.ready) return this.#room.page.showTags([]);
+    if (!radiograph.ready) {
+      page.marks.draw([]);
+      return page.showTags([]);
+    }
     radiograph.viewport.render();
     this.#drawTags(drawn);
   }
 
   #drawTags(drawn: readonly Drawn[]): void {
-    const { page, radiograph } = this.#room;
-    page.showTags(regions.tags(drawn, this.#answers, (point) => radiograph.toScreen(point)));
+    const { page, panel, radiograph, rois } = this.#room;
+    const toScreen = (point: Point): Point => radiograph.toScreen(point);
+    const seen = drawn.filter((roi) => !rois.hidden.has(roi.id));
+    page.showTags(regions.tags(seen, this.#answers, toScreen));
+    page.marks.draw(linesOf(this.task.opinions, panel.visibleReaders, toScreen));
   }
 }

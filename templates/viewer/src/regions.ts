@@ -5,17 +5,21 @@
 import { refusal } from './annotation.ts';
 import type { Drawn, ImageFacts } from './annotation.ts';
 import { unanswered } from './findings.ts';
-import type { Answers, LabelSet } from './findings.ts';
+import type { Answers } from './findings.ts';
 import { corners } from './geometry.ts';
 import type { Point } from './geometry.ts';
 import type { Tag } from './page.ts';
 import { COLORS } from './style.ts';
+import type { Task } from './task.ts';
 
 /** A finding to look at again, and why. */
 export interface Left {
   readonly label: string;
   readonly says: string;
 }
+
+/** Tools that draw a region. */
+const DRAWING: readonly string[] = ['rectangle', 'ellipse', 'polygon', 'freehand'];
 
 /** A region whose finding is absent or unanswered. */
 export function orphan(drawn: readonly Drawn[], answers: Answers): Left | null {
@@ -26,14 +30,23 @@ export function orphan(drawn: readonly Drawn[], answers: Answers): Left | null {
   return { label, says: `${label} is ${said} but has a region: change one of them` };
 }
 
+/** Present findings that the job wants a region of, and that have none. */
+export function asking(drawn: readonly Drawn[], answers: Answers, task: Task): string[] {
+  const { askRoi, tools } = task.page;
+  const drawable = tools === null || tools.some((tool) => DRAWING.includes(tool));
+  if (!drawable) return []; // nobody could give one
+  const has = (label: string): boolean => drawn.some((roi) => roi.label === label && DRAWING.includes(roi.type));
+  return task.labels.filter((label) => askRoi.includes(label) && answers[label] === 'present' && !has(label));
+}
+
 /** The first thing that keeps an answer on an image from being submitted, or null. */
 export function left(
   drawn: readonly Drawn[],
   answers: Answers,
-  set: LabelSet,
+  task: Task,
   image: ImageFacts,
 ): Left | null {
-  const [label, ...others] = unanswered(answers, set);
+  const [label, ...others] = unanswered(answers, task);
   if (label !== undefined) {
     const more = others.length > 0 ? ` and ${others.length} more` : '';
     return { label, says: `Unanswered: ${label}${more}` };
@@ -41,6 +54,11 @@ export function left(
   // a region that was good when drawn may have been moved since
   const moved = drawn.find((roi) => refusal(roi, image) !== '');
   if (moved) return { label: moved.label, says: `${refusal(moved, image)} (${moved.label})` };
+  const [asked] = asking(drawn, answers, task);
+  if (asked !== undefined) {
+    const how = 'draw one (rectangle, ellipse, polygon or freehand), or change its answer';
+    return { label: asked, says: `${asked} is present and this job asks where: ${how}` };
+  }
   return orphan(drawn, answers);
 }
 

@@ -44,6 +44,7 @@ export interface RoiEvents {
 export class Rois {
   readonly #radiograph: Radiograph;
   readonly #labels = new Map<string, string>();
+  readonly #hidden = new Set<string>();
   readonly #events: RoiEvents;
   #tool: Tool = 'window';
   #cancelling = false;
@@ -145,6 +146,28 @@ export class Rois {
     this.#events.changed();
   }
 
+  /** Put one more region on the image; gives its id. */
+  add(roi: Omit<Drawn, 'id'>): string {
+    const id = core.utilities.uuidv4();
+    this.#place({ ...roi, id });
+    this.#events.changed();
+    return id;
+  }
+
+  /** Regions that stay but are not seen; ids of regions that are gone do no harm. */
+  get hidden(): ReadonlySet<string> {
+    return this.#hidden;
+  }
+
+  /** Let one region be seen, or not. */
+  show(id: string, visible: boolean): void {
+    if (visible) this.#hidden.delete(id);
+    else this.#hidden.add(id);
+    if (!visible) tools.annotation.selection.setAnnotationSelected(id, false);
+    tools.annotation.visibility.setAnnotationVisibility(id, visible);
+    this.#events.changed();
+  }
+
   /** Take every region off the image. */
   clear(): void {
     if (!this.#booted) return;
@@ -157,19 +180,22 @@ export class Rois {
   /** Put regions on the image in the place of those there; they can be edited like any other. */
   restore(drawn: readonly Drawn[]): void {
     this.clear();
-    const { element, viewport } = this.#radiograph;
-    for (const roi of drawn) {
-      const points = handlesOf(roi).map((point) => [...this.#radiograph.toWorld(point)]);
-      const metadata = { ...viewport.getViewReference(), toolName: NAMES[roi.type] };
-      const made = { annotationUID: roi.id, highlighted: false, isLocked: false, isVisible: true };
-      const data = { label: '', cachedStats: {}, handles: handlesData(points), ...SHAPE[roi.type]() };
-      this.#labels.set(roi.id, roi.label);
-      tools.annotation.state.addAnnotation(
-        { ...made, invalidated: true, metadata, data } as unknown as tools.Types.Annotation,
-        element,
-      );
-    }
+    for (const roi of drawn) this.#place(roi);
     this.#events.changed();
+  }
+
+  #place(roi: Drawn): void {
+    const { element, viewport } = this.#radiograph;
+    const points = handlesOf(roi).map((point) => [...this.#radiograph.toWorld(point)]);
+    const metadata = { ...viewport.getViewReference(), toolName: NAMES[roi.type] };
+    const isVisible = !this.#hidden.has(roi.id);
+    const made = { annotationUID: roi.id, highlighted: false, isLocked: false, isVisible };
+    const data = { label: '', cachedStats: {}, handles: handlesData(points), ...SHAPE[roi.type]() };
+    this.#labels.set(roi.id, roi.label);
+    tools.annotation.state.addAnnotation(
+      { ...made, invalidated: true, metadata, data } as unknown as tools.Types.Annotation,
+      element,
+    );
   }
 
   get selected(): string | null {
@@ -178,6 +204,7 @@ export class Rois {
   }
 
   select(id: string | null): void {
+    if (id !== null && this.#hidden.has(id)) this.show(id, true);
     const { selection } = tools.annotation;
     for (const other of selection.getAnnotationsSelected()) {
       selection.setAnnotationSelected(other, false);

@@ -3,6 +3,8 @@
  * without `unsafe-inline` styles allows.
  */
 
+import { SIDE } from './style-side.ts';
+
 export const COLORS = {
   present: '#6cb6ff',
   uncertain: '#f5b83d',
@@ -19,7 +21,7 @@ short-instructions, full-instructions { display: none; }
   --ground: #111; --raised: #1b1d20; --line: #43484f; --text: #e8eaed; --quiet: #a9b0b8;
   --accent: ${COLORS.present}; --amber: ${COLORS.uncertain}; --wrong: ${COLORS.wrong};
   position: fixed; inset: 0; z-index: 1; display: grid; overflow: hidden;
-  grid-template: 44px minmax(0, 1fr) / 48px minmax(0, 1fr) 364px;
+  grid-template: 44px minmax(0, 1fr) / 48px minmax(0, 1fr) auto;
   grid-template-areas: "header header header" "tools main panel";
   background: var(--ground); color: var(--text);
   font: 14px/1.3 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif;
@@ -45,7 +47,9 @@ short-instructions, full-instructions { display: none; }
 .cxr-header { grid-area: header; display: flex; align-items: center; gap: 10px; padding: 0 8px 0 14px;
   border-bottom: 1px solid #26292d; white-space: nowrap; }
 .cxr-item { color: var(--quiet); font-size: 12px; font-variant-numeric: tabular-nums; }
-.cxr-disclaimer { flex: 1; text-align: center; font-weight: 500; color: var(--amber); }
+.cxr-patient { flex: 1 1 0; min-width: 0; max-height: 34px; overflow: hidden; display: -webkit-box; -webkit-box-orient: vertical;
+  -webkit-line-clamp: 2; white-space: normal; overflow-wrap: anywhere; line-height: 17px; }
+.cxr-disclaimer { flex: 0 1 auto; text-align: center; font-weight: 500; color: var(--amber); }
 .cxr-clock { min-width: 44px; text-align: right; color: var(--quiet); font-variant-numeric: tabular-nums; }
 
 .cxr-toolbar { grid-area: tools; display: flex; flex-direction: column; gap: 4px; padding: 6px 4px; }
@@ -63,6 +67,9 @@ short-instructions, full-instructions { display: none; }
 .cxr-stage[data-active-tool="zoom"] { cursor: zoom-in !important; }
 .cxr-stage:is([data-active-tool="rectangle"], [data-active-tool="ellipse"], [data-active-tool="polygon"]) {
   cursor: crosshair !important; }
+.cxr-marks { position: absolute; inset: 0; width: 100% !important; height: 100% !important; pointer-events: none; }
+.cxr-marks path { stroke-width: 2; stroke-dasharray: 7 4; }
+.cxr-marks text { font-size: 12px; font-weight: 600; stroke: rgb(0 0 0 / 80%); stroke-width: 3px; paint-order: stroke; }
 .cxr-tags { position: absolute; inset: 0; overflow: hidden; pointer-events: none; }
 .cxr-tags span { position: absolute; left: 0; top: 0; padding: 0 5px; border-radius: 3px; font-size: 12px;
   line-height: 18px; background: rgb(0 0 0 / 75%); white-space: nowrap; }
@@ -80,50 +87,7 @@ short-instructions, full-instructions { display: none; }
   white-space: normal; overflow-wrap: anywhere; padding: 0 6px; color: var(--amber); font-size: 12px; line-height: 16px; }
 .cxr-readout { flex: none; white-space: pre; color: var(--quiet); font-variant-numeric: tabular-nums; font-size: 13px; }
 
-.cxr-panel { grid-area: panel; display: flex; flex-direction: column; gap: 6px; min-height: 0;
-  padding: 6px 10px 10px; border-left: 1px solid #26292d; background: #15171a; }
-.cxr-head { display: flex; align-items: center; gap: 8px; }
-.cxr-count { flex: 1; color: var(--quiet); font-variant-numeric: tabular-nums; }
-#cxr-root .cxr-head kbd { margin: 0 0 0 6px; }
-#cxr-root .cxr-findings { flex: 0 1 auto; min-height: 160px; overflow-y: auto; overflow-x: hidden; }
-.cxr-finding { display: flex; align-items: center; height: 33px; padding-right: 2px; border-radius: 5px; }
-.cxr-finding:has([aria-current="true"]) { background: #23272c; box-shadow: inset 3px 0 var(--accent); }
-#cxr-root .cxr-name { flex: 1; min-width: 0; display: flex; align-items: center; gap: 6px; padding: 0 8px;
-  border-color: transparent; background: none; text-align: left; }
-.cxr-name span:first-of-type { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
-.cxr-findings .cxr-name span:first-of-type { display: -webkit-box; -webkit-box-orient: vertical; -webkit-line-clamp: 2;
-  white-space: normal; overflow-wrap: anywhere; line-height: 15px; }
-.cxr-mark { margin-left: auto; font-size: 12px; color: var(--quiet); white-space: nowrap; }
-.cxr-finding[data-warning] .cxr-mark { color: var(--amber); font-size: 15px; }
-#cxr-root .cxr-finding[data-answer="absent"] .cxr-name { color: var(--quiet); }
-#cxr-root .cxr-finding[data-answer="present"] .cxr-name { color: #fff; font-weight: 600; }
-#cxr-root .cxr-finding[data-excluded] .cxr-choices { opacity: 0.78; }
-.cxr-choices { display: flex; }
-#cxr-root .cxr-choices button { width: 36px; padding: 0; border-radius: 0; background: none; color: var(--quiet);
-  margin-left: -1px; font-weight: 600; }
-#cxr-root .cxr-choices button:first-child { border-radius: 5px 0 0 5px; }
-#cxr-root .cxr-choices button:last-child { border-radius: 0 5px 5px 0; }
-#cxr-root .cxr-finding[data-answer="unanswered"] .cxr-choices button { border-color: #7d858e; color: var(--text); }
-#cxr-root .cxr-choices button[aria-checked="true"] { color: #0b0d0f; z-index: 1; }
-#cxr-root .cxr-choices button[data-state="present"][aria-checked="true"] { background: var(--accent); border-color: var(--accent); }
-#cxr-root .cxr-choices button[data-state="uncertain"][aria-checked="true"] { background: var(--amber); border-color: var(--amber); }
-#cxr-root .cxr-choices button[data-state="absent"][aria-checked="true"] { background: #3a3f45; border-color: #3a3f45; color: var(--text); }
-#cxr-root .cxr-choices button:focus-visible { z-index: 2; }
-
-#cxr-root .cxr-rois { flex: 1 1000 44px; min-height: 36px; overflow-y: auto; border-top: 1px solid #26292d; padding-top: 4px; }
-.cxr-rois li { display: flex; align-items: center; }
-.cxr-rois li[data-answer="present"] svg { color: var(--accent); }
-.cxr-rois li[data-answer="uncertain"] svg { color: var(--amber); }
-.cxr-rois li:is([data-answer="absent"], [data-answer="unanswered"]) { color: var(--wrong); }
-.cxr-rois li:has([aria-current="true"]) { background: #23272c; border-radius: 5px; }
-#cxr-root .cxr-rois li [data-action] { width: 32px; padding: 0; border-color: transparent; background: none; }
-.cxr-rois .cxr-none { padding: 6px 4px; color: var(--quiet); font-size: 13px; }
-#cxr-root .cxr-comment { flex: none; height: 34px; padding: 7px 10px; resize: none; cursor: text; }
-.cxr-foot { display: grid; }
-#cxr-root .cxr-foot crowd-button, #cxr-root .cxr-primary { min-height: 38px; display: grid; place-items: center;
-  background: var(--accent); border-color: var(--accent); color: #06121f; font-weight: 650; text-align: center; }
-#cxr-root .cxr-foot crowd-button[disabled] { opacity: 0.55; cursor: progress; }
-
+${SIDE}
 #cxr-root .cxr-dialog { width: min(720px, 92vw); max-height: 88vh; padding: 18px; color: var(--text);
   background: var(--raised); border: 1px solid var(--line); border-radius: 8px; }
 .cxr-dialog[open] { display: grid; gap: 12px; }
@@ -136,11 +100,8 @@ short-instructions, full-instructions { display: none; }
 .cxr-keys dd { margin: 0; }
 #cxr-root .cxr-keys kbd { color: var(--text); }
 .cxr-text { margin: 0; white-space: pre-wrap; overflow-wrap: anywhere; color: var(--quiet); }
-@media (min-height: 900px) {
-  #cxr-root .cxr-comment { height: 72px; }
-  .cxr-finding { height: 38px; }
-}
-@media (min-width: 1600px) { #cxr-root { grid-template-columns: 52px minmax(0, 1fr) 384px; } }
+@media (prefers-reduced-motion: reduce) { #cxr-root * { animation: none !important; transition: none !important; } }
+@media (min-width: 1600px) { #cxr-root { grid-template-columns: 52px minmax(0, 1fr) auto; } }
 `;
 
 export function adopt(): void {

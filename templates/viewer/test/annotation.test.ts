@@ -34,6 +34,7 @@ function answered(change: Partial<Answered> = {}): Answered {
     image: IMAGE,
     view: { window: [2200, 3200], invert: false, flipH: false, flipV: false, rotation: 0, backend: 'cpu' },
     comment: ' faint ',
+    comments: {},
     skip: null,
     timing: { startedAt: 'a', submittedAt: 'b', activeMs: 1, totalMs: 2 },
     ...change,

@@ -1,0 +1,98 @@
+/**
+ * The looks of everything beside the image: findings, regions, comments, readers.
+ */
+
+export const SIDE = `
+.cxr-panel { grid-area: panel; position: relative; width: calc(396px + var(--readers, 0) * 34px); display: flex; flex-direction: column; gap: 6px; min-height: 0;
+  padding: 6px 10px 10px; border-left: 1px solid #26292d; background: #15171a; }
+.cxr-head { display: flex; align-items: center; gap: 8px; }
+.cxr-count { flex: 1; color: var(--quiet); font-variant-numeric: tabular-nums; }
+#cxr-root .cxr-head kbd { margin: 0 0 0 6px; }
+#cxr-root .cxr-findings { flex: 0 1 auto; min-height: 160px; overflow-y: auto; overflow-x: hidden; }
+.cxr-finding { display: flex; align-items: center; height: 33px; padding-right: 2px; border-radius: 5px; }
+.cxr-finding:has([aria-current="true"]) { background: #23272c; box-shadow: inset 3px 0 var(--accent); }
+#cxr-root .cxr-name { flex: 1; min-width: 0; display: flex; align-items: center; gap: 6px; padding: 0 8px;
+  border-color: transparent; background: none; text-align: left; }
+.cxr-name span:first-of-type { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
+.cxr-findings .cxr-name span:first-of-type { display: -webkit-box; -webkit-box-orient: vertical; -webkit-line-clamp: 2;
+  white-space: normal; overflow-wrap: anywhere; line-height: 15px; }
+.cxr-mark { margin-left: auto; font-size: 12px; color: var(--quiet); white-space: nowrap; }
+.cxr-finding[data-warning] .cxr-mark { color: var(--amber); font-size: 15px; }
+#cxr-root .cxr-finding[data-answer="absent"] .cxr-name { color: var(--quiet); }
+#cxr-root .cxr-finding[data-answer="present"] .cxr-name { color: #fff; font-weight: 600; }
+#cxr-root .cxr-finding[data-excluded] .cxr-choices { opacity: 0.78; }
+.cxr-choices { display: flex; }
+#cxr-root .cxr-choices button { width: 36px; padding: 0; border-radius: 0; background: none; color: var(--quiet);
+  margin-left: -1px; font-weight: 600; }
+#cxr-root .cxr-choices button:first-child { border-radius: 5px 0 0 5px; }
+#cxr-root .cxr-choices button:last-child { border-radius: 0 5px 5px 0; }
+#cxr-root .cxr-finding[data-answer="unanswered"] .cxr-choices button { border-color: #7d858e; color: var(--text); }
+#cxr-root .cxr-choices button[aria-checked="true"] { color: #0b0d0f; z-index: 1; }
+#cxr-root .cxr-choices button[data-state="present"][aria-checked="true"] { background: var(--accent); border-color: var(--accent); }
+#cxr-root .cxr-choices button[data-state="uncertain"][aria-checked="true"] { background: var(--amber); border-color: var(--amber); }
+#cxr-root .cxr-choices button[data-state="absent"][aria-checked="true"] { background: #3a3f45; border-color: #3a3f45; color: var(--text); }
+#cxr-root .cxr-choices button:focus-visible { z-index: 2; }
+
+#cxr-root .cxr-lower { flex: 1 1000 44px; min-height: 36px; overflow-y: auto; overflow-x: hidden; border-top: 1px solid #26292d;
+  padding-top: 4px; }
+.cxr-rois li, .cxr-said li { display: flex; align-items: center; }
+.cxr-rois li[data-answer="present"] .cxr-name svg { color: var(--accent); }
+.cxr-rois li[data-answer="uncertain"] .cxr-name svg { color: var(--amber); }
+.cxr-rois li:is([data-answer="absent"], [data-answer="unanswered"]) .cxr-name { color: var(--wrong); }
+.cxr-rois li:has([aria-current="true"]) { background: #23272c; border-radius: 5px; }
+.cxr-rois li[data-hidden] .cxr-name { color: var(--quiet); text-decoration: line-through; }
+#cxr-root .cxr-rois li :is([data-action="hide-roi"], [data-action="delete-roi"]) { flex: none; width: 32px; padding: 0;
+  border-color: transparent; background: none; display: grid; place-items: center; color: var(--quiet); }
+#cxr-root .cxr-rois li [data-action]:hover { color: var(--text); }
+#cxr-root .cxr-rois [data-action="hide-roi"][aria-pressed="true"] { color: var(--amber); }
+#cxr-root .cxr-rois svg { flex: none; width: 17px; height: 17px; }
+.cxr-measure { margin-left: auto; padding-left: 8px; font-size: 12px; color: var(--quiet); white-space: nowrap;
+  font-variant-numeric: tabular-nums; }
+.cxr-bind { position: relative; flex: none; width: 28px; height: 32px; }
+#cxr-root .cxr-bind select { position: absolute; inset: 0; width: 28px; padding: 0; border-color: transparent; background: none;
+  appearance: none; color: transparent; }
+#cxr-root .cxr-bind option { background: var(--raised); color: var(--text); }
+.cxr-bind svg { position: absolute; left: 5px; top: 8px; pointer-events: none; color: var(--quiet); }
+#cxr-root :is(.cxr-rois, .cxr-said) .cxr-none { padding: 6px 4px; color: var(--quiet); font-size: 13px; }
+
+.cxr-note-open { flex: none; }
+#cxr-root .cxr-note-open { width: 32px; padding: 0; display: grid; place-items: center; border-color: transparent;
+  background: none; color: #767e87; }
+#cxr-root .cxr-note-open svg { width: 17px; height: 17px; }
+#cxr-root .cxr-note-open:hover { color: var(--text); }
+#cxr-root .cxr-note-open[data-filled] { color: var(--accent); }
+#cxr-root .cxr-note-open[data-filled] svg { fill: #17324d; }
+.cxr-note { position: absolute; left: 10px; right: 10px; z-index: 3; padding: 4px; border: 1px solid var(--line);
+  border-radius: 6px; background: var(--raised); box-shadow: 0 6px 18px rgb(0 0 0 / 60%); }
+#cxr-root .cxr-note input { width: 100%; background: var(--ground); cursor: text; }
+
+.cxr-readers, .cxr-cells { display: flex; gap: 2px; flex: none; }
+#cxr-root .cxr-readers button, #cxr-root .cxr-cells button { width: 32px; padding: 0; font-weight: 600; }
+#cxr-root .cxr-readers button { background: none; border: 1px solid var(--line); color: var(--quiet); }
+#cxr-root .cxr-readers button[aria-checked="true"] { color: #0b0d0f; background: var(--reader); border-color: var(--reader); }
+#cxr-root .cxr-cells button { position: relative; border-color: transparent; background: none; color: var(--quiet); }
+#cxr-root .cxr-cells button:not(:disabled):hover { border-color: var(--reader); }
+#cxr-root .cxr-cells button:disabled { cursor: default; }
+#cxr-root .cxr-cells [data-state="present"] { color: var(--accent); }
+#cxr-root .cxr-cells [data-state="uncertain"] { color: var(--amber); }
+.cxr-cells [data-comment]::after { content: ""; position: absolute; right: 4px; top: 4px; width: 5px; height: 5px;
+  border-radius: 50%; background: var(--reader); }
+#cxr-root .cxr-finding[data-disputed] { background: #2b2413; }
+#cxr-root .cxr-finding[data-disputed][data-answer="unanswered"] { box-shadow: inset 3px 0 var(--amber); }
+#cxr-root .cxr-finding[data-disputed]:has([aria-current="true"]) { background: #3a3018; box-shadow: inset 3px 0 var(--accent); }
+.cxr-finding:is([data-disputed], [data-asks]) .cxr-mark { color: var(--amber); }
+.cxr-said { border-bottom: 1px solid #26292d; }
+.cxr-said li { min-height: 32px; gap: 8px; padding: 0 4px; }
+.cxr-said li span { flex: 1; min-width: 0; overflow-wrap: anywhere; }
+#cxr-root .cxr-said button { display: flex; align-items: center; gap: 4px; padding: 0 8px; font-size: 13px; }
+#cxr-root .cxr-said svg { width: 15px; height: 15px; }
+#cxr-root .cxr-comment { flex: none; height: 34px; padding: 7px 10px; resize: none; cursor: text; }
+.cxr-foot { display: grid; }
+#cxr-root .cxr-foot crowd-button, #cxr-root .cxr-primary { min-height: 38px; display: grid; place-items: center;
+  background: var(--accent); border-color: var(--accent); color: #06121f; font-weight: 650; text-align: center; }
+#cxr-root .cxr-foot crowd-button[disabled] { opacity: 0.55; cursor: progress; }
+@media (min-height: 900px) {
+  #cxr-root .cxr-comment { height: 72px; }
+  .cxr-finding { height: 38px; }
+}
+`;
