@@ -11,6 +11,7 @@ CxrError
 ├── ManifestError    a manifest line does not say what it must
 ├── AnnotationError  a worker's answer cannot be understood
 ├── JobError         a labeling job cannot start or go on
+│   └── ClosedError      the job is closed: nothing more is taken
 ├── DataError        the examples cannot be trained on, split or scored
 └── RunError         a training run is missing, incomplete, or its name is taken
 
@@ -68,6 +69,10 @@ class AnnotationError(CxrError):
 
 class JobError(CxrError):
     """A labeling job cannot start or go on."""
+
+
+class ClosedError(JobError):
+    """The job is closed: nothing more is taken."""
 
 
 class DataError(CxrError):

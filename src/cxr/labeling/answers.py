@@ -1,42 +1,25 @@
 """Which reader has which image, and everything they ever answered: one SQLite file per job.
 
-Every accepted answer is on disk before the call returns (WAL with synchronous=FULL), so a killed
-portal loses nothing. Answers are never changed: a correction is a further version.
+Every accepted answer is on disk before the call returns, with its entry in the audit log, so a
+killed portal loses nothing. Answers are never changed: a correction is a further version.
 """
 
-import hashlib
 import json
 import sqlite3
-import threading
 import time
-import uuid
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cxr.contract import manifest
-from cxr.errors import JobError
+from cxr.errors import ClosedError, JobError
+from cxr.labeling import audit, decisions, drafts, objects, results
+from cxr.labeling.database import Database, one
+from cxr.labeling.decisions import Decision
+from cxr.labeling.offers import Offers, Rules
+from cxr.labeling.results import Answer, Answered
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS objects(
-  object_id INTEGER PRIMARY KEY, source TEXT NOT NULL UNIQUE, line TEXT NOT NULL,
-  labelled INTEGER NOT NULL DEFAULT 0);
-CREATE TABLE IF NOT EXISTS tasks(
-  task_id TEXT PRIMARY KEY, object_id INTEGER NOT NULL REFERENCES objects, worker_id TEXT NOT NULL,
-  accepted_at REAL NOT NULL, answered INTEGER NOT NULL DEFAULT 0, UNIQUE(object_id, worker_id));
-CREATE TABLE IF NOT EXISTS answers(
-  answer_id INTEGER PRIMARY KEY, task_id TEXT NOT NULL REFERENCES tasks, content TEXT NOT NULL,
-  submitted_at REAL NOT NULL);
-CREATE INDEX IF NOT EXISTS tasks_by_object ON tasks(object_id);
-CREATE INDEX IF NOT EXISTS answers_by_task ON answers(task_id);
-CREATE INDEX IF NOT EXISTS open_by_time ON tasks(accepted_at) WHERE answered=0;
-CREATE INDEX IF NOT EXISTS open_by_worker ON tasks(worker_id) WHERE answered=0;
-"""
-
-_GUESSES = 20
-"""Objects asked about one by one before all are, when the next task is looked for."""
+_GONE = "this image went back after its time limit; open the next one"
 
 
 @dataclass(frozen=True)
@@ -45,10 +28,13 @@ class Task:
 
     Attributes:
         id: Opaque.
-        object_id: Ground Truth's `datasetObjectId`: the line's number, from 0.
+        object_id: Ground Truth's `datasetObjectId`: the line's number, from 0; below 0 where the
+            answer is known.
         worker_id: Whose it is.
         data_object: The manifest line.
         accepted_at: Seconds since the epoch.
+        kind: `read`, `known` or `repeat`; no reader is told.
+        answered: Whether it was.
     """
 
     id: str
@@ -56,230 +42,302 @@ class Task:
     worker_id: str
     data_object: Mapping[str, Any]
     accepted_at: float
-
-
-@dataclass(frozen=True)
-class Answer:
-    """The newest version of what one worker said of one data object.
-
-    Attributes:
-        worker_id: Who.
-        content: The form as submitted, a JSON string.
-        accepted_at: When the task was opened, in seconds since the epoch.
-        submitted_at: When it was answered.
-    """
-
-    worker_id: str
-    content: str
-    accepted_at: float
-    submitted_at: float
+    kind: str = "read"
+    answered: bool = False
 
 
 class Answers:
     """Tasks and answers of one job; safe to use from several threads."""
 
-    def __init__(self, path: Path, *, workers_per_object: int, task_time_limit_s: float) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        workers_per_object: int,
+        task_time_limit_s: float,
+        readers: Collection[str] | None = None,
+        known_share: float = 0.0,
+        repeat_share: float = 0.0,
+        audit_key: bytes = b"",
+    ) -> None:
         """Open or create the file.
 
         Args:
             path: Of the SQLite database.
             workers_per_object: Answers wanted for each data object.
             task_time_limit_s: After which an unanswered task goes back.
-        """
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._wanted = workers_per_object
-        self._limit_s = task_time_limit_s
-        self._lock = threading.Lock()
-        self._orders: dict[str, tuple[list[int], int]] = {}
-        self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=30)
-        path.chmod(0o600)
-        self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.execute("PRAGMA synchronous=FULL")
-        self._db.executescript(_SCHEMA)
-
-    def add(self, data_objects: Iterable[Mapping[str, Any]], attribute: str = "") -> int:
-        """Take data objects up, in order; those there already stay as they are.
-
-        Args:
-            data_objects: Manifest lines.
-            attribute: The job's label attribute name; a line that holds it is labelled already
-                and offered to nobody (chaining).
-
-        Returns:
-            How many there are now.
+            readers: Who may be given tasks; None is anybody.
+            known_share: Of each worker's tasks, those whose answer is known.
+            repeat_share: Of each worker's tasks, those she answered before.
+            audit_key: First of `audit.keys`; empty makes a log that anybody could forge.
 
         Raises:
-            JobError: One image stands in the manifest twice.
+            JobError: Shares that cannot be, or a file of a newer version.
         """
-        with self._transaction() as db:
-            known = {s: i for i, s in db.execute("SELECT object_id, source FROM objects")}
-            seen: set[str] = set()
-            for line in data_objects:
-                source = manifest.source(line)
-                if source in seen:
-                    raise JobError(f"expected each image once, met {source!r} twice")
-                seen.add(source)
-                if source not in known:
-                    known[source] = len(known)
-                    db.execute(
-                        "INSERT INTO objects VALUES(?,?,?,?)",
-                        (known[source], source, json.dumps(line), attribute in line),
-                    )
-            return len(known)
+        rules = Rules(workers_per_object, task_time_limit_s, known_share, repeat_share)
+        self._offers = Offers(rules)
+        self._readers = None if readers is None else frozenset(readers)
+        self._key = audit_key
+        self._file = Database(path, lambda db: audit.take_up(db, audit_key))
+
+    def add(self, data_objects: Iterable[Mapping[str, Any]], attribute: str = "") -> int:
+        """Take the job's data objects up, in order; see `objects.add`."""
+        with self._file.transaction() as db:
+            return objects.add(db, data_objects, attribute)
+
+    def add_known(self, lines: Iterable[Mapping[str, Any]], asked: Mapping[str, Any]) -> int:
+        """Take up images whose answer is known, to be strewn in; see `objects.add_known`."""
+        with self._file.transaction() as db:
+            return objects.add_known(db, lines, asked)
 
     def assign(self, worker_id: str) -> Task | None:
         """Give a worker the task she has open, or the next one, or None when nothing is left.
 
-        Images come in an order that differs between workers and never between calls.
+        Raises:
+            JobError: She is no reader of this job.
         """
+        return self._offered(worker_id, ahead=False)
+
+    def ahead(self, worker_id: str) -> Task | None:
+        """Reserve the task that a worker gets after the one she has open, or None.
+
+        It becomes the open one when that is answered, and goes back after the time limit like it.
+
+        Raises:
+            JobError: She is no reader of this job.
+        """
+        return self._offered(worker_id, ahead=True)
+
+    def _offered(self, worker_id: str, *, ahead: bool) -> Task | None:
+        if self._readers is not None and worker_id not in self._readers:
+            raise JobError(f"expected a reader of this job, met {worker_id!r}")
         now = time.time()
-        with self._transaction() as db:
-            db.execute(
-                "DELETE FROM tasks WHERE answered=0 AND accepted_at<?", (now - self._limit_s,)
-            )
-            row = db.execute(
-                "SELECT task_id FROM tasks WHERE worker_id=? AND answered=0", (worker_id,)
-            ).fetchone()
-            if row is None:
-                chosen = self._next(db, worker_id)
-                if chosen is None:
-                    return None
-                row = (uuid.uuid4().hex,)
-                db.execute(
-                    "INSERT INTO tasks(task_id, object_id, worker_id, accepted_at) VALUES(?,?,?,?)",
-                    (row[0], chosen, worker_id, now),
-                )
-            return self._task(db, row[0])
+        with self._file.transaction() as db:
+            if _is_closed(db):
+                return None
+            self._offers.expire(db, now)
+            current, reserved = _held(db, worker_id)
+            if ahead:
+                if reserved is None and current is not None:
+                    reserved = self._offers.reserve(db, worker_id, now, ahead=True)
+                return _task(db, reserved)
+            if current is None:
+                current = reserved or self._offers.reserve(db, worker_id, now, ahead=False)
+                if current is not None:
+                    self._put_before_her(db, current, now)
+            return _task(db, current)
 
-    def _next(self, db: sqlite3.Connection, worker_id: str) -> int | None:
-        """Find the next object that wants an answer and has none by this worker.
-
-        The search goes on where it last ended and comes round once, since tasks go back.
-        """
-        total = int(db.execute("SELECT count(*) FROM objects").fetchone()[0])
-        order, place = self._orders.get(worker_id, ([], 0))
-        if len(order) != total:
-            order = sorted(range(total), key=lambda i: _order(worker_id, i))
-            place = 0
-        full: set[int] = set()
-        for step in range(total):
-            if step == _GUESSES:
-                full = self._full(db, worker_id)
-            object_id = order[(place + step) % total]
-            if object_id in full:
-                continue
-            taken, mine, labelled = db.execute(
-                "SELECT count(*), coalesce(sum(worker_id=?), 0),"
-                " (SELECT labelled FROM objects WHERE object_id=?) FROM tasks WHERE object_id=?",
-                (worker_id, object_id, object_id),
-            ).fetchone()
-            if taken < self._wanted and not mine and not labelled:
-                self._orders[worker_id] = (order, (place + step) % total)
-                return object_id
-        return None
-
-    def _full(self, db: sqlite3.Connection, worker_id: str) -> set[int]:
-        """Give the objects that this worker cannot get, at once."""
-        rows = db.execute(
-            "SELECT object_id FROM tasks GROUP BY object_id HAVING count(*)>=?"
-            " UNION SELECT object_id FROM tasks WHERE worker_id=?"
-            " UNION SELECT object_id FROM objects WHERE labelled",
-            (self._wanted, worker_id),
-        )
-        return {object_id for (object_id,) in rows}
+    def _put_before_her(self, db: sqlite3.Connection, task_id: str, now: float) -> None:
+        db.execute("UPDATE tasks SET ahead=0, accepted_at=? WHERE task_id=?", (now, task_id))
+        self._log(db, "seen", task_id)
 
     def task(self, task_id: str) -> Task | None:
         """Find a task, open or answered."""
-        with self._lock:
-            return self._task(self._db, task_id)
+        with self._file.reading() as db:
+            return _task(db, task_id)
 
-    def submit(self, task_id: str, content: str) -> bool:
-        """Keep an answer; the same one again is not kept twice.
+    def seen_again(self, task_id: str) -> None:
+        """Note that a worker looks at a task she answered."""
+        with self._file.transaction() as db:
+            self._log(db, "seen", task_id, again=True)
+
+    def submit(self, task_id: str, content: str, *, skipped: bool = False) -> bool:
+        """Keep an answer, and put the task that was reserved before its worker.
+
+        The newest one again is not kept twice; another one is a correction.
+
+        Args:
+            task_id: Open or answered.
+            content: The form as submitted, a JSON string.
+            skipped: Whether it is a skip.
 
         Returns:
             Whether it was new.
 
         Raises:
+            ClosedError: The job is closed.
             JobError: The task went back after its time limit, or never was.
         """
-        with self._transaction() as db:
-            if self._task(db, task_id) is None:
-                raise JobError("this image went back after its time limit; open the next one")
-            newest = db.execute(
-                "SELECT content FROM answers WHERE task_id=? ORDER BY answer_id DESC", (task_id,)
-            ).fetchone()
-            if newest and newest[0] == content:
+        now = time.time()
+        with self._file.transaction() as db:
+            task = _task(db, task_id)
+            if task is None:
+                raise JobError(_GONE)
+            newest = results.latest(db, task_id)
+            if newest and newest.content == content:
                 return False
-            db.execute(
-                "INSERT INTO answers(task_id, content, submitted_at) VALUES(?,?,?)",
-                (task_id, content, time.time()),
-            )
-            db.execute("UPDATE tasks SET answered=1 WHERE task_id=?", (task_id,))
+            _refuse_if_closed(db)
+            number = db.execute(
+                "INSERT INTO answers(task_id, content, submitted_at, skipped) VALUES(?,?,?,?)",
+                (task_id, content, now, skipped),
+            ).lastrowid
+            drafts.drop(db, task_id)
+            event = "corrected" if newest else "answered"
+            self._log(db, event, task_id, answer=number, sha256=audit.sha256(content))
+            if not newest:
+                self._go_on(db, task, now)
             return True
+
+    def _go_on(self, db: sqlite3.Connection, task: Task, now: float) -> None:
+        db.execute("UPDATE tasks SET answered_at=?, ahead=0 WHERE task_id=?", (now, task.id))
+        current, reserved = _held(db, task.worker_id)
+        if current is None and reserved is not None:
+            self._put_before_her(db, reserved, now)
+
+    def save_draft(self, task_id: str, content: str) -> None:
+        """Keep the state of a task's page, which `draft` gives back as it is.
+
+        Raises:
+            ClosedError: The job is closed.
+            JobError: The task went back after its time limit, or never was.
+        """
+        with self._file.transaction() as db:
+            if _task(db, task_id) is None:
+                raise JobError(_GONE)
+            _refuse_if_closed(db)
+            drafts.save(db, task_id, content, time.time())
+
+    def draft(self, task_id: str) -> str | None:
+        """Give what was kept of a task's page, also under an earlier task on the same image."""
+        with self._file.reading() as db:
+            return drafts.of(db, task_id)
+
+    def decide(self, object_id: int, worker_id: str, content: str) -> bool:
+        """Keep an adjudicator's decision on a data object; a later one supersedes it.
+
+        Returns:
+            Whether it was new: the newest one again is not kept twice.
+
+        Raises:
+            ClosedError: The job is closed.
+            JobError: There is no such data object.
+        """
+        with self._file.transaction() as db:
+            _refuse_if_closed(db)
+            return decisions.keep(db, self._key, object_id, worker_id, content)
+
+    def decisions(self) -> dict[int, Decision]:
+        """Give the newest decision on each data object that has one."""
+        with self._file.reading() as db:
+            return decisions.newest(db)
+
+    def close_job(self, worker_id: str) -> None:
+        """Take nothing more: no answer, correction, draft or decision; again is harmless."""
+        self._set_closed(worker_id, closed=True)
+
+    def reopen_job(self, worker_id: str) -> None:
+        """Take answers again; again is harmless."""
+        self._set_closed(worker_id, closed=False)
+
+    def _set_closed(self, worker_id: str, *, closed: bool) -> None:
+        with self._file.transaction() as db:
+            if _is_closed(db) is not closed:
+                db.execute("INSERT INTO closings(closed) VALUES(?)", (closed,))
+                event = "closed" if closed else "reopened"
+                audit.append(db, self._key, event, worker=worker_id)
+
+    @property
+    def closed(self) -> bool:
+        """Whether the lead closed the job."""
+        with self._file.reading() as db:
+            return _is_closed(db)
+
+    def latest(self, task_id: str) -> Answer | None:
+        """Give the newest version of a task's answer."""
+        with self._file.reading() as db:
+            return results.latest(db, task_id)
+
+    def previous(self, task_id: str) -> str | None:
+        """Give the task that the same worker answered before this one, or last if it is open."""
+        with self._file.reading() as db:
+            return results.previous(db, task_id)
+
+    def answered(self, worker_id: str) -> list[Answered]:
+        """List a worker's answered tasks, the newest first; hidden repeats are not among them."""
+        with self._file.reading() as db:
+            return results.answered(db, worker_id)
+
+    def position(self, worker_id: str) -> tuple[int, int]:
+        """Say how many tasks a worker answered, and how many it will be, about."""
+        with self._file.reading() as db:
+            return results.answered_by(db, worker_id), self._offers.most(db, worker_id)
 
     def counts(self) -> tuple[int, int]:
         """Say how many data objects have all their answers, and how many there are."""
-        with self._lock:
-            done = self._db.execute(
-                "SELECT count(*) FROM (SELECT object_id FROM tasks WHERE answered=1"
-                " GROUP BY object_id HAVING count(*)>=?"
-                " UNION SELECT object_id FROM objects WHERE labelled)",
-                (self._wanted,),
-            ).fetchone()[0]
-            return done, self._db.execute("SELECT count(*) FROM objects").fetchone()[0]
+        with self._file.reading() as db:
+            return results.counts(db, self._offers.rules.workers_per_object)
 
     def answered_by(self, worker_id: str) -> int:
-        """Say how many data objects one worker has answered."""
-        with self._lock:
-            row = self._db.execute(
-                "SELECT count(*) FROM tasks WHERE worker_id=? AND answered=1", (worker_id,)
-            ).fetchone()
-        return int(row[0])
+        """Say how many tasks one worker has answered, hidden ones too."""
+        with self._file.reading() as db:
+            return results.answered_by(db, worker_id)
 
     def results(self) -> Iterator[tuple[int, dict[str, Any], list[Answer]]]:
         """Give every data object with the newest version of each worker's answer, in order."""
-        with self._lock:
-            objects = self._db.execute(
-                "SELECT object_id, line FROM objects ORDER BY object_id"
-            ).fetchall()
-            rows = self._db.execute(
-                "SELECT t.object_id, t.worker_id, a.content, t.accepted_at, a.submitted_at"
-                " FROM tasks t JOIN answers a USING(task_id) ORDER BY a.answer_id"
-            ).fetchall()
-        newest: dict[int, dict[str, Answer]] = {}
-        for object_id, worker_id, content, accepted, submitted in rows:
-            newest.setdefault(object_id, {})[worker_id] = Answer(
-                worker_id, content, accepted, submitted
-            )
-        for object_id, line in objects:
-            found = newest.get(object_id, {})
-            yield object_id, json.loads(line), [found[worker] for worker in sorted(found)]
+        with self._file.reading() as db:
+            found = results.of_objects(db)
+        for object_id, line, answers in found:
+            yield object_id, json.loads(line), answers
+
+    def known_results(self) -> list[tuple[str, dict[str, Any], Answer]]:
+        """Give worker, the known image's line with its known answer, and what she said."""
+        with self._file.reading() as db:
+            return results.known(db)
+
+    def repeats(self) -> list[tuple[str, int, Answer, Answer]]:
+        """Give worker, object ID, and what she said at first and when she met it again."""
+        with self._file.reading() as db:
+            return results.repeats(db)
+
+    def record(self, event: str, worker_id: str = "", source: str = "", **detail: Any) -> None:
+        """Add an entry to the audit log: `signed-in`, `exported`, or whatever else befell."""
+        with self._file.transaction() as db:
+            audit.append(db, self._key, event, worker=worker_id, source=source, **detail)
+
+    def head(self) -> audit.Head:
+        """Give the end of the audit log."""
+        with self._file.reading() as db:
+            return audit.head(db)
 
     def close(self) -> None:
-        """Fold the write-ahead log back and close."""
-        with self._lock:
-            self._db.close()
+        """Fold the write-ahead log back and close the file."""
+        self._file.close()
 
-    @staticmethod
-    def _task(db: sqlite3.Connection, task_id: str) -> Task | None:
-        row = db.execute(
-            "SELECT task_id, object_id, worker_id, line, accepted_at"
-            " FROM tasks JOIN objects USING(object_id) WHERE task_id=?",
+    def _log(self, db: sqlite3.Connection, event: str, task_id: str, **detail: Any) -> None:
+        worker, source = db.execute(
+            "SELECT worker_id, source FROM tasks JOIN objects USING(object_id) WHERE task_id=?",
             (task_id,),
         ).fetchone()
-        return Task(row[0], row[1], row[2], json.loads(row[3]), row[4]) if row else None
-
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._lock:
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._db
-            except BaseException:
-                self._db.execute("ROLLBACK")
-                raise
-            self._db.execute("COMMIT")
+        audit.append(db, self._key, event, worker=worker, source=source, task=task_id, **detail)
 
 
-def _order(worker_id: str, object_id: int) -> bytes:
-    return hashlib.blake2b(f"{worker_id}|{object_id}".encode(), digest_size=8).digest()
+def _task(db: sqlite3.Connection, task_id: str | None) -> Task | None:
+    row = db.execute(
+        "SELECT task_id, object_id, worker_id, line, accepted_at, t.kind, answered_at IS NOT NULL"
+        " FROM tasks t JOIN objects USING(object_id) WHERE task_id=?",
+        (task_id,),
+    ).fetchone()
+    if row is None:
+        return None
+    task_id, object_id, worker_id, line, accepted_at, kind, answered = row
+    data_object = json.loads(line)
+    return Task(task_id, object_id, worker_id, data_object, accepted_at, kind, bool(answered))
+
+
+def _held(db: sqlite3.Connection, worker_id: str) -> tuple[str | None, str | None]:
+    """Give the task that a worker has open, and the one reserved for her."""
+    rows = db.execute(
+        "SELECT ahead, task_id FROM tasks WHERE worker_id=? AND answered_at IS NULL", (worker_id,)
+    )
+    held = dict(rows.fetchall())
+    return held.get(0), held.get(1)
+
+
+def _is_closed(db: sqlite3.Connection) -> bool:
+    newest = "SELECT closed FROM closings ORDER BY closing_id DESC LIMIT 1"
+    return bool(one(db, f"SELECT coalesce(({newest}), 0)"))
+
+
+def _refuse_if_closed(db: sqlite3.Connection) -> None:
+    if _is_closed(db):
+        raise ClosedError("this job is closed; ask its lead to open it again")

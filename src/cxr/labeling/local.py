@@ -10,13 +10,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from cxr.contract import manifest
+from cxr.contract import labels, manifest
 from cxr.contract.signing import Keys
 from cxr.errors import JobError
 from cxr.infra import http
-from cxr.labeling import Job, Status, handlers, output, portal, selection
-from cxr.labeling.answers import Answer, Answers
+from cxr.labeling import Job, Status, audit, handlers, output, portal, selection
+from cxr.labeling.answers import Answers
 from cxr.labeling.portal import access
+from cxr.labeling.results import Answer
 from cxr.pacs.folder import FolderPacs
 
 _VERSION = "2018-10-16"
@@ -76,8 +77,8 @@ class LocalLabeling:
     def collect(self, job: Job) -> Path:
         """Consolidate what was answered by the post-annotation Lambda's handler."""
         results = list(self._opened.results())
-        labels = dict(_consolidated(job, results))
-        lines = ((line, labels.get(object_id)) for object_id, line, _ in results)
+        found = dict(_consolidated(job, results))
+        lines = ((line, found.get(object_id)) for object_id, line, _ in results)
         scripted = any(reader.skill is not None for reader in job.readers)
         source = "scripted-readers" if scripted else "readers"
         return output.write(job, lines, human_annotated=not scripted, label_source=source)
@@ -107,8 +108,15 @@ class LocalLabeling:
                 job.folder / selection.ANSWERS,
                 workers_per_object=job.workers_per_object,
                 task_time_limit_s=job.task_time_limit_s,
+                readers=[reader.id for reader in job.answering],
+                known_share=job.checks.known_share,
+                repeat_share=job.checks.repeat_share,
+                audit_key=audit.keys(self._keys)[0],
             )
         self._answers.add(manifest.read(path), job.name)
+        if job.checks.known is not None:
+            asked = labels.to_data_object(job.labels)
+            self._answers.add_known(manifest.read(job.checks.known), asked)
 
 
 def _consolidated(

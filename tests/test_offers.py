@@ -1,0 +1,369 @@
+"""Who gets which image: always enough readers, never one twice unless it is meant, and unseen."""
+
+import collections
+import tempfile
+import threading
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from cxr.errors import JobError
+from cxr.labeling import audit
+from cxr.labeling.answers import Answers
+
+READERS = ("ann", "bob", "eve")
+KNOWN = [
+    {"source": f"known-{i}", "labels": "Old", "old": {"findings": []}, "old-metadata": {}}
+    for i in range(40)
+]
+
+
+def opened(folder, *, wanted=1, images=3, known=(), **changes):
+    answers = Answers(
+        folder / "answers.db",
+        **{"workers_per_object": wanted, "task_time_limit_s": 3600} | changes,
+    )
+    answers.add({"source": f"image-{i}"} for i in range(images))
+    answers.add_known(known, {"labels": "Edema,No Finding"})
+    return answers
+
+
+def work(answers, worker, most=10_000, *, ahead=False):
+    """Answer until nothing is left; the tasks in their order."""
+    done = []
+    while len(done) < most and (task := answers.assign(worker)):
+        if ahead:
+            answers.ahead(worker)
+        answers.submit(task.id, f'"{worker} {len(done)}"')
+        done.append(task)
+    return done
+
+
+def test_the_image_ahead_is_the_next_one_and_stays_it(tmp_path):
+    answers = opened(tmp_path, images=5)
+    current = answers.assign("ann")
+
+    ahead = answers.ahead("ann")
+
+    assert ahead.object_id != current.object_id
+    assert answers.ahead("ann") == ahead
+    assert answers.assign("ann") == current
+    answers.submit(current.id, "{}")
+    following = answers.assign("ann")
+    assert (following.id, following.object_id) == (ahead.id, ahead.object_id)
+    assert following.accepted_at > ahead.accepted_at
+    assert answers.ahead("ann").id != following.id
+
+
+def test_nothing_is_ahead_of_nothing(tmp_path):
+    answers = opened(tmp_path, images=1)
+
+    assert answers.ahead("ann") is None
+    answers.assign("ann")
+    assert answers.ahead("ann") is None
+
+
+def test_an_image_reserved_is_offered_to_nobody_else(tmp_path):
+    answers = opened(tmp_path, images=2)
+    taken = {answers.assign("ann").object_id, answers.ahead("ann").object_id}
+
+    assert taken == {0, 1}
+    assert answers.assign("bob") is None
+
+
+def test_the_current_and_the_reserved_task_go_back_after_their_time(tmp_path):
+    answers = opened(tmp_path, images=2)
+    current, ahead = answers.assign("ann"), answers.ahead("ann")
+    answers.close()
+
+    hasty = opened(tmp_path, images=2, task_time_limit_s=0)
+    first = hasty.assign("bob")
+
+    assert hasty.task(current.id) is None
+    assert hasty.task(ahead.id) is None
+    assert first.object_id in (0, 1)
+    with pytest.raises(JobError, match="this image went back after its time limit"):
+        hasty.submit(current.id, "{}")
+
+
+def test_an_answer_to_the_reserved_task_leaves_the_open_one_open(tmp_path):
+    answers = opened(tmp_path, images=3)
+    current, ahead = answers.assign("ann"), answers.ahead("ann")
+
+    answers.submit(ahead.id, "{}")
+
+    assert answers.assign("ann").id == current.id
+    assert answers.answered_by("ann") == 1
+
+
+def test_nobody_but_the_jobs_readers_is_given_an_image(tmp_path):
+    answers = opened(tmp_path, readers=["ann"])
+
+    assert answers.assign("ann")
+    for ask in (answers.assign, answers.ahead):
+        with pytest.raises(JobError, match="expected a reader of this job, met 'eve'"):
+            ask("eve")
+
+
+def test_the_order_is_the_same_with_and_without_an_image_ahead(tmp_path):
+    orders = [
+        [t.object_id for t in work(opened(tmp_path / str(ahead), images=30), "ann", ahead=ahead)]
+        for ahead in (False, True)
+    ]
+
+    assert orders[0] == orders[1]
+    assert sorted(orders[0]) == list(range(30))
+
+
+def shares(tasks):
+    count = collections.Counter(task.kind for task in tasks)
+    return {kind: n / len(tasks) for kind, n in count.items()}
+
+
+def test_known_images_and_repeats_come_at_their_shares(tmp_path):
+    known = [{"source": f"known-{i}"} for i in range(200)]
+    rules = {"known_share": 0.1, "repeat_share": 0.2}
+    answers = opened(tmp_path, wanted=2, images=700, known=known, **rules)
+
+    ann, bob = work(answers, "ann"), work(answers, "bob", ahead=True)
+
+    for tasks in (ann, bob):
+        found = shares(tasks)
+        # three standard errors of a share of 1000
+        assert found["known"] == pytest.approx(0.1, abs=0.03)
+        assert found["repeat"] == pytest.approx(0.2, abs=0.04)
+        assert sum(t.kind == "read" for t in tasks) == 700
+    assert [t.kind for t in ann] != [t.kind for t in bob]
+
+
+def test_which_tasks_are_known_or_repeats_is_the_same_every_time(tmp_path):
+    rules = {"known": KNOWN, "known_share": 0.2, "repeat_share": 0.2}
+    runs = []
+    for run in ("one", "two"):
+        answers = opened(tmp_path / run, images=50, **rules)
+        first = work(answers, "ann", 20)
+        answers.close()
+        again = opened(tmp_path / run, images=50, **rules)  # started again meanwhile
+        runs.append([(t.kind, t.object_id) for t in first + work(again, "ann")])
+
+    assert runs[0] == runs[1]
+
+
+def test_a_repeat_comes_some_tasks_after_its_image_and_only_once(tmp_path):
+    answers = opened(tmp_path, images=200, repeat_share=0.3)
+
+    tasks = work(answers, "ann")
+
+    place = {t.object_id: i for i, t in enumerate(tasks) if t.kind == "read"}
+    again = [(t.object_id, i) for i, t in enumerate(tasks) if t.kind == "repeat"]
+    assert len({object_id for object_id, _ in again}) == len(again) > 50
+    for object_id, i in again:
+        assert i - place[object_id] > max(3, min(20, i // 4))
+
+
+def test_known_images_and_repeats_are_no_results(tmp_path):
+    answers = opened(tmp_path, images=40, known=KNOWN, known_share=0.2, repeat_share=0.2)
+
+    tasks = work(answers, "ann")
+
+    assert answers.counts() == (40, 40)
+    results = list(answers.results())
+    assert [line["source"] for _, line, _ in results] == [f"image-{i}" for i in range(40)]
+    said = {t.id: f'"ann {i}"' for i, t in enumerate(tasks)}
+    of = {(t.object_id, t.kind): said[t.id] for t in tasks}
+    for object_id, _, (answer,) in results:
+        assert answer.content == of[object_id, "read"]
+    known = answers.known_results()
+    assert {(w, a.content) for w, _, a in known} == {
+        ("ann", said[t.id]) for t in tasks if t.kind == "known"
+    }
+    assert all(line in KNOWN for _, line, _ in known)
+    assert {(w, i, a.content, b.content) for w, i, a, b in answers.repeats()} == {
+        ("ann", i, of[i, "read"], content) for (i, kind), content in of.items() if kind == "repeat"
+    }
+
+
+def test_no_reader_can_tell_which_images_are_known(tmp_path):
+    answers = opened(tmp_path, images=40, known=KNOWN, known_share=0.4)
+
+    known = next(t for t in work(answers, "ann") if t.kind == "known")
+
+    assert known.data_object == {
+        "source": KNOWN[-known.object_id - 1]["source"], "labels": "Edema,No Finding"
+    }  # fmt: skip
+
+
+def test_a_repeat_is_not_listed_as_a_double(tmp_path):
+    answers = opened(tmp_path, images=40, known=KNOWN, known_share=0.2, repeat_share=0.3)
+    tasks = work(answers, "ann")
+
+    listed = answers.answered("ann")
+
+    assert [a.task_id for a in listed] == [t.id for t in tasks if t.kind != "repeat"][::-1]
+    assert len({a.source for a in listed}) == len(listed)
+
+
+def test_how_many_there_will_be_betrays_no_hidden_task(tmp_path):
+    answers = opened(tmp_path, images=60, known=KNOWN, known_share=0.15, repeat_share=0.15)
+    told = []
+
+    while task := answers.assign("ann"):
+        told.append(answers.position("ann"))
+        answers.submit(task.id, "{}")
+
+    assert [n for n, _ in told] == list(range(len(told)))
+    assert {total for _, total in told[: len(told) * 3 // 4]} == {round(60 / 0.7)}
+    assert answers.position("ann") == (len(told), len(told))
+
+
+def test_an_image_of_the_job_is_no_honeypot_even_if_it_comes_later(tmp_path):
+    known = [{"source": "image-1"}, {"source": "other"}, {"source": "image-9"}]
+    answers = opened(tmp_path, images=3, known_share=0.5)
+
+    assert answers.add_known(known, {}) == 2
+    answers.add({"source": f"image-{i}"} for i in range(10))
+    assert answers.add_known(known, {}) == 1
+    tasks = work(answers, "ann")
+    assert [t.data_object["source"] for t in tasks if t.kind == "known"] == ["other"]
+    assert answers.counts() == (10, 10)
+
+
+def test_known_images_alone_are_offered_to_nobody(tmp_path):
+    answers = opened(tmp_path, images=0, known=KNOWN, known_share=0.9)
+
+    assert answers.assign("ann") is None
+
+
+@pytest.mark.parametrize(("honeypots", "repeats"), [(0.5, 0.5), (-0.1, 0), (0, 1.5)])
+def test_shares_that_cannot_be_are_refused(tmp_path, honeypots, repeats):
+    with pytest.raises(JobError, match="expected shares of known and of repeated images from 0"):
+        opened(tmp_path, known_share=honeypots, repeat_share=repeats)
+
+
+def test_threads_keep_all_of_it(tmp_path):
+    answers = opened(
+        tmp_path, wanted=2, images=30, known=KNOWN, known_share=0.1, repeat_share=0.1,
+        audit_key=b"k",
+    )  # fmt: skip
+    done = collections.defaultdict(list)
+
+    def script(worker):
+        done[worker] += work(answers, worker, ahead=True)
+
+    threads = [threading.Thread(target=script, args=(w,)) for w in [*"abcd", "a", "b"]]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert answers.counts() == (30, 30)
+    assert all(len(found) == 2 for _, _, found in answers.results())
+    for worker in "abcd":  # two threads of one worker may answer the same task: kept as versions
+        met = [(t.object_id, t.kind) for t in {t.id: t for t in done[worker]}.values()]
+        assert len(met) == len(set(met))
+    answers.close()
+    assert audit.verify(tmp_path / "answers.db", [b"k"]) > 60
+
+
+class Assigning(RuleBasedStateMachine):
+    """Any order of asking, answering, waiting, adding and restarting."""
+
+    def __init__(self):
+        super().__init__()
+        self.folder = tempfile.TemporaryDirectory()
+        self.images, self.limit_s = 4, 3600
+        self.said = {}
+        self.open()
+
+    def open(self):
+        self.answers = opened(
+            Path(self.folder.name), wanted=2, images=self.images, known=KNOWN[:3],
+            known_share=0.2, repeat_share=0.2, task_time_limit_s=self.limit_s,
+            readers=READERS, audit_key=b"k",
+        )  # fmt: skip
+
+    @rule(worker=st.sampled_from(READERS), ahead=st.booleans())
+    def ask(self, worker, ahead):
+        task = (self.answers.ahead if ahead else self.answers.assign)(worker)
+        again = (self.answers.ahead if ahead else self.answers.assign)(worker)
+        assert (task and task.id) == (again and again.id)
+        if task:
+            assert not task.answered
+            assert task.worker_id == worker
+
+    @rule(worker=st.sampled_from(READERS), ahead=st.booleans())
+    def answer(self, worker, ahead):
+        task = self.answers.assign(worker)
+        if task and ahead:
+            task = self.answers.ahead(worker) or task
+        if task:
+            assert self.answers.submit(task.id, f'"{task.id}"')
+            self.said[task.id] = f'"{task.id}"'
+
+    @precondition(lambda self: self.said)
+    @rule(data=st.data(), again=st.booleans())
+    def say_again(self, data, again):
+        task_id = data.draw(st.sampled_from(sorted(self.said)))
+        content = self.said[task_id] if again else self.said[task_id] + " "
+        assert self.answers.submit(task_id, content) is not again
+        self.said[task_id] = content
+
+    @rule()
+    def all_open_ones_go_back(self):
+        self.answers.close()
+        self.limit_s = -1
+        self.open()
+        for worker in READERS:
+            self.answers.assign(worker)
+        self.answers.close()
+        self.limit_s = 3600
+        self.open()
+
+    @precondition(lambda self: self.images < 12)
+    @rule()
+    def add(self):
+        self.images += 1
+        self.answers.add({"source": f"image-{i}"} for i in range(self.images))
+
+    @rule()
+    def restart(self):
+        self.answers.close()
+        self.open()
+
+    @invariant()
+    def nothing_is_lost_or_doubled(self):
+        with self.answers._file.reading() as db:
+            rows = db.execute(
+                "SELECT object_id, worker_id, kind, ahead, answered_at FROM tasks"
+            ).fetchall()
+        met = [row[:3] for row in rows]
+        assert len(met) == len(set(met))
+        held = [(worker, ahead) for _, worker, _, ahead, at in rows if at is None]
+        assert len(held) == len(set(held))
+        given = collections.Counter(object_id for object_id, _, kind, *_ in rows if kind == "read")
+        assert max(given.values(), default=0) <= 2
+        first = {(i, w): at for i, w, kind, _, at in rows if kind == "read"}
+        assert all(first[i, w] is not None for i, w, kind, *_ in rows if kind == "repeat")
+        assert {w for _, w, *_ in rows} <= set(READERS)
+        for task_id, content in self.said.items():
+            assert self.answers.latest(task_id).content == content
+
+    def teardown(self):
+        for worker in READERS * 2:  # whatever went before, the job can be completed
+            for task in work(self.answers, worker):
+                self.said[task.id] = self.answers.latest(task.id).content
+        total = self.answers.counts()[1]
+        open_still = {w for w in READERS if self.answers.assign(w)}
+        assert self.answers.counts() == (total, total)
+        assert not open_still
+        self.nothing_is_lost_or_doubled()
+        self.answers.close()
+        audit.verify(Path(self.folder.name) / "answers.db", [b"k"])
+        self.folder.cleanup()
+
+
+Assigning.TestCase.settings = settings(max_examples=25, stateful_step_count=25, deadline=None)
+TestAssigning = Assigning.TestCase
