@@ -1,5 +1,6 @@
 """What the README tells one to type can be typed."""
 
+import json
 import re
 import shlex
 import subprocess
@@ -19,9 +20,8 @@ MODELS = {
     "evaluate": schema.Evaluate,
     "serve": schema.Serve,
 }
-TEXT = "\n".join(
-    path.read_text() for path in (ROOT / "README.md", ROOT / "CONTRIBUTING.md") if path.exists()
-)
+PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md"))
+TEXT = "\n".join(path.read_text() for path in PAGES)
 
 
 def quoted(start):
@@ -99,6 +99,16 @@ def test_every_group_and_option_in_the_readme_is_in_conf():
 
 
 def test_every_file_the_readme_links_to_is_there():
-    links = re.findall(r"\]\(([^)#:]+)\)", TEXT)
+    links = {p: re.findall(r"\]\(([^)#:]+)\)", p.read_text()) for p in PAGES}
 
-    assert [link for link in links if not (ROOT / link).exists()] == []
+    gone = [(p.name, x) for p, found in links.items() for x in found if not (p.parent / x).exists()]
+    assert gone == []
+
+
+def test_the_keys_in_the_docs_are_those_of_the_page():
+    commands = json.loads((ROOT / "templates" / "viewer" / "commands.json").read_text())["commands"]
+    rows = [f"| `{name}` | {c['key']} | {c['says']} |" for name, c in commands.items()]
+    table = "\n".join(["| command | key | what it does |", "| --- | --- | --- |", *rows])
+
+    text = (ROOT / "docs" / "labeling.md").read_text()
+    assert f"<!-- keys -->\n{table}\n<!-- end of keys -->" in text, table
