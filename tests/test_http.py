@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from cxr import schema
 from cxr.errors import ConfigError
 from cxr.infra import http
 
@@ -80,7 +81,7 @@ def test_tls_before_1_2_is_refused(tmp_path):
 def test_https_answers_nothing_in_the_clear(secured):
     url, _ = secured
 
-    with pytest.raises(httpx.TransportError, match="disconnected|reset|closed"):
+    with pytest.raises(httpx.TransportError, match=r"disconnected|reset|closed"):
         httpx.get(url.replace("https", "http"))
 
 
@@ -149,4 +150,4 @@ def test_an_address_of_another_machine_is_one_line():
     ],
 )
 def test_only_loopback_counts_as_loopback(host, loopback):
-    assert http.is_loopback(host) is loopback
+    assert schema.is_loopback(host) is loopback

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from omegaconf import DictConfig
 
 from cxr import config, schema
-from cxr.errors import ConfigError, JobError
+from cxr.errors import AccessError, ConfigError, JobError
 
 if TYPE_CHECKING:
     from cxr.contract.signing import Keys
@@ -34,6 +34,9 @@ def main(cfg: schema.Label, _: DictConfig) -> None:
     manifest.check_job_name(cfg.job.name)
     folder = root.prepare(cfg.root)
     keys = root.token_keys(folder)
+    if cfg.invite:
+        _invite(cfg, folder, keys)
+        return
     with FolderPacs(Path(cfg.pacs.folder), keys=keys) as pacs:
         _label(cfg, folder, keys, pacs)
 
@@ -43,7 +46,9 @@ def _label(cfg: schema.Label, folder: Path, keys: "Keys", pacs: "FolderPacs") ->
 
     job = _job(cfg, folder)
     selection, job = _select(cfg, job, pacs, folder)
-    backend = instantiate(cfg.labeling.model_dump(by_alias=True), pacs=pacs, keys=keys)
+    local = isinstance(cfg.labeling, schema.LocalLabeling)
+    own = {"accounts": folder / "accounts.db"} if local else {}
+    backend = instantiate(cfg.labeling.model_dump(by_alias=True), pacs=pacs, keys=keys, **own)
     try:
         backend.start(job, selection.path)
         job.save()
@@ -59,6 +64,36 @@ def _label(cfg: schema.Label, folder: Path, keys: "Keys", pacs: "FolderPacs") ->
     finally:
         backend.close()
     _print_result(job, path)
+
+
+def _invite(cfg: schema.Label, folder: Path, keys: "Keys") -> None:
+    """Print one personal link each, or mail them to those who have an address."""
+    from cxr.labeling import local, mail
+    from cxr.labeling.portal import context
+
+    if not isinstance(cfg.labeling, schema.LocalLabeling):
+        raise ConfigError("invite: expected labeling=local, whose readers are invited")
+    given, job = cfg.labeling, _job(cfg, folder)
+    url = local.address(given.host, given.port, given.url, secured=given.tls is not None)
+    by_proxy = given.proxy is not None and given.proxy.user_header is not None
+    links = local.links(job, keys, url, by_proxy=by_proxy)
+    people = [reader for reader in job.readers if reader.skill is None]
+    mailed = [reader for reader in people if given.smtp and reader.email]
+    for reader in people:
+        if reader not in mailed:
+            print(f"{reader.id} {links[reader.id]}")
+    if not given.smtp:
+        return
+    smtp = mail.Smtp(**given.smtp.model_dump())
+    days, failed = context.LINK_TTL_S // 86_400, 0
+    for reader, problem in mail.invite(smtp, mailed, links, job=job.name, url=url, days=days):
+        if problem:
+            failed += 1
+            _log.warning("%s: %s: %s", reader.id, reader.email, problem)
+        else:
+            print(f"{reader.id} {reader.email}", flush=True)
+    if failed:
+        raise AccessError(f"{failed} of {len(mailed)} invitations were not taken by {smtp.host}")
 
 
 def _job(cfg: schema.Label, folder: Path) -> "Job":
@@ -194,7 +229,8 @@ def _start_readers(
     links = backend.links(job)
     people = [reader.id for reader in job.readers if reader.skill is None]
     if len(links) == 1 and people:
-        print(f"label at {status.url}   (Ctrl-C keeps what is labelled)", flush=True)
+        where = status.url if backend.open else links[people[0]]
+        print(f"label at {where}   (Ctrl-C keeps what is labelled)", flush=True)
         return []
     for reader in people:
         print(f"{reader} labels at {links[reader]}", flush=True)

@@ -5,10 +5,12 @@ number and true is no integer. `config.py` turns what pydantic finds into one li
 """
 
 import difflib
+import ipaddress
 import json
 from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -78,13 +80,87 @@ class FolderPacs(Section):
     folder: str
 
 
+class Tls(Section):
+    """The portal's own certificate."""
+
+    certificate: str = Field(min_length=1)
+    key: str = Field(min_length=1)
+
+
+class Proxy(Section):
+    """Who stands before the portal, and may say who asks."""
+
+    addresses: list[str] = Field(min_length=1, max_length=100)
+    user_header: str | None = Field(default=None, pattern=r"^[A-Za-z0-9-]{1,64}$")
+
+    @model_validator(mode="after")
+    def _addresses_are_some(self) -> "Proxy":
+        for text in self.addresses:
+            try:
+                network = ipaddress.ip_network(text)
+            except ValueError as error:
+                raise ValueError(
+                    f"addresses: expected IP addresses or networks as 10.1.0.0/24, met {text!r}"
+                ) from error
+            if network.prefixlen == 0:
+                raise ValueError(f"addresses: {text} is everybody; name the proxy's own address")
+        standing = ("host", "cookie", "origin", "x-csrf", "content-type", "content-length")
+        if self.user_header and self.user_header.casefold() in standing:
+            raise ValueError(f"user_header: {self.user_header!r} means something else already")
+        return self
+
+
+class Smtp(Section):
+    """Where invitations are handed over to be mailed."""
+
+    host: str = Field(min_length=1)
+    port: int = Field(ge=1, le=65535)
+    security: Literal["starttls", "tls", "none"]
+    user: str | None = None
+    password: str | None = None
+    sender: str = Field(max_length=254, pattern=r"^[^@\s,;<>]+@[^@\s,;<>]+$")
+
+    @model_validator(mode="after")
+    def _password_stays_secret(self) -> "Smtp":
+        if (self.user is None) != (self.password is None):
+            raise ValueError("password: expected user and password together, or neither")
+        if self.password is not None and self.security == "none":
+            raise ValueError("security: expected starttls or tls where a password is sent")
+        return self
+
+
 class LocalLabeling(Section):
     """conf/labeling/local."""
 
     target: Literal["cxr.labeling.local.LocalLabeling"] = Field(alias="_target_")
-    host: Literal["127.0.0.1", "localhost", "::1"]
+    host: str = Field(min_length=1, max_length=253, pattern=r"^[A-Za-z0-9.:-]+$")
     port: int = Field(ge=0, le=65535)
     open_browser: bool
+    url: str | None = Field(
+        default=None, pattern=r"^https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?$"
+    )
+    tls: Tls | None = None
+    proxy: Proxy | None = None
+    smtp: Smtp | None = None
+
+    @model_validator(mode="after")
+    def _others_come_by_tls(self) -> "LocalLabeling":
+        public = urlsplit(self.url).hostname or "" if self.url else self.host
+        secured = self.tls is not None or self.proxy is not None
+        if not secured and not (is_loopback(self.host) and is_loopback(public)):
+            raise ValueError(
+                f"tls: others reach {self.url or self.host}, so expected a certificate and its "
+                "key, or labeling.proxy with the addresses of a proxy that has them"
+            )
+        if secured and self.url and not self.url.startswith("https://"):
+            raise ValueError(f"url: expected https://…, met {self.url!r}")
+        if not secured and self.url and not self.url.startswith("http://"):
+            raise ValueError(f"url: expected labeling.tls or labeling.proxy for {self.url!r}")
+        if self.url is None and self.proxy:
+            raise ValueError("url: expected the https address that readers open at the proxy")
+        if self.url is None and self.host in ("0.0.0.0", "::"):
+            raise ValueError(f"url: expected the address that readers open, as {self.host} is none")
+        return self
 
 
 class ReplayLabeling(Section):
@@ -248,6 +324,7 @@ class Label(Site):
     """python -m cxr.label."""
 
     new: Name | None
+    invite: bool
     labels: Labels
     team: Team
     job: Job
@@ -389,6 +466,22 @@ class Evaluate(Site):
     draws: int = Field(ge=100, le=100_000)
     seed: int = Field(ge=0)
     data: Data
+
+
+def is_loopback(host: str) -> bool:
+    """Say whether only this machine reaches what is bound to a host.
+
+    A name other than localhost may be anything, so it counts as reached by others.
+
+    >>> is_loopback("127.0.0.1"), is_loopback("::1"), is_loopback("0.0.0.0"), is_loopback("xray")
+    (True, True, False, False)
+    """
+    if host.casefold() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
 
 
 def shipped(name: str) -> Path:

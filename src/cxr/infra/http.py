@@ -6,7 +6,6 @@ the caller to say: nothing here looks at who asks, and no X-Forwarded-* header i
 """
 
 import errno
-import ipaddress
 import socket
 import ssl
 import threading
@@ -63,22 +62,6 @@ def tls(certificate: Path, key: Path, *, section: str) -> ssl.SSLContext:
             f"{str(certificate)!r} and {str(key)!r} ({getattr(error, 'reason', None) or error})"
         ) from error
     return context
-
-
-def is_loopback(host: str) -> bool:
-    """Say whether only this machine reaches what is bound to a host.
-
-    A name other than localhost may be anything, so it counts as reached by others.
-
-    >>> is_loopback("127.0.0.1"), is_loopback("::1"), is_loopback("0.0.0.0"), is_loopback("xray")
-    (True, True, False, False)
-    """
-    if host.casefold() == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 def bind(host: str, port: int, *, key: str, secured: ssl.SSLContext | None = None) -> Listener:

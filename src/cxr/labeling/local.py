@@ -9,14 +9,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+from cxr import schema
 from cxr.contract import labels, manifest
 from cxr.contract.signing import Keys
-from cxr.errors import JobError
+from cxr.errors import ConfigError, JobError
 from cxr.infra import http
 from cxr.labeling import Job, Status, audit, handlers, output, portal, selection
+from cxr.labeling.accounts import Accounts
 from cxr.labeling.answers import Answers
-from cxr.labeling.portal import access
+from cxr.labeling.portal import access, guard
+from cxr.labeling.portal.context import Portal
 from cxr.labeling.results import Answer
 from cxr.pacs.folder import FolderPacs
 
@@ -36,37 +40,76 @@ class LocalLabeling:
         host: str = "127.0.0.1",
         port: int = 8300,
         open_browser: bool = False,
+        url: str | None = None,
+        tls: Mapping[str, str] | None = None,
+        proxy: Mapping[str, Any] | None = None,
+        smtp: Mapping[str, Any] | None = None,
+        accounts: Path | None = None,
     ) -> None:
         """Take what the portal needs.
 
         Args:
             pacs: Whose images it serves, under /pacs.
             keys: That sign image URLs and personal links.
-            host: Loopback.
+            host: Where it listens; off loopback only with `tls` or `proxy`.
             port: 0 takes any free one.
             open_browser: Whether to open the page once the portal answers.
+            url: What readers open; None is host and port.
+            tls: PEM files as `certificate` and `key`.
+            proxy: Who may stand before it: `addresses`, and in which `user_header` they say who
+                asks.
+            smtp: The mail server of invitations, which are sent without a portal.
+            accounts: The readers' passphrases; None keeps them in the job's folder.
         """
         self._pacs, self._keys = pacs, keys
         self._host, self._port, self._open_browser = host, port, open_browser
+        self._public, self._tls, self._proxy = url, tls, proxy or {}
+        self._accounts_path = accounts
+        self._accounts: Accounts | None = None
         self._answers: Answers | None = None
         self._served: http.Background | None = None
+        self._portal: Portal | None = None
         self._url = ""
 
     def start(self, job: Job, manifest: Path) -> None:
         """Open the job's answers and serve the portal, if it is not being served.
 
         Raises:
-            ConfigError: The port is taken.
+            ConfigError: The port is taken, the certificate cannot be read, or others would come
+                without TLS.
             JobError: an image stands in the manifest twice.
         """
         self._open(job, manifest)
         if self._served is None:
-            listener = http.bind(self._host, self._port, key="labeling.port")
-            self._url = listener.url
-            app = portal.app(job, self._opened, self._pacs, self._keys, url=self._url)
-            self._served = http.Background(app, listener)
+            self._serve(job)
             if self._open_browser:
                 webbrowser.open(self._url)
+
+    def _serve(self, job: Job) -> None:
+        public = self._public or f"http://{self._host}"
+        outside = not all(map(schema.is_loopback, (self._host, urlsplit(public).hostname or "")))
+        if outside and not self._tls and not (self._proxy and public.startswith("https://")):
+            raise ConfigError(
+                f"labeling.tls: expected a certificate, or a proxy and its https url, where others "
+                f"reach the portal, met {self._public or self._host!r}"
+            )
+        secured = self._tls and http.tls(
+            Path(self._tls["certificate"]), Path(self._tls["key"]), section="labeling.tls"
+        )
+        listener = http.bind(self._host, self._port, key="labeling.port", secured=secured or None)
+        self._url = self._public or listener.url
+        reached = guard.entrance(
+            self._url,
+            listener.url,
+            tuple(self._proxy.get("addresses", ())),
+            self._proxy.get("user_header"),
+        )
+        self._accounts = Accounts(self._accounts_path or job.folder / "accounts.db")
+        app = portal.app(
+            job, self._opened, self._pacs, self._keys, entrance=reached, accounts=self._accounts
+        )
+        self._portal = app.state.portal
+        self._served = http.Background(app, listener)
 
     def status(self, job: Job) -> Status:
         """Count the data objects that have all their answers."""
@@ -85,16 +128,24 @@ class LocalLabeling:
 
     def links(self, job: Job) -> dict[str, str]:
         """Give each reader's personal link."""
-        return {r.id: access.link(job, self._keys, self._url, r.id) for r in job.readers}
+        return links(job, self._keys, self._url, by_proxy=bool(self._proxy.get("user_header")))
+
+    @property
+    def open(self) -> bool:
+        """Whether the portal asks nobody to sign in."""
+        return self._portal is not None and self._portal.open
 
     def close(self) -> None:
         """Stop the portal; answers stay on disk."""
         if self._served is not None:
             self._served.stop()
-            self._served = None
+            self._served = self._portal = None
         if self._answers is not None:
             self._answers.close()
             self._answers = None
+        if self._accounts is not None:
+            self._accounts.close()
+            self._accounts = None
 
     @property
     def _opened(self) -> Answers:
@@ -117,6 +168,25 @@ class LocalLabeling:
         if job.checks.known is not None:
             asked = labels.to_data_object(job.labels)
             self._answers.add_known(manifest.read(job.checks.known), asked)
+
+
+def address(host: str, port: int, url: str | None = None, *, secured: bool = False) -> str:
+    """Give what readers open, before anything is served.
+
+    Raises:
+        ConfigError: It is not known until the portal has its port.
+    """
+    if url is None and port == 0:
+        raise ConfigError("labeling.url: expected the address of the links, or a labeling.port")
+    name = f"[{host}]" if ":" in host else host
+    return (url or f"{'https' if secured else 'http'}://{name}:{port}").rstrip("/")
+
+
+def links(job: Job, keys: Keys, url: str, *, by_proxy: bool = False) -> dict[str, str]:
+    """Give each reader's personal link; where a proxy says who asks, it is the address alone."""
+    if by_proxy:
+        return {reader.id: f"{url}/" for reader in job.readers}
+    return {reader.id: access.link(job, keys, url, reader.id) for reader in job.readers}
 
 
 def _consolidated(

@@ -6,28 +6,24 @@ signed URL. Each module holds the routes of one matter; `context` is what they s
 """
 
 import json
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from fastapi import APIRouter, FastAPI, HTTPException, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, Response
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from cxr import schema
 from cxr.contract.signing import Keys
 from cxr.labeling import Job, handlers, page
+from cxr.labeling.accounts import Accounts
 from cxr.labeling.answers import Answers
-from cxr.labeling.portal import access, reading
+from cxr.labeling.portal import access, context, guard, reading, sign_in
 from cxr.labeling.portal.context import Portal, ThePortal
+from cxr.labeling.portal.guard import Entrance
 from cxr.pacs import server
 from cxr.pacs.folder import FolderPacs
 
-_CSP = (
-    "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; "
-    "img-src 'self' data:; "
-    "connect-src 'self'; worker-src blob:; form-action 'none'; base-uri 'none'; "
-    "frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types cxr-decoder"
-)
 _KINDS = {
     ".css": "text/css",
     ".js": "text/javascript",
@@ -39,7 +35,16 @@ _FOR_PROGRAMS = ("/api/", "/assets/", "/pacs/", "/tasks/")
 _routes = APIRouter()
 
 
-def app(job: Job, answers: Answers, pacs: FolderPacs, keys: Keys, *, url: str) -> FastAPI:
+def app(
+    job: Job,
+    answers: Answers,
+    pacs: FolderPacs,
+    keys: Keys,
+    *,
+    url: str = "",
+    entrance: Entrance | None = None,
+    accounts: Accounts | None = None,
+) -> FastAPI:
     """Make the portal of one job.
 
     Args:
@@ -48,42 +53,58 @@ def app(job: Job, answers: Answers, pacs: FolderPacs, keys: Keys, *, url: str) -
         pacs: Whose images are served under /pacs.
         keys: That sign image URLs, links and sessions.
         url: The portal's own address; requests for another host are refused.
+        entrance: How it is reached, where there is more to say than `url`.
+        accounts: The readers' passphrases; None keeps them in the job's folder.
     """
     viewer = page.viewer()
     files = schema.shipped("templates") / "portal"
     assets = {f.name: f for f in (viewer, *files.iterdir()) if f.suffix in (".js", ".css")}
     assets |= page.example_files(job.page)
+    reached = entrance or guard.entrance(url)
     application = FastAPI(title="cxr portal", docs_url=None, redoc_url=None, openapi_url=None)
-    pre_annotate = handlers.load("pre_annotation", _environment(job, keys, url, viewer))
-    application.state.portal = Portal(job, answers, keys, url, assets, pre_annotate)
+    application.state.portal = Portal(
+        job,
+        answers,
+        keys,
+        reached,
+        accounts or Accounts(job.folder / "accounts.db"),
+        assets,
+        handlers.load("pre_annotation", _environment(job, keys, reached.url, viewer)),
+    )
     application.mount("/pacs", server.app(pacs, keys))
-    for routes in (_routes, access.routes, reading.routes):
+    for routes in (_routes, access.routes, sign_in.routes, reading.routes):
         application.include_router(routes)
-    application.middleware("http")(_guard)
+    application.add_middleware(guard.Guard, entrance=reached)
     application.exception_handler(StarletteHTTPException)(_refused)  # the router's own too
+    application.exception_handler(RequestValidationError)(_malformed)
+    application.exception_handler(Exception)(_broken)
     return application
-
-
-async def _guard(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-    portal: Portal = request.app.state.portal
-    # a page elsewhere may point its own name at 127.0.0.1 (DNS rebinding)
-    if request.headers.get("host") != portal.url.partition("://")[2]:
-        return JSONResponse({"error": "unknown host"}, 400)
-    response = await call_next(request)
-    response.headers["Content-Security-Policy"] = _CSP
-    response.headers["Referrer-Policy"] = "no-referrer"
-    response.headers["X-Content-Type-Options"] = "nosniff"
-    response.headers.setdefault("Cache-Control", "no-store")
-    return response
 
 
 async def _refused(request: Request, error: Exception) -> Response:
     """Say what was wrong: on a page to whom opens one, else in one line of JSON."""
     status = error.status_code if isinstance(error, StarletteHTTPException) else 500
     reason = str(getattr(error, "detail", ""))
-    if request.method == "GET" and not request.url.path.startswith(_FOR_PROGRAMS):
+    path = request.url.path
+    if path in sign_in.PATHS or (request.method == "GET" and not path.startswith(_FOR_PROGRAMS)):
+        if status == 401 and not access.asserted(request):
+            return sign_in.sign_in_page(context.the_portal(request), to=path, status=401)
         return access.refusal_page(status, reason)
-    return JSONResponse({"error": reason}, status)
+    return JSONResponse({"error": reason}, status, getattr(error, "headers", None))
+
+
+async def _malformed(_: Request, error: Exception) -> Response:
+    """Name the first parameter that is not what a route expects."""
+    first = error.errors()[0] if isinstance(error, RequestValidationError) else {}
+    place = ".".join(str(part) for part in first.get("loc", ()))
+    return JSONResponse({"error": f"{place}: {first.get('msg', 'malformed')}"}, 422)
+
+
+async def _broken(request: Request, _: Exception) -> Response:
+    """Answer for a mistake of ours; the log has it."""
+    response = JSONResponse({"error": "the portal made a mistake; its log says which"}, 500)
+    guard.harden(response.headers, context.the_portal(request).entrance)  # outside of the guard
+    return response
 
 
 @_routes.get("/assets/{name}")
