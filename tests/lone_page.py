@@ -54,7 +54,7 @@ class Lone:
 
     def submit(self, opened: Page) -> dict[str, Any]:
         opened.keyboard.press("Control+Enter")
-        opened.get_by_text("answered").wait_for(timeout=10_000)
+        opened.locator("#done").wait_for(timeout=10_000)
         return self.answers[-1]
 
     def _request(self, url: str) -> None:
@@ -93,7 +93,7 @@ def serving(task: Mapping[str, Any], size: tuple[int, int] = (512, 448)) -> Iter
     files = {
         f"/assets/{page.viewer().name}": page.viewer().read_bytes(),
         "/assets/crowd-shim.js": shim.read_bytes(),
-        "/done": b"<!doctype html><title>done</title><p>answered</p>",
+        "/done": b"<!doctype html><title>done</title><p id=done>Done</p>",
     }
     body = page.document(page.render(task), title="panel", submit_url="/answer", csrf="x")
     files["/task"] = body.encode()

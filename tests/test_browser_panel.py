@@ -196,3 +196,219 @@ def test_a_region_given_to_an_absent_finding_asks_to_change_it(browser: Browser)
 
     assert "Pneumonia is marked absent" in asked
     assert state == "uncertain"
+
+
+PNG = (
+    b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x01\0\0\0\x01\x08\0\0\0\0:~\x9bU\0\0\0\nIDATx\x9cch\0\0\0\x82\0\x81"
+    b"w\xcdr\xb6\0\0\0\0IEND\xaeB`\x82"
+)
+
+
+def test_instructions_show_example_images_with_their_captions(browser: Browser) -> None:
+    examples = [{"url": "/one.png", "caption": HOSTILE}, {"url": "/two.png", "caption": "a pleat"}]
+    task = lone_page.task_input(instructions=f"Read\n{HOSTILE}", examples=examples)
+    with lone_page.serving(task) as lone:
+        lone.files |= {"/one.png": PNG, "/two.png": PNG}
+        page = lone.open(browser)
+        shut = page.locator("dialog[open]").count()
+        page.get_by_role("button", name="Instructions").click()
+        captions = page.locator("dialog[open] figcaption").all_inner_texts()
+        page.wait_for_timeout(300)
+        widths = page.locator("dialog[open] img").evaluate_all(
+            "all => all.map((e) => e.naturalWidth)"
+        )
+        text = page.locator("dialog[open] p").inner_text()
+        page.keyboard.press("Escape")
+        closed = page.locator("dialog[open]").count()
+        page.close()
+
+    assert (shut, closed) == (0, 0)
+    assert captions == [HOSTILE, "a pleat"]
+    assert widths == [1, 1]
+    assert text == f"Read\n{HOSTILE}"
+    assert lone.met == []
+
+
+def test_only_what_the_job_shows_of_a_patient_is_shown_and_as_text(browser: Browser) -> None:
+    with lone_page.serving(lone_page.task_input()) as lone:
+        page = lone.open(browser)
+        nothing = page.locator(".cxr-patient").inner_text()
+        page.close()
+    shown = {"age": 63, "sex": "F", "indication": HOSTILE}
+    with lone_page.serving(lone_page.task_input(shown=shown)) as lone:
+        page = lone.open(browser)
+        line = page.locator(".cxr-patient").inner_text()
+        page.close()
+
+    assert nothing == ""
+    assert line == f"63 y · F · {HOSTILE}"
+    assert lone.met == []
+
+
+COMPANIONS = [
+    {"kind": "lateral", "imageUrl": "/image/1", "says": "lateral"},
+    {"kind": "prior", "imageUrl": "/gone", "says": "prior, 120 days before"},
+]
+
+
+def lit(page: Page) -> int:
+    """How many pixels of the other image are not black."""
+    return int(
+        page.locator(".cxr-beside canvas").evaluate(
+            """e => e.getContext('2d').getImageData(0, 0, e.width, e.height).data
+                 .filter((v, i) => i % 4 === 0 && v > 0).length"""
+        )
+    )
+
+
+def loaded(page: Page) -> None:
+    page.locator(".cxr-beside-state > *").first.wait_for(state="detached", timeout=20_000)
+    page.wait_for_timeout(200)
+
+
+def test_other_images_are_loaded_when_asked_for_and_give_their_room_back(browser: Browser) -> None:
+    with lone_page.serving(lone_page.task_input(companions=COMPANIONS)) as lone:
+        page = lone.open(browser)
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.url.rpartition("/")[2]))
+        alone = page.locator(".cxr-stage").bounding_box()
+        page.get_by_role("button", name="Compare").click()
+        loaded(page)
+        beside, pixels = page.locator(".cxr-stage").bounding_box(), lit(page)
+        label = page.locator(".cxr-beside").inner_text()
+        page.locator(".cxr-beside canvas").hover()
+        page.mouse.wheel(0, -1200)
+        page.wait_for_timeout(200)
+        closer = lit(page)
+        page.get_by_role("button", name="Close the other image").click()
+        after = page.locator(".cxr-stage").bounding_box()
+        page.close()
+
+    assert asked == ["1"]
+    assert alone is not None and beside is not None  # noqa: PT018
+    assert beside["width"] < alone["width"] - 200
+    assert "read-only" in label
+    assert 1000 < pixels < closer
+    assert after == alone
+    assert lone.met == []
+
+
+def test_an_other_image_that_fails_says_so_and_leaves_the_reading_alone(browser: Browser) -> None:
+    with lone_page.serving(lone_page.task_input(companions=COMPANIONS)) as lone:
+        page = lone.open(browser)
+        page.get_by_role("button", name="Compare").click()
+        page.get_by_role("button", name="prior, 120 days before").click()
+        failed = page.locator(".cxr-beside-state")
+        failed.get_by_role("button", name="Try again").wait_for(timeout=10_000)
+        why = failed.inner_text()
+        page.keyboard.press("Shift+A")
+        document = lone.submit(page)
+        page.close()
+
+    assert "404" in why
+    assert document["skipped"] is False
+
+
+def test_keys_zoom_an_other_image_that_has_the_keyboard(browser: Browser) -> None:
+    with lone_page.serving(lone_page.task_input(companions=COMPANIONS)) as lone:
+        page = lone.open(browser)
+        page.get_by_role("button", name="Compare").click()
+        loaded(page)
+        chosen = page.locator('.cxr-findings [aria-current="true"]').inner_text()
+        whole = lit(page)
+        page.locator(".cxr-beside canvas").focus()
+        for key in ("-", "-", "ArrowDown"):
+            page.keyboard.press(key)
+        page.wait_for_timeout(200)
+        smaller = lit(page)
+        still = page.locator('.cxr-findings [aria-current="true"]').inner_text()
+        page.close()
+
+    assert smaller < whole
+    assert still == chosen
+
+
+def reader(name: str, present: tuple[str, ...], **more: object) -> dict[str, Any]:
+    findings = [
+        {"label": n, "state": "present" if n in present else "absent", "comment": ""}
+        for n in lone_page.LABELS
+    ]
+    plain = {"rois": [], "comment": "", "skipped": False, "reason": None}
+    return {"name": name, "findings": findings} | plain | more
+
+
+def disputed_task() -> dict[str, Any]:
+    box = {"id": "1", "type": "rectangle", "label": "Edema", "points": [[100, 150], [180, 260]]}
+    oval = {
+        "id": "2", "type": "ellipse", "label": "Edema",
+        "points": [[220, 300], [320, 330], [264, 335], [276, 295]],
+    }  # fmt: skip
+    a = reader("A", ("Edema",), rois=[box])
+    a["findings"][3]["comment"] = HOSTILE
+    b = reader("B", (), rois=[oval], comment="poor inspiration")
+    c = reader("C", (), findings=[], skipped=True, reason="not frontal")
+    return lone_page.task_input(opinions=[a, b, c], disputed=["Edema"])
+
+
+def test_a_dispute_starts_with_what_is_undisputed(browser: Browser) -> None:
+    with lone_page.serving(disputed_task()) as lone:
+        page = lone.open(browser)
+        marked = page.locator(".cxr-finding[data-disputed]").evaluate_all(
+            "all => all.map((e) => e.dataset.label)"
+        )
+        states = page.locator(".cxr-finding").evaluate_all(
+            "all => all.map((e) => [e.dataset.label, e.dataset.answer])"
+        )
+        chosen = page.locator('.cxr-findings [aria-current="true"]').inner_text()
+        cells = row(page, "Edema").locator(".cxr-cells button").all_inner_texts()
+        comment = row(page, "Edema").locator('[data-reader="A"]').get_attribute("title")
+        text = page.locator(".cxr-said").inner_text()
+        page.close()
+
+    assert marked == ["Edema"]
+    assert [label for label, state in states if state == "unanswered"] == ["Edema"]
+    assert chosen.startswith("Edema")
+    assert cells == ["P", "A", "⤫"]
+    assert comment == f"A: Present – {HOSTILE}"
+    for part in (HOSTILE, "poor inspiration", "skipped: not frontal"):
+        assert part in text
+    assert lone.met == []
+
+
+def test_a_readers_answer_and_region_are_taken_by_click(browser: Browser) -> None:
+    with lone_page.serving(disputed_task()) as lone:
+        page = lone.open(browser)
+        row(page, "Edema").locator('.cxr-cells [data-reader="A"]').click()
+        page.locator('.cxr-said [data-action="copy-mark"]').nth(0).click()
+        page.locator('.cxr-said [data-action="copy-mark"]').nth(1).click()
+        page.wait_for_timeout(200)
+        document = lone.submit(page)
+        page.close()
+
+    assert found(document, "Edema")["state"] == "present"
+    assert document["schema"] == "cxr-annotation/1"
+    kinds = {roi["type"]: roi["points"] for roi in document["rois"]}
+    assert kinds["rectangle"] == [[100, 150], [180, 260]]
+    ends = {(round(x), round(y)) for x, y in kinds["ellipse"]}
+    assert {(220, 300), (320, 330)} <= ends
+    assert len({roi["id"] for roi in document["rois"]}) == 2
+
+
+def test_each_readers_regions_follow_the_image_and_can_be_hidden(browser: Browser) -> None:
+    with lone_page.serving(disputed_task()) as lone:
+        page = lone.open(browser)
+        lines = page.locator(".cxr-marks path")
+        colors = lines.evaluate_all("all => all.map((e) => e.getAttribute('stroke'))")
+        before = lines.nth(0).bounding_box()
+        page.locator(".cxr-stage").hover()
+        page.mouse.wheel(0, -300)
+        page.wait_for_timeout(200)
+        after = lines.nth(0).bounding_box()
+        page.get_by_role("switch", name="Show the regions of reader A").press("Space")
+        left = lines.evaluate_all("all => all.map((e) => e.getAttribute('stroke'))")
+        page.close()
+
+    assert len(set(colors)) == 2
+    assert before is not None and after is not None  # noqa: PT018
+    assert after["width"] > before["width"] * 1.3
+    assert left == colors[1:]

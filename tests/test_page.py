@@ -104,13 +104,22 @@ def test_any_labels_arrive_as_they_are(labels):
 
 
 def test_an_image_in_s3_goes_through_grant_read_access():
-    given_task = task(imageUrl="s3://bucket/a.dcm", viewerSrc="s3://bucket/viewer.js")
+    given_task = task(
+        imageUrl="s3://bucket/a.dcm",
+        viewerSrc="s3://bucket/viewer.js",
+        examples=[{"url": "s3://bucket/e.png", "caption": "<b>an example</b>"}],
+        companions=[{"imageUrl": "s3://bucket/b.dcm"}, {"imageUrl": "https://pacs/c?token=d"}],
+    )
 
     found = Reading(page.render(given_task))
 
     assert found.one("div", id="cxr-root")["data-image"] == "s3://bucket/a.dcm"
     assert found.one("script", src="s3://bucket/viewer.js")
-    assert page.template_text().count("grant_read_access") == 2
+    assert found.one("img")["src"] == "s3://bucket/e.png"
+    assert found.one("img")["alt"] == "<b>an example</b>"
+    addresses = found.one("div", id="cxr-root")["data-companions"]
+    assert addresses.split() == ["s3://bucket/b.dcm", "https://pacs/c?token=d"]
+    assert page.template_text().count("grant_read_access") == 4
 
 
 def test_the_template_is_one_that_ground_truth_takes():

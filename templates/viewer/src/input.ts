@@ -14,11 +14,19 @@ const LINE = 33;
 /** Args: run: does a command; false if it does not apply, and the key is the browser's again. */
 export function listenKeys(run: (command: Command) => boolean): void {
   const key = (event: KeyboardEvent): void => {
+    if (isOwn(event)) return;
     const command = commandOf(event);
     if (command === null || (isTyping(event.target) && command !== 'submit')) return;
     if (run(command)) event.preventDefault();
   };
   document.addEventListener('keydown', key, { capture: true });
+}
+
+/** Whether the element with the keyboard has a use of its own for this key. */
+function isOwn(event: KeyboardEvent): boolean {
+  if (event.ctrlKey || event.altKey || event.metaKey || event.shiftKey) return false;
+  const own = event.target instanceof HTMLElement ? event.target.dataset['ownKeys'] : undefined;
+  return own?.split(' ').includes(event.key) ?? false;
 }
 
 /** Args: clock: gives the one of the image being read. */

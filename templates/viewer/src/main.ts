@@ -7,7 +7,7 @@
 
 import { Session } from './session.ts';
 import { adopt } from './style.ts';
-import { parseTask, TaskError } from './task.ts';
+import { parseTask, TaskError, withAddresses } from './task.ts';
 
 function required<T>(found: T | null): T {
   if (found === null) throw new TaskError('the template lacks its form field or submit button');
@@ -20,7 +20,8 @@ function start(): void {
   root.dataset['started'] = '1';
   adopt();
   try {
-    const task = parseTask(root.dataset['task'] ?? '', root.dataset['image'] ?? '');
+    const asked = parseTask(root.dataset['task'] ?? '', root.dataset['image'] ?? '');
+    const task = withAddresses(asked, root.dataset['companions'] ?? '');
     const form = {
       field: required(document.querySelector<HTMLInputElement>('input[name="annotation"]')),
       submitButton: required(document.querySelector<HTMLElement>('crowd-button[form-action="submit"]')),

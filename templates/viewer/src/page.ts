@@ -2,7 +2,9 @@
  * The frame of the page: header, tools, stage, dialogs, messages. It shows; reading.ts decides.
  */
 
+import { Beside } from './beside.ts';
 import { button, h, icon } from './dom.ts';
+import { Guide } from './guide.ts';
 import { ICONS } from './icons.ts';
 import { BINDINGS, keyName } from './keys.ts';
 import { MarkLayer } from './marks.ts';
@@ -54,6 +56,8 @@ export class Page {
   readonly stage = h('div', { class: 'cxr-stage', role: 'application', 'aria-label': 'Radiograph' });
   /** the readers' regions, where a dispute is decided */
   readonly marks = new MarkLayer();
+  /** other images of the patient */
+  readonly beside = new Beside();
   readonly #events: PageEvents;
   readonly #message = h('div', { class: 'cxr-message', hidden: true });
   readonly #failure = h('div', { class: 'cxr-failure', role: 'alert', hidden: true });
@@ -65,10 +69,8 @@ export class Page {
   readonly #job = h('h1');
   readonly #item = h('span', { class: 'cxr-item' });
   readonly #patient = h('span', { class: 'cxr-patient', 'aria-label': 'Patient' });
-  readonly #guideText = h('p', { class: 'cxr-text' });
-  readonly #guideButton: HTMLButtonElement;
+  readonly #guide = new Guide();
   readonly #keys: HTMLDialogElement;
-  readonly #guide: HTMLDialogElement;
   readonly #skip: HTMLDialogElement;
   #fading: ReturnType<typeof setTimeout> | undefined;
   readonly #buttons = new Map<string, HTMLButtonElement>();
@@ -76,9 +78,7 @@ export class Page {
   constructor(events: PageEvents) {
     this.#events = events;
     this.#keys = dialog('Keys', keyTable());
-    this.#guide = dialog('Instructions', this.#guideText);
     this.#skip = this.#skipDialog();
-    this.#guideButton = opener('instructions', 'Instructions', this.#guide);
   }
 
   /** Show another task; nothing moves but what it says differently. */
@@ -88,9 +88,9 @@ export class Page {
     this.#item.title = task.itemId;
     this.#patient.textContent = patientLine(task.shown);
     this.#patient.title = patientLine(task.shown);
-    this.#guideText.textContent = task.instructions;
-    this.#guideButton.hidden = task.instructions === '';
-    for (const one of [this.#keys, this.#guide, this.#skip]) one.close();
+    for (const one of [this.#keys, this.#skip]) one.close();
+    this.#guide.begin(task);
+    this.beside.begin(task.companions);
     this.say('');
   }
 
@@ -102,20 +102,28 @@ export class Page {
     root.replaceChildren(
       this.#header(),
       this.#toolbar(),
-      h('main', { class: 'cxr-main' }, view, this.#presets()),
+      h('main', { class: 'cxr-main' }, h('div', { class: 'cxr-views' }, view, this.beside.element), this.#presets()),
       panel,
       this.#keys,
-      this.#guide,
+      this.#guide.element,
       this.#skip,
     );
   }
 
   get dialogOpen(): boolean {
-    return this.#keys.open || this.#guide.open || this.#skip.open;
+    return this.#keys.open || this.#guide.element.open || this.#skip.open;
   }
 
   showKeys(): void {
     this.#keys.showModal();
+  }
+
+  showGuide(): void {
+    this.#guide.open();
+  }
+
+  showSkip(): void {
+    this.#skip.showModal();
   }
 
   showTool(tool: Tool): void {
@@ -180,7 +188,8 @@ export class Page {
       this.#patient,
       h('strong', { class: 'cxr-disclaimer' }, DISCLAIMER),
       this.#clock,
-      this.#guideButton,
+      this.beside.opener,
+      this.#guide.opener,
       opener('keys', '? Keys', this.#keys),
       opener('skip', 'Skip …', this.#skip),
     );

@@ -81,6 +81,33 @@ export const SIDE = `
 #cxr-root .cxr-finding[data-disputed][data-answer="unanswered"] { box-shadow: inset 3px 0 var(--amber); }
 #cxr-root .cxr-finding[data-disputed]:has([aria-current="true"]) { background: #3a3018; box-shadow: inset 3px 0 var(--accent); }
 .cxr-finding:is([data-disputed], [data-asks]) .cxr-mark { color: var(--amber); }
+.cxr-views { display: flex; min-width: 0; min-height: 0; }
+.cxr-views > .cxr-view { flex: 1; min-width: 0; }
+.cxr-beside { flex: 0 0 42%; min-width: 0; display: flex; flex-direction: column; border-left: 1px solid #26292d; background: #000; }
+.cxr-beside-head { display: flex; align-items: center; gap: 8px; min-height: 40px; padding: 4px 8px; background: var(--ground); }
+.cxr-tabs { flex: 1; min-width: 0; display: flex; gap: 4px; }
+#cxr-root .cxr-tabs button { flex: 0 1 auto; min-width: 0; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
+#cxr-root .cxr-tabs [aria-pressed="true"] { border-color: var(--accent); color: var(--accent); background: #17324d; }
+.cxr-read-only { flex: none; color: var(--amber); font-size: 12px; }
+.cxr-beside-view { position: relative; flex: 1; min-height: 0; }
+.cxr-beside-view canvas { position: absolute; inset: 0; width: 100%; height: 100%; touch-action: none; }
+#cxr-root .cxr-beside-view canvas:focus-visible { outline-offset: -2px; }
+.cxr-beside-state { position: absolute; inset: 0; display: grid; place-content: center; gap: 8px; padding: 16px; text-align: center;
+  pointer-events: none; }
+.cxr-beside-state p { margin: 0; max-width: 40ch; overflow-wrap: anywhere; }
+.cxr-beside-state button { pointer-events: auto; justify-self: center; }
+.cxr-beside-foot { display: flex; gap: 4px; padding: 5px 8px; background: var(--ground); }
+#cxr-root .cxr-beside-foot button { min-width: 34px; display: grid; place-items: center; }
+.cxr-beside-foot button:last-child { margin-left: auto; }
+#cxr-root .cxr-header button[aria-expanded="true"] { border-color: var(--accent); color: var(--accent); background: #17324d; }
+#cxr-root .cxr-header button[data-unread] { border-color: var(--accent); color: var(--accent); }
+
+#cxr-root .cxr-guide { width: min(960px, 92vw); }
+.cxr-examples { display: grid; grid-template-columns: repeat(auto-fit, minmax(260px, 1fr)); gap: 12px; }
+.cxr-examples:empty { display: none; }
+.cxr-examples figure { margin: 0; display: grid; gap: 6px; align-content: start; }
+.cxr-examples img { width: 100%; max-height: 56vh; object-fit: contain; background: #000; border-radius: 4px; }
+.cxr-examples figcaption { color: var(--quiet); font-size: 13px; overflow-wrap: anywhere; }
 .cxr-said { border-bottom: 1px solid #26292d; }
 .cxr-said li { min-height: 32px; gap: 8px; padding: 0 4px; }
 .cxr-said li span { flex: 1; min-width: 0; overflow-wrap: anywhere; }

@@ -78,6 +78,13 @@ export function parseTask(json: string, imageUrl: string): Task {
   return readTask(given, imageUrl);
 }
 
+/** Args: addresses: the template's, one a companion with blanks between; they win over the task's. */
+export function withAddresses(task: Task, addresses: string): Task {
+  const given = addresses.split(/\s+/).filter((one) => one !== '');
+  if (given.length !== task.companions.length) return task;
+  return { ...task, companions: task.companions.map((one, i) => ({ ...one, imageUrl: given[i]! })) };
+}
+
 /** Read a task that is JSON no more, as the portal's replies carry it. */
 export function readTask(given: unknown, imageUrl = ''): Task {
   if (!isRecord(given)) throw new TaskError('expected the task as a JSON object');

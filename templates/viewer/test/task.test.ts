@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { parseTask, readTask } from '../src/task.ts';
+import { parseTask, readTask, withAddresses } from '../src/task.ts';
 
 const LEAST = { labels: ['Edema', 'Pneumonia', 'No Finding'], noFinding: 'No Finding' };
 
@@ -47,4 +47,10 @@ test('what has another shape counts as not given', () => {
   assert.equal(task.unit, 'image');
   assert.deepEqual(task.companions, [{ kind: 'other', imageUrl: 'https://a/i', says: 'other' }]);
   assert.deepEqual([task.opinions, task.disputed], [[], ['Edema']]);
+});
+
+test("the template's addresses of companions win where there is one for each", () => {
+  const task = readTask({ ...LEAST, companions: [{ kind: 'lateral', imageUrl: 's3://b/l.dcm' }] });
+  assert.equal(withAddresses(task, ' https://s3/l.dcm?x ').companions[0]?.imageUrl, 'https://s3/l.dcm?x');
+  assert.equal(withAddresses(task, '').companions[0]?.imageUrl, 's3://b/l.dcm');
 });
