@@ -5,12 +5,21 @@
  * The page that loads it names where answers go:
  *   <meta name="cxr-submit-url" content="/…">   POSTed {"<field>": "<value>", …} as JSON
  *   <meta name="cxr-csrf" content="…">          sent as header X-CSRF
- * The portal replies {"next": "/url"} with 200, or {"error": "one line"}.
+ * The portal replies {"next": "/url", …} with 200, or {"error": "one line"}. A reply is dispatched on
+ * the document as `cxr-answered`, {detail: reply}: a page that prevents it goes on by itself and may
+ * submit again; otherwise the browser goes to `next`. `cxr-refused` says that it was not accepted.
  */
 (() => {
   'use strict';
 
   const SEND_MS = 30_000;
+  const STILL_HERE = 'Your answer is still on this page: submit it again.';
+  const HINTS = {
+    401: 'Sign in again in another window, then submit: your answer is still on this page.',
+    410: 'Another reader may have it now. Your answer is still on this page; reload it for your next image.',
+    413: 'Remove some regions, then submit again: your answer is still on this page.',
+    423: 'The lead closed the job. Your answer is still on this page.',
+  };
   const STYLE = `
     crowd-button { display: inline-grid; place-items: center; padding: 0 16px; cursor: pointer; user-select: none; }
     crowd-alert { display: block; padding: 8px 12px; border: 1px solid currentColor; border-radius: 5px; }
@@ -108,12 +117,18 @@
       this.#busy(true);
       this.#say('');
       const outcome = await send(collect(this.form));
-      if (outcome.next !== undefined) {
-        location.assign(outcome.next); // still busy: the page is on its way out
+      if (outcome.error !== undefined) {
+        this.#busy(false);
+        this.#say(outcome.error);
+        document.dispatchEvent(new CustomEvent('cxr-refused', { detail: outcome }));
         return;
       }
-      this.#busy(false);
-      this.#say(outcome.error);
+      const told = { detail: outcome.reply, cancelable: true };
+      if (document.dispatchEvent(new CustomEvent('cxr-answered', told))) {
+        location.assign(outcome.next); // still busy: the page is on its way out
+      } else {
+        this.#busy(false);
+      }
     }
 
     #busy(sending) {
@@ -145,28 +160,45 @@
     }
   }
 
-  /** Give {next} or {error}; never throws. */
+  /** Give {next, reply} or {error, status}; never throws. */
   async function send(answers) {
     let response;
     try {
-      response = await fetch(setting('cxr-submit-url'), {
-        method: 'POST',
-        credentials: 'same-origin',
-        headers: { 'Content-Type': 'application/json', 'X-CSRF': setting('cxr-csrf') },
-        body: JSON.stringify(answers),
-        signal: AbortSignal.timeout(SEND_MS),
-      });
+      response = await post(answers);
+      if (response.status === 403 && (await renewed())) response = await post(answers);
     } catch {
-      return { error: 'The portal did not answer. Your answer is still on this page: submit it again.' };
+      return { status: 0, error: `The portal did not answer. ${STILL_HERE}` };
     }
     const said = await response.json().catch(() => ({}));
-    if (!response.ok) {
-      const error = typeof said?.error === 'string' ? said.error : `the portal answered ${response.status}`;
-      return { error: `Not saved: ${error}` };
-    }
+    if (!response.ok) return { status: response.status, error: explain(response.status, said?.error) };
     const next = new URL(typeof said?.next === 'string' ? said.next : '', location.href);
-    if (next.origin !== location.origin) return { error: 'Saved, but the portal named no next page.' };
-    return { next: next.href };
+    if (next.origin !== location.origin) return { status: 200, error: 'Saved, but the portal named no next page.' };
+    return { next: next.href, reply: said };
+  }
+
+  function post(answers) {
+    return fetch(setting('cxr-submit-url'), {
+      method: 'POST',
+      credentials: 'same-origin',
+      headers: { 'Content-Type': 'application/json', 'X-CSRF': setting('cxr-csrf') },
+      body: JSON.stringify(answers),
+      signal: AbortSignal.timeout(SEND_MS),
+    });
+  }
+
+  /** A portal that was started anew wants another token of its pages; true if it gave one. */
+  async function renewed() {
+    const response = await fetch('/api/task', { credentials: 'same-origin' });
+    const { csrf } = response.ok ? await response.json() : {};
+    if (typeof csrf !== 'string' || csrf === setting('cxr-csrf')) return false;
+    document.querySelector('meta[name="cxr-csrf"]').content = csrf;
+    return true;
+  }
+
+  /** What to do about a refusal, in the portal's words and ours. */
+  function explain(status, error) {
+    const why = typeof error === 'string' && error !== '' ? error : `the portal answered ${status}`;
+    return `Not saved: ${why}. ${HINTS[status] ?? STILL_HERE}`;
   }
 
   class CrowdButton extends OnceElement {

@@ -6,7 +6,15 @@ import { readHeader } from './dicom.ts';
 import type { Header } from './dicom.ts';
 
 /** A sentence the reader can act on. */
-export class ImageError extends Error {}
+export class ImageError extends Error {
+  /** the link is too old, and another one may open it */
+  readonly expired: boolean;
+
+  constructor(text: string, expired = false) {
+    super(text);
+    this.expired = expired;
+  }
+}
 
 /** Fetch here rather than in the loader, so that what went wrong can be said. */
 export async function fetchDicom(url: string): Promise<ArrayBuffer> {
@@ -17,7 +25,7 @@ export async function fetchDicom(url: string): Promise<ArrayBuffer> {
     throw new ImageError('its server cannot be reached');
   }
   if (response.status === 401 || response.status === 403) {
-    throw new ImageError(`its link has expired or was refused (${response.status})`);
+    throw new ImageError(`its link has expired or was refused (${response.status})`, true);
   }
   if (!response.ok) throw new ImageError(`its server answered ${response.status}`);
   try {

@@ -68,3 +68,18 @@ export function listenSubmit(root: HTMLElement, fill: () => boolean): void {
     if (!fill()) event.preventDefault();
   });
 }
+
+/** Args: told: a mouse button went down on the stage (true), or up anywhere. */
+export function listenDrags(stage: HTMLElement, told: (down: boolean) => void): void {
+  stage.addEventListener('pointerdown', () => told(true), { capture: true });
+  // after the mouse event that follows, by which Cornerstone ends what it drags
+  const up = (): void => void setTimeout(() => told(false));
+  for (const name of ['pointerup', 'pointercancel']) document.addEventListener(name, up, { capture: true });
+}
+
+/** Args: left: the reader turns away; true if the page may be gone for good. */
+export function listenLeaving(left: (gone: boolean) => void): void {
+  window.addEventListener('blur', () => left(false));
+  window.addEventListener('pagehide', () => left(true));
+  document.addEventListener('visibilitychange', () => document.hidden && left(true));
+}

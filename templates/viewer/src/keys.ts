@@ -6,7 +6,7 @@ export type Command =
   | 'finding-up' | 'finding-down' | 'present' | 'uncertain' | 'absent' | 'no-finding' | 'rest-absent'
   | 'window-1' | 'window-2' | 'window-3' | 'window-4' | 'window-5' | 'invert' | 'reset'
   | 'tool-window' | 'tool-zoom' | 'tool-pan' | 'tool-rectangle' | 'tool-ellipse' | 'tool-polygon'
-  | 'cancel' | 'delete' | 'submit' | 'help'; // prettier-ignore
+  | 'cancel' | 'delete' | 'undo' | 'redo' | 'previous' | 'submit' | 'help'; // prettier-ignore
 
 export interface Binding {
   /** `KeyboardEvent.key`, lower case */
@@ -50,6 +50,9 @@ export const BINDINGS: readonly Binding[] = [
   { key: 'g', command: 'tool-polygon', says: 'Polygon' },
   { key: 'escape', command: 'cancel', says: 'Cancel the drawing' },
   { key: 'delete', command: 'delete', says: 'Delete the selected region' },
+  { key: 'z', ctrl: true, command: 'undo', says: 'Undo' },
+  { key: 'z', ctrl: true, shift: true, command: 'redo', says: 'Redo' },
+  { key: 'pageup', command: 'previous', says: 'The image before' },
   { key: '?', command: 'help', says: 'These keys' },
 ];
 
@@ -73,7 +76,7 @@ export function commandOf(press: KeyPress, bindings = BINDINGS): Command | null 
 /** How a binding is written on the screen. */
 export function keyName(binding: Binding): string {
   const names: Readonly<Record<string, string>> = {
-    arrowup: '↑', arrowdown: '↓', enter: 'Enter', escape: 'Esc', delete: 'Delete',
+    arrowup: '↑', arrowdown: '↓', enter: 'Enter', escape: 'Esc', delete: 'Delete', pageup: 'PageUp',
   }; // prettier-ignore
   const name = names[binding.key] ?? binding.key.toUpperCase();
   return `${binding.ctrl ? 'Ctrl+' : ''}${binding.shift ? 'Shift+' : ''}${name}`;

@@ -11,6 +11,7 @@ import { MarkLayer } from './marks.ts';
 import { patientLine } from './patient.ts';
 import type { Command } from './keys.ts';
 import type { Point } from './geometry.ts';
+import type { Position } from './portal.ts';
 import type { Tool } from './rois.ts';
 import type { Task } from './task.ts';
 import { PRESETS } from './windows.ts';
@@ -70,6 +71,10 @@ export class Page {
   readonly #item = h('span', { class: 'cxr-item' });
   readonly #patient = h('span', { class: 'cxr-patient', 'aria-label': 'Patient' });
   readonly #guide = new Guide();
+  readonly #place = h('span', { class: 'cxr-place' });
+  readonly #progress = h('progress', { class: 'cxr-progress', 'aria-label': 'Images answered' });
+  readonly #note = h('span', { class: 'cxr-quiet', role: 'status' });
+  readonly #previous: HTMLButtonElement;
   readonly #keys: HTMLDialogElement;
   readonly #skip: HTMLDialogElement;
   #fading: ReturnType<typeof setTimeout> | undefined;
@@ -79,6 +84,8 @@ export class Page {
     this.#events = events;
     this.#keys = dialog('Keys', keyTable());
     this.#skip = this.#skipDialog();
+    const back = (): void => events.run('previous');
+    this.#previous = button({ 'data-action': 'previous', title: 'The image before (PageUp)' }, back, '‹ Previous');
   }
 
   /** Show another task; nothing moves but what it says differently. */
@@ -108,6 +115,24 @@ export class Page {
       this.#guide.element,
       this.#skip,
     );
+  }
+
+  /** Show how far the reader is; Args: again: the image was answered before, and is open again. */
+  showPlace(position: Position | null, hasPrevious: boolean, again: boolean): void {
+    this.#place.hidden = this.#progress.hidden = position === null;
+    this.#previous.hidden = !hasPrevious;
+    if (position === null) return;
+    const { answered, total } = position;
+    const at = Math.min(answered + 1, total);
+    this.#place.textContent = again ? `answered, open again · ${answered} of ${total}` : `${at} of ${total}`;
+    this.#progress.max = total;
+    this.#progress.value = answered;
+  }
+
+  /** A quiet word in the header, or none. */
+  note(text: string): void {
+    this.#note.textContent = text;
+    this.#note.title = text;
   }
 
   get dialogOpen(): boolean {
@@ -155,9 +180,12 @@ export class Page {
     this.#message.hidden = text === '';
   }
 
-  /** Args: reason: why there is no image; null once there is one, or while it is on its way. */
-  showLoading(loading: boolean, reason: string | null): void {
+  showLoading(loading: boolean): void {
     this.#loading.hidden = !loading;
+  }
+
+  /** Args: reason: why there is no image; null once there is one, or while it is on its way. */
+  showFailure(reason: string | null): void {
     this.#failure.hidden = reason === null;
     if (reason === null) return;
     this.#failure.replaceChildren(
@@ -186,8 +214,12 @@ export class Page {
       this.#job,
       this.#item,
       this.#patient,
+      this.#place,
+      this.#progress,
       h('strong', { class: 'cxr-disclaimer' }, DISCLAIMER),
+      this.#note,
       this.#clock,
+      this.#previous,
       this.beside.opener,
       this.#guide.opener,
       opener('keys', '? Keys', this.#keys),

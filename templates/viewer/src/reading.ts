@@ -9,6 +9,7 @@ import type { Drawn } from './annotation.ts';
 import * as findings from './findings.ts';
 import type { Answer, Answers, Change } from './findings.ts';
 import type { Point } from './geometry.ts';
+import { Steps } from './history.ts';
 import type { Radiograph } from './image.ts';
 import type { Command } from './keys.ts';
 import type { Page } from './page.ts';
@@ -30,7 +31,12 @@ export interface Room {
   readonly radiograph: Radiograph;
   readonly rois: Rois;
   submit(): void;
+  /** What a draft holds may have changed. */
+  changed(): void;
 }
+
+/** What undo brings back. */
+type Undoable = Pick<Saved, 'answers' | 'comments' | 'rois'>;
 
 export class Reading implements PanelEvents {
   readonly task: Task;
@@ -40,6 +46,9 @@ export class Reading implements PanelEvents {
   #answers: Answers;
   #comments: Readonly<Record<string, string>> = {};
   #chosen: string;
+  /** whether it can be answered: not before the image is there, nor while an answer is sent */
+  #open = false;
+  readonly #steps = new Steps<Undoable>(() => this.#undoable());
   /** regions to put on the image once it is there */
   #waiting: readonly Drawn[] = [];
 
@@ -65,37 +74,55 @@ export class Reading implements PanelEvents {
   shown(): void {
     this.#room.rois.restore(this.#waiting);
     this.#waiting = [];
+    this.#open = true;
     this.#draw();
+    this.#steps.begin();
+  }
+
+  /** Let the answer be changed, or not. */
+  open(open: boolean): void {
+    this.#open = open;
   }
 
   /** What a page loaded anew needs to go on from here. */
   snapshot(): Saved {
-    return {
-      answers: { ...this.#answers },
-      comments: { ...this.#comments },
-      comment: this.#room.panel.comment.value,
-      rois: this.#waiting.length > 0 ? this.#waiting : this.#room.rois.drawn(),
-      chosen: this.#chosen,
-    };
+    return { ...this.#undoable(), comment: this.#room.panel.comment.value, chosen: this.#chosen };
   }
 
   /** Go on from a snapshot; regions appear with the image. */
   restore(saved: Saved): void {
-    const known = Object.entries(saved.answers).filter(([label]) => this.task.labels.includes(label));
+    const { labels } = this.task;
+    const known = Object.entries(saved.answers).filter(([label]) => labels.includes(label));
     this.#answers = Object.assign(findings.start(this.task), Object.fromEntries(known));
-    if (this.task.labels.includes(saved.chosen)) this.#chosen = saved.chosen;
+    if (labels.includes(saved.chosen)) this.#chosen = saved.chosen;
     this.#comments = saved.comments;
     this.#room.panel.comment.value = saved.comment;
-    const drawn = saved.rois.filter((roi) => this.task.labels.includes(roi.label));
+    const drawn = saved.rois.filter((roi) => labels.includes(roi.label));
     if (this.#room.radiograph.ready) this.#room.rois.restore(drawn);
     else this.#waiting = drawn;
     this.#draw();
   }
 
+  /** The reader turned from what was being typed: that is one step to undo. */
+  pause(): void {
+    if (this.#open) this.#steps.remember();
+  }
+
+  /** A mouse button went down or up. */
+  drag(down: boolean): void {
+    if (this.#open) this.#steps.hold(down);
+  }
+
   run(command: Command): void {
     if (view(command, this.#room)) return;
+    if (command === 'submit') return this.#room.submit();
+    if (!this.#open) return;
     const { rois } = this.#room;
     switch (command) {
+      case 'undo':
+        return this.#goTo(this.#steps.undo());
+      case 'redo':
+        return this.#goTo(this.#steps.redo());
       case 'finding-up':
       case 'finding-down':
         return this.choose(findings.neighbour(this.task, this.#chosen, command === 'finding-up' ? -1 : 1));
@@ -110,8 +137,6 @@ export class Reading implements PanelEvents {
         return this.choose(findings.nextUnanswered(this.#answers, this.task, this.#chosen));
       case 'rest-absent':
         return this.restAbsent();
-      case 'submit':
-        return this.#room.submit();
       case 'delete':
         return rois.selected === null ? undefined : rois.remove(rois.selected);
     }
@@ -134,6 +159,7 @@ export class Reading implements PanelEvents {
   }
 
   comment(label: string, text: string): void {
+    if (!this.#open) return;
     this.#comments = Object.assign(Object.create(null), this.#comments, { [label]: text });
     this.#draw();
   }
@@ -149,10 +175,11 @@ export class Reading implements PanelEvents {
   }
 
   removeRoi(id: string): void {
-    this.#room.rois.remove(id);
+    if (this.#open) this.#room.rois.remove(id);
   }
 
   rebindRoi(id: string, label: string): void {
+    if (!this.#open) return;
     this.#chosen = label;
     this.#room.rois.bind(id, label);
     this.#settle(id, label);
@@ -169,7 +196,7 @@ export class Reading implements PanelEvents {
 
   copyMark(mark: Mark): void {
     const { radiograph, rois } = this.#room;
-    if (!radiograph.ready || !opinions.copies(mark)) return;
+    if (!this.#open || !radiograph.ready || !opinions.copies(mark)) return;
     const { type, label, points } = mark;
     const id = rois.add({ type, label, points });
     this.#settle(id, label);
@@ -209,6 +236,7 @@ export class Reading implements PanelEvents {
   /** Something about the regions changed on the image. */
   changed(): void {
     this.#draw();
+    this.#remember();
   }
 
   /** The view moved: what lies over the image moves with it. */
@@ -262,11 +290,32 @@ export class Reading implements PanelEvents {
   }
 
   #apply(change: Change): void {
+    if (!this.#open) return;
     this.#answers = change.answers;
     const [contradiction] = findings.warnings(this.#answers, this.task).values();
     const orphan = regions.orphan(this.#room.rois.drawn(), this.#answers);
     this.#room.page.say(orphan?.says ?? (change.note || contradiction || ''));
     this.#draw();
+    this.#remember();
+  }
+
+  #undoable(): Undoable {
+    const rois = this.#waiting.length > 0 ? this.#waiting : this.#room.rois.drawn();
+    const tidy = rois.map((roi) => ({ ...roi, points: roi.points.map(thousandths) }));
+    return { answers: { ...this.#answers }, comments: { ...this.#comments }, rois: tidy };
+  }
+
+  #remember(): void {
+    if (!this.#open) return;
+    this.#steps.remember();
+    this.#room.changed();
+  }
+
+  #goTo(state: Undoable | null): void {
+    if (!state) return;
+    this.#room.page.say('');
+    this.restore({ ...state, comment: this.#room.panel.comment.value, chosen: this.#chosen });
+    this.#room.changed();
   }
 
   /** A region on an absent finding: ask, without standing in the way. */
@@ -311,4 +360,9 @@ export class Reading implements PanelEvents {
     page.showTags(regions.tags(seen, this.#answers, toScreen));
     page.marks.draw(linesOf(this.task.opinions, panel.visibleReaders, toScreen));
   }
+}
+
+/** Image pixels on a grid so fine that nobody sees it, where going to and fro changes nothing. */
+function thousandths([x, y]: Point): Point {
+  return [Math.round(x * 1000) / 1000, Math.round(y * 1000) / 1000];
 }

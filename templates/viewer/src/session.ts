@@ -2,18 +2,27 @@
  * The page's life: it starts once, and begins a reading for each image it is given.
  */
 
-import { ImageError } from './file.ts';
+import { Ahead } from './ahead.ts';
+import { DraftKeeper, LocalDrafts } from './drafts.ts';
+import { fetchDicom, ImageError } from './file.ts';
 import { Radiograph } from './image.ts';
 import * as input from './input.ts';
+import type { Command } from './keys.ts';
 import { Page } from './page.ts';
 import { Panel } from './panel.ts';
-import { preparePicture } from './picture.ts';
+import { decodePicture, preparePicture, release } from './picture.ts';
 import type { Picture } from './picture.ts';
+import { loneOffer, offerIn, Portal, PortalError } from './portal.ts';
+import type { Offer } from './portal.ts';
 import { Reading } from './reading.ts';
 import type { Room } from './reading.ts';
 import { Rois } from './rois.ts';
+import { readSaved } from './saved.ts';
 import type { Task } from './task.ts';
 import { use } from './viewing.ts';
+
+/** Milliseconds until an image that is on its way is said to be. */
+const PATIENCE_MS = 100;
 
 /** The two elements of the template that the page works with. */
 export interface Form {
@@ -27,7 +36,12 @@ export class Session implements Room {
   readonly radiograph: Radiograph;
   readonly rois: Rois;
   readonly #form: Form;
+  readonly #portal = Portal.find();
+  readonly #ahead = new Ahead(this.#portal);
+  #offer: Offer;
   #reading: Reading;
+  #keeper: DraftKeeper | null = null;
+  #local: LocalDrafts | null = null;
   #skip: string | null = null;
 
   constructor(root: HTMLElement, form: Form, task: Task) {
@@ -35,9 +49,9 @@ export class Session implements Room {
     this.page = new Page({
       tool: (tool) => use(tool, this),
       preset: (name) => this.radiograph.ready && this.radiograph.usePreset(name),
-      run: (command) => this.#reading.run(command),
+      run: (command) => this.#run(command),
       skip: (reason) => this.#submitSkip(reason),
-      retry: () => void this.#load(),
+      retry: () => void this.#load(null),
     });
     this.radiograph = new Radiograph(this.page.stage, () => this.#reading.drawView());
     this.rois = new Rois(this.radiograph, {
@@ -46,49 +60,135 @@ export class Session implements Room {
     });
     this.page.mount(root, this.panel.element);
     this.panel.foot.append(form.submitButton);
+    this.#offer = this.#portal?.first(task) ?? loneOffer(task);
+    this.#reading = new Reading(this, task);
     this.#listen(root);
-    this.#reading = this.#begin(task);
   }
 
-  /** Show the first image. */
+  /** Show the first image; the page lives on by itself. */
   async start(): Promise<void> {
+    this.#begin(this.#offer);
+    const coming = fetchDicom(this.#offer.task.imageUrl); // while the viewer starts
+    coming.catch(() => undefined); // `#load` says what went wrong
     await this.radiograph.boot();
     this.rois.boot();
     use('window', this);
-    await this.#load();
+    await this.#load(coming.then(decodePicture));
   }
 
   submit(): void {
     this.#form.submitButton.click();
   }
 
-  #begin(task: Task): Reading {
-    this.#reading = new Reading(this, task);
-    this.#reading.begin();
-    return this.#reading;
+  changed(): void {
+    this.#keeper?.touch();
   }
 
-  async #load(): Promise<void> {
-    const { task } = this.#reading;
+  /** Make the page that of another image, which is still to be loaded. */
+  #begin(offer: Offer): void {
+    this.#keeper?.stop();
+    this.#offer = offer;
+    this.#portal?.point(offer);
+    this.radiograph.clear();
+    this.#reading = new Reading(this, offer.task);
+    this.#reading.begin();
+    this.page.note('');
+    this.page.showPlace(offer.position, offer.previous !== null, offer.answer !== null);
+    if (offer.position) document.title = `${offer.task.jobId} · image ${offer.position.answered + 1}`;
+    this.#restore(offer);
+  }
+
+  #restore(offer: Offer): void {
+    const { itemId, viewerSha } = offer.task;
+    if (this.#portal === null) this.#local = LocalDrafts.open(itemId, viewerSha);
+    const draft = this.#local === null ? offer.draft : readSaved(this.#local.load());
+    const saved = draft ?? offer.answer;
+    if (saved !== null) this.#reading.restore(saved);
+    if (draft !== null) this.page.note('Restored what you had begun');
+    const { draftUrl } = offer;
+    const portal = draftUrl === '' ? null : this.#portal;
+    const store = portal ? { save: portal.save.bind(portal, offer) } : this.#local;
+    const told = (problem: boolean): void =>
+      this.page.note(problem ? 'Not kept yet: the portal does not answer. Trying again.' : '');
+    const reading = this.#reading;
+    this.#keeper = store && new DraftKeeper(store, () => reading.snapshot(), told);
+    if (!this.#portal && !this.#local) this.page.note('No drafts here: finish before you leave the page');
+  }
+
+  /** Args: ready: the picture, if it was begun already. */
+  async #load(ready: Promise<Picture> | null): Promise<void> {
+    const reading = this.#reading;
     const { dataset } = document.documentElement;
     delete dataset['cxrReady'];
-    this.page.showLoading(true, null);
+    this.page.showFailure(null);
+    const waiting = setTimeout(() => this.page.showLoading(true), PATIENCE_MS);
     try {
-      const picture: Picture = await preparePicture(task.imageUrl);
+      const picture = await (ready ?? preparePicture(this.#offer.task.imageUrl)).catch((error: unknown) =>
+        this.#renewed(error),
+      );
+      if (reading !== this.#reading) return release(picture);
       await this.radiograph.show(picture);
     } catch (error) {
-      if (!(error instanceof ImageError)) console.error(error);
-      this.page.showLoading(false, error instanceof ImageError ? error.message : String(error));
+      if (reading === this.#reading) this.#failed(error);
       return;
+    } finally {
+      clearTimeout(waiting);
+      if (reading === this.#reading) this.page.showLoading(false);
     }
-    this.#reading.shown();
-    this.page.showLoading(false, null);
-    dataset['cxrItem'] = task.itemId;
+    if (reading !== this.#reading) return;
+    reading.shown();
+    dataset['cxrItem'] = reading.task.itemId;
     dataset['cxrReady'] = '1';
+    performance.mark('cxr-painted');
+    void this.#ahead.look();
+  }
+
+  /** A link that went stale is asked for anew, once; anything else stays the error it is. */
+  async #renewed(error: unknown): Promise<Picture> {
+    const stale = error instanceof ImageError && error.expired;
+    if (!stale || this.#portal === null || this.#offer.id === '') throw error;
+    const fresh = await this.#portal.task(this.#offer.id);
+    if (fresh === null) throw error;
+    return preparePicture(fresh.task.imageUrl);
+  }
+
+  #failed(error: unknown): void {
+    this.#reading.open(true); // what is answered on a failed image is kept for the next try
+    if (error instanceof ImageError) return this.page.showFailure(error.message);
+    if (error instanceof PortalError) return this.page.showFailure(`${error.message} (${error.status})`);
+    console.error(error);
+    this.page.showFailure(String(error));
+  }
+
+  #run(command: Command): void {
+    if (command === 'previous') void this.#goBack();
+    else this.#reading.run(command);
+  }
+
+  async #goBack(): Promise<void> {
+    const { previous } = this.#offer;
+    if (previous === null || this.#portal === null) return this.page.say('There is no image before this one');
+    try {
+      await this.#keeper?.flush();
+      const offer = await this.#portal.task(previous);
+      if (offer === null) return;
+      this.#show(offer, `/task/${offer.id}`);
+    } catch (error) {
+      this.page.say(`The image before cannot be opened: ${error instanceof Error ? error.message : String(error)}`);
+    }
+  }
+
+  /** Args: address: what a reload should open. */
+  #show(offer: Offer, address: string): void {
+    const picture = this.#ahead.take(offer.id);
+    this.#begin(offer);
+    history.replaceState(null, '', address);
+    if (document.activeElement instanceof HTMLElement) document.activeElement.blur();
+    void this.#load(picture);
   }
 
   #listen(root: HTMLElement): void {
-    input.listenKeys((command) => !this.page.dialogOpen && (this.#reading.run(command), true));
+    input.listenKeys((command) => !this.page.dialogOpen && (this.#run(command), true));
     input.listenActivity(
       () => this.#reading.clock,
       (ms) => this.page.showClock(ms),
@@ -96,13 +196,37 @@ export class Session implements Room {
     input.listenStage(this.page.stage, (factor, at) => {
       if (this.radiograph.ready) this.radiograph.zoom(factor, at);
     });
+    input.listenDrags(this.page.stage, (down) => this.#reading.drag(down));
+    input.listenLeaving((leaving) => void this.#keeper?.flush(leaving));
+    root.addEventListener('input', () => this.changed());
+    root.addEventListener('focusout', () => this.#reading.pause());
     input.listenSubmit(root, () => this.#fill());
+    document.addEventListener('cxr-answered', (event) => this.#answered(event as CustomEvent));
+    document.addEventListener('cxr-refused', () => this.#refused());
+  }
+
+  /** The portal has the answer: go on with what it offers next, without leaving the page. */
+  #answered(event: CustomEvent<{ next?: unknown }>): void {
+    const offer = offerIn(event.detail);
+    if (offer === null) return; // the crowd script goes where the portal says
+    event.preventDefault();
+    const { next } = event.detail;
+    this.#show(offer, typeof next === 'string' ? next : location.pathname);
+  }
+
+  #refused(): void {
+    this.#reading.open(true);
+    this.#keeper?.resume();
   }
 
   /** Write the answer into the form; false, with a word why, if there is something left to do. */
   #fill(): boolean {
+    performance.mark('cxr-submit');
     if (this.#skip === null && !this.#reading.complete()) return false;
     this.#form.field.value = JSON.stringify(this.#reading.document(this.#skip));
+    this.#keeper?.stop();
+    this.#local?.clear();
+    if (this.#portal) this.#reading.open(false); // until the portal has said what it thinks of it
     return true;
   }
 

@@ -50,6 +50,13 @@ short-instructions, full-instructions { display: none; }
 .cxr-patient { flex: 1 1 0; min-width: 0; max-height: 34px; overflow: hidden; display: -webkit-box; -webkit-box-orient: vertical;
   -webkit-line-clamp: 2; white-space: normal; overflow-wrap: anywhere; line-height: 17px; }
 .cxr-disclaimer { flex: 0 1 auto; text-align: center; font-weight: 500; color: var(--amber); }
+.cxr-place { font-variant-numeric: tabular-nums; }
+.cxr-progress { width: 72px; height: 6px; border: 0; border-radius: 3px; overflow: hidden; background: #2b3036;
+  accent-color: var(--accent); }
+.cxr-progress::-webkit-progress-bar { background: #2b3036; }
+.cxr-progress::-webkit-progress-value { background: var(--accent); }
+.cxr-progress::-moz-progress-bar { background: var(--accent); }
+.cxr-quiet { flex: 0 1 auto; min-width: 0; overflow: hidden; text-overflow: ellipsis; color: var(--quiet); font-size: 12px; }
 .cxr-clock { min-width: 44px; text-align: right; color: var(--quiet); font-variant-numeric: tabular-nums; }
 
 .cxr-toolbar { grid-area: tools; display: flex; flex-direction: column; gap: 4px; padding: 6px 4px; }

@@ -1,0 +1,139 @@
+/**
+ * Drafts: what is half done is kept every few seconds, and at once when the page is left.
+ */
+
+/** Milliseconds from a change to its saving. */
+export const SAVE_MS = 3000;
+/** Milliseconds until another try where saving failed. */
+export const RETRY_MS = 8000;
+
+/** Where drafts go. */
+export interface DraftStore {
+  /** Args: leaving: the page is going away. Rejects where it could not be kept. */
+  save(text: string, leaving: boolean): Promise<void>;
+}
+
+/** What a keeper needs of the world; the tests give their own. */
+export interface Clock {
+  after(ms: number, act: () => void): number;
+  stop(handle: number): void;
+}
+
+export const CLOCK: Clock = {
+  after: (ms, act) => window.setTimeout(act, ms),
+  stop: (handle) => window.clearTimeout(handle),
+};
+
+export class DraftKeeper {
+  readonly #store: DraftStore;
+  readonly #take: () => object;
+  readonly #told: (problem: boolean) => void;
+  readonly #clock: Clock;
+  #kept: string;
+  #timer: number | null = null;
+  #saving = false;
+  #over = false;
+
+  /**
+   * Args: take: gives what to keep; told: says whether the last saving failed, each time that
+   * changes. What is there now counts as kept.
+   */
+  constructor(store: DraftStore, take: () => object, told: (problem: boolean) => void, clock = CLOCK) {
+    this.#store = store;
+    this.#take = take;
+    this.#told = told;
+    this.#clock = clock;
+    this.#kept = JSON.stringify(take());
+  }
+
+  /** Something may have changed. */
+  touch(): void {
+    if (!this.#over && this.#timer === null) this.#later(SAVE_MS);
+  }
+
+  /** Keep it now; Args: leaving: the page may be gone in a moment. */
+  async flush(leaving = false): Promise<void> {
+    this.#cancel();
+    if (this.#over || (this.#saving && !leaving)) return;
+    const text = JSON.stringify(this.#take());
+    if (text === this.#kept) return;
+    this.#saving = true;
+    try {
+      await this.#store.save(text, leaving);
+      this.#kept = text;
+      this.#say(false);
+      if (JSON.stringify(this.#take()) !== text) this.touch();
+    } catch {
+      this.#say(true);
+      if (!this.#over) this.#later(RETRY_MS);
+    } finally {
+      this.#saving = false;
+    }
+  }
+
+  /** The answer is on its way, or given: nothing is kept any more. */
+  stop(): void {
+    this.#over = true;
+    this.#cancel();
+  }
+
+  /** The answer was not accepted. */
+  resume(): void {
+    this.#over = false;
+    this.touch();
+  }
+
+  #say(problem: boolean): void {
+    if (!this.#over) this.#told(problem);
+  }
+
+  #later(ms: number): void {
+    this.#cancel();
+    this.#timer = this.#clock.after(ms, () => {
+      this.#timer = null;
+      void this.flush();
+    });
+  }
+
+  #cancel(): void {
+    if (this.#timer !== null) this.#clock.stop(this.#timer);
+    this.#timer = null;
+  }
+}
+
+/** Drafts in the browser, where there is no portal. */
+export class LocalDrafts implements DraftStore {
+  readonly #storage: Storage;
+  readonly #key: string;
+
+  constructor(storage: Storage, key: string) {
+    this.#storage = storage;
+    this.#key = key;
+  }
+
+  /** Give those of one image and viewer; null where the page may keep nothing. */
+  static open(itemId: string, viewerSha: string): LocalDrafts | null {
+    try {
+      return new LocalDrafts(window.localStorage, `cxr-draft:${itemId}:${viewerSha.slice(0, 16)}`);
+    } catch {
+      return null; // an opaque origin: the sandbox of Ground Truth
+    }
+  }
+
+  load(): unknown {
+    try {
+      return JSON.parse(this.#storage.getItem(this.#key) ?? 'null');
+    } catch {
+      return null;
+    }
+  }
+
+  async save(text: string): Promise<void> {
+    this.#storage.setItem(this.#key, text);
+  }
+
+  /** The answer was given; another worker at this machine must not find it. */
+  clear(): void {
+    this.#storage.removeItem(this.#key);
+  }
+}

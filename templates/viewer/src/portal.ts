@@ -1,0 +1,173 @@
+/**
+ * The portal behind the page, where there is one: what it offers, drafts, fresh links.
+ *
+ * In Ground Truth there is none: no next image, no drafts on a server, no way back.
+ */
+
+import { readDocument, readSaved } from './saved.ts';
+import type { Saved } from './saved.ts';
+import { parseTask } from './task.ts';
+import type { Task } from './task.ts';
+
+export interface Position {
+  readonly answered: number;
+  readonly total: number;
+}
+
+/** An image to read, and what is known of the reading. */
+export interface Offer {
+  /** empty in Ground Truth */
+  readonly id: string;
+  readonly task: Task;
+  readonly submitUrl: string;
+  /** empty where no drafts are kept */
+  readonly draftUrl: string;
+  readonly draft: Saved | null;
+  /** an answer that was given before, and is open again */
+  readonly answer: Saved | null;
+  readonly position: Position | null;
+  /** the task answered before this one */
+  readonly previous: string | null;
+}
+
+/** The portal said no; `status` is 0 where it cannot be reached. */
+export class PortalError extends Error {
+  readonly status: number;
+
+  constructor(status: number, text: string) {
+    super(text);
+    this.status = status;
+  }
+}
+
+/** What a browser sends after its page is gone holds this many bytes at most. */
+const KEEPALIVE_BYTES = 60_000;
+
+export class Portal {
+  /** Give the portal that the page was served by, or null. */
+  static find(): Portal | null {
+    return meta('cxr-submit-url') === '' ? null : new Portal();
+  }
+
+  /** Whether it can name the next image: disputes are picked one by one. */
+  get looksAhead(): boolean {
+    return meta('cxr-submit-url').startsWith('/tasks/');
+  }
+
+  /** Give what the page was served with; Args: task: of the template. */
+  first(task: Task): Offer {
+    const given = parse(meta('cxr-offer'));
+    return { ...readOffer(given, task), submitUrl: meta('cxr-submit-url') };
+  }
+
+  /** Answers are this task's from now on. */
+  point(offer: Offer): void {
+    document.querySelector('meta[name="cxr-submit-url"]')?.setAttribute('content', offer.submitUrl);
+  }
+
+  /** The image that comes after this one, or null. Throws PortalError. */
+  async ahead(): Promise<Offer | null> {
+    return offerIn(await this.#get('/api/ahead'));
+  }
+
+  /** An image with fresh links. Throws PortalError. */
+  async task(id: string): Promise<Offer | null> {
+    return offerIn(await this.#get(`/api/tasks/${encodeURIComponent(id)}`));
+  }
+
+  /** Keep a draft; Args: leaving: the page is going away. Throws PortalError. */
+  async save({ draftUrl }: Offer, text: string, leaving: boolean): Promise<void> {
+    let response = await this.#put(draftUrl, text, leaving);
+    if (response.status === 403 && !leaving && (await this.#renew())) {
+      response = await this.#put(draftUrl, text, false);
+    }
+    if (!response.ok) throw new PortalError(response.status, 'the draft was not kept');
+  }
+
+  async #put(url: string, body: string, leaving: boolean): Promise<Response> {
+    try {
+      return await fetch(url, {
+        method: 'PUT',
+        headers: { 'Content-Type': 'application/json', 'X-CSRF': meta('cxr-csrf') },
+        body,
+        keepalive: leaving && body.length < KEEPALIVE_BYTES,
+      });
+    } catch {
+      throw new PortalError(0, 'the portal cannot be reached');
+    }
+  }
+
+  /** A portal that was started anew wants another token of its pages; true if it gave one. */
+  async #renew(): Promise<boolean> {
+    const given = await this.#get('/api/task');
+    const token = isRecord(given) && typeof given['csrf'] === 'string' ? given['csrf'] : '';
+    if (token === '' || token === meta('cxr-csrf')) return false;
+    document.querySelector('meta[name="cxr-csrf"]')?.setAttribute('content', token);
+    return true;
+  }
+
+  async #get(url: string): Promise<unknown> {
+    let response: Response;
+    try {
+      response = await fetch(url, { headers: { Accept: 'application/json' } });
+    } catch {
+      throw new PortalError(0, 'the portal cannot be reached');
+    }
+    const said: unknown = await response.json().catch(() => null);
+    if (response.ok) return said;
+    const error = isRecord(said) ? said['error'] : null;
+    throw new PortalError(response.status, typeof error === 'string' ? error : `it answered ${response.status}`);
+  }
+}
+
+/** Where there is no portal. */
+export function loneOffer(task: Task): Offer {
+  return readOffer(null, task);
+}
+
+/** Find the offer in a reply of the portal; null if it has none. */
+export function offerIn(reply: unknown): Offer | null {
+  const given = isRecord(reply) ? reply['task'] : null;
+  if (!isRecord(given) || !isRecord(given['input'])) return null;
+  return readOffer(given, parseTask(JSON.stringify(given['input']), ''));
+}
+
+function readOffer(given: unknown, task: Task): Offer {
+  const offer = isRecord(given) ? given : {};
+  return {
+    id: text(offer['id']),
+    task,
+    submitUrl: text(offer['submitUrl']),
+    draftUrl: text(offer['draftUrl']),
+    draft: readSaved(offer['draft']),
+    answer: readDocument(offer['answer']),
+    position: readPosition(offer['position']),
+    previous: text(offer['previous']) || null,
+  };
+}
+
+function readPosition(given: unknown): Position | null {
+  if (!isRecord(given)) return null;
+  const [answered, total] = [Number(given['answered']), Number(given['total'])];
+  return answered >= 0 && total > 0 ? { answered, total } : null;
+}
+
+function meta(name: string): string {
+  return document.querySelector<HTMLMetaElement>(`meta[name="${name}"]`)?.content ?? '';
+}
+
+function parse(json: string): unknown {
+  try {
+    return JSON.parse(json);
+  } catch {
+    return null;
+  }
+}
+
+function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function text(value: unknown): string {
+  return typeof value === 'string' ? value : '';
+}
