@@ -31,7 +31,7 @@ def kept(tmp_path_factory):
         while task := answers.assign(worker):
             answers.submit(task.id, json.dumps({"by": worker, "of": task.object_id}))
     last = answers.answered("bob")[0].task_id
-    answers.seen_again(last)
+    answers.seen(last)
     answers.submit(last, '"corrected"')
     answers.decide(1, "eve", '"decided"')
     answers.close_job("lead")

@@ -12,7 +12,7 @@ from cxr.labeling.answers import Answers
 def answers(tmp_path):
     made = Answers(tmp_path / "answers.db", workers_per_object=1, task_time_limit_s=60)
     made.add({"source": f"image-{i}"} for i in range(3))
-    made.add_known([{"source": "known"}], {})
+    made.add_known([({"source": "known"}, {"source": "known"})])
     yield made
     made.close()
 

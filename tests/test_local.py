@@ -151,7 +151,7 @@ def test_it_must_be_started_first(tmp_path, pacs):
 def answer(client, letters="paaa"):
     offer = client.get("/api/task").json()
     response = client.post(
-        offer["submitUrl"], content=form(letters), headers={"X-CSRF": offer["csrf"]}
+        offer["task"]["submitUrl"], content=form(letters), headers={"X-CSRF": offer["csrf"]}
     )
     assert response.status_code == 200
     return offer["task"]["input"]["source"]

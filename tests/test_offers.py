@@ -21,13 +21,17 @@ KNOWN = [
 ]
 
 
+def asked(known):
+    return [({"source": line["source"], "labels": "Edema,No Finding"}, line) for line in known]
+
+
 def opened(folder, *, wanted=1, images=3, known=(), **changes):
     answers = Answers(
         folder / "answers.db",
         **{"workers_per_object": wanted, "task_time_limit_s": 3600} | changes,
     )
     answers.add({"source": f"image-{i}"} for i in range(images))
-    answers.add_known(known, {"labels": "Edema,No Finding"})
+    answers.add_known(asked(known))
     return answers
 
 
@@ -223,9 +227,9 @@ def test_an_image_of_the_job_is_no_honeypot_even_if_it_comes_later(tmp_path):
     known = [{"source": "image-1"}, {"source": "other"}, {"source": "image-9"}]
     answers = opened(tmp_path, images=3, known_share=0.5)
 
-    assert answers.add_known(known, {}) == 2
+    assert answers.add_known(asked(known)) == 2
     answers.add({"source": f"image-{i}"} for i in range(10))
-    assert answers.add_known(known, {}) == 1
+    assert answers.add_known(asked(known)) == 1
     tasks = work(answers, "ann")
     assert [t.data_object["source"] for t in tasks if t.kind == "known"] == ["other"]
     assert answers.counts() == (10, 10)

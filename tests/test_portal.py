@@ -8,66 +8,20 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from specimens import LABELS, dicom, form, skip
+from sites import KEYS, Site, filled, refusal, submit
+from specimens import LABELS, form, skip
 
 from cxr import NOTE
-from cxr.contract import manifest, signing
+from cxr.contract import signing
 from cxr.errors import ConfigError
 from cxr.infra import http
-from cxr.labeling import Job, Page, Reader, page, portal, selection
-from cxr.labeling.answers import Answers
+from cxr.labeling import page
 from cxr.labeling.portal import access
-from cxr.pacs.folder import FolderPacs
-
-KEYS = signing.Keys({"test": b"k" * 32})
 
 
 @pytest.fixture(scope="module")
 def pacs(tmp_path_factory):
-    store = FolderPacs(tmp_path_factory.mktemp("pacs"), keys=KEYS)
-    for number in (1, 2, 3):
-        store.store(dicom(number))
-    return store
-
-
-class Site:
-    """A portal being served, and what stands behind it."""
-
-    def __init__(self, folder, pacs, *readers, **changes):
-        people = tuple(Reader(name) for name in readers)
-        given = {"workers_per_object": len(people), "page": Page("<b>look</b>")} | changes
-        self.job = Job("demo", folder, LABELS, people, **given)
-        self.pacs = pacs
-        path = selection.from_query(
-            folder, pacs, query={}, views=["frontal"], label_set=LABELS
-        ).path
-        self.answers = Answers(
-            folder / "answers.db",
-            workers_per_object=self.job.workers_per_object,
-            task_time_limit_s=self.job.task_time_limit_s,
-        )
-        self.answers.add(manifest.read(path))
-        listener = http.bind("127.0.0.1", 0, key="port")
-        self.url = listener.url
-        app = portal.app(self.job, self.answers, pacs, KEYS, url=self.url)
-        self.served = http.Background(app, listener)
-        self.clients = []
-
-    def client(self, reader=None, **options):
-        """A browser, signed in by a reader's personal link."""
-        # no TLS here, and loading the certificates takes longer than most tests
-        client = httpx.Client(base_url=self.url, timeout=10, verify=False, **options)
-        self.clients.append(client)
-        if reader:
-            response = client.get(access.link(self.job, KEYS, self.url, reader))
-            assert (response.status_code, response.headers["location"]) == (303, "/task")
-        return client
-
-    def stop(self):
-        for client in self.clients:
-            client.close()
-        self.served.stop()
-        self.answers.close()
+    return filled(tmp_path_factory.mktemp("pacs"))
 
 
 @pytest.fixture
@@ -84,18 +38,6 @@ def standing(tmp_path_factory, pacs):
     made = Site(tmp_path_factory.mktemp("standing"), pacs, "ann", "bob")
     yield made
     made.stop()
-
-
-def submit(client, offer, body=None, **headers):
-    sent = {"X-CSRF": offer["csrf"]} | headers
-    return client.post(offer["submitUrl"], content=body or form("aaap"), headers=sent)
-
-
-def refusal(response):
-    """The one line that every refusal is."""
-    assert list(response.json()) == ["error"]
-    assert "\n" not in response.json()["error"]
-    return response.status_code, response.json()["error"]
 
 
 def test_a_personal_link_signs_in_and_the_cookie_is_kept_from_scripts(standing):
@@ -221,8 +163,8 @@ def test_all_images_answered_by_both_readers_complete_the_job(site):
     for reader in ("ann", "bob"):
         client = site.client(reader)
         for _ in range(3):
-            assert submit(client, client.get("/api/task").json()).json() == {"next": "/task"}
-        assert client.get("/api/task").json() == {"task": None}
+            assert submit(client, client.get("/api/task").json()).json()["next"] == "/task"
+        assert client.get("/api/task").json()["task"] is None
 
     assert site.answers.counts() == (3, 3)
     assert "All images are labelled" in client.get("/task").text
@@ -267,7 +209,9 @@ def test_an_answer_needs_the_token_of_the_page(standing):
 
     for csrf in ("", "wrong", bobs, "\xe9"):
         response = client.post(
-            offer["submitUrl"], content=form("aaap"), headers={b"X-CSRF": csrf.encode("latin-1")}
+            offer["task"]["submitUrl"],
+            content=form("aaap"),
+            headers={b"X-CSRF": csrf.encode("latin-1")},
         )
         assert refusal(response) == (403, "reload the page, then submit again")
     assert standing.answers.answered_by("ann") == 0
@@ -290,7 +234,7 @@ def test_a_task_that_went_back_is_gone(tmp_path, pacs):
     client.get("/api/task")
 
     assert refusal(submit(client, first))[0] == 410
-    assert refusal(submit(client, first | {"submitUrl": "/tasks/none/answer"}))[0] == 410
+    assert refusal(submit(client, first | {"task": {"submitUrl": "/tasks/none/answer"}}))[0] == 410
     hasty.stop()
 
 

@@ -85,10 +85,10 @@ class Answers:
         with self._file.transaction() as db:
             return objects.add(db, data_objects, attribute)
 
-    def add_known(self, lines: Iterable[Mapping[str, Any]], asked: Mapping[str, Any]) -> int:
+    def add_known(self, pairs: Iterable[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> int:
         """Take up images whose answer is known, to be strewn in; see `objects.add_known`."""
         with self._file.transaction() as db:
-            return objects.add_known(db, lines, asked)
+            return objects.add_known(db, pairs)
 
     def assign(self, worker_id: str) -> Task | None:
         """Give a worker the task she has open, or the next one, or None when nothing is left.
@@ -136,10 +136,10 @@ class Answers:
         with self._file.reading() as db:
             return _task(db, task_id)
 
-    def seen_again(self, task_id: str) -> None:
-        """Note that a worker looks at a task she answered."""
+    def seen(self, task_id: str) -> None:
+        """Note that a worker opens a task beside her current one."""
         with self._file.transaction() as db:
-            self._log(db, "seen", task_id, again=True)
+            self._log(db, "seen", task_id, opened=True)
 
     def submit(self, task_id: str, content: str, *, skipped: bool = False) -> bool:
         """Keep an answer, and put the task that was reserved before its worker.

@@ -3,6 +3,7 @@
 Files are laid out as Ground Truth lays them out, so whatever reads its output reads this.
 """
 
+import hashlib
 import json
 import webbrowser
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,11 +13,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from cxr import schema
-from cxr.contract import labels, manifest
+from cxr.contract import manifest
 from cxr.contract.signing import Keys
 from cxr.errors import ConfigError, JobError
 from cxr.infra import http
-from cxr.labeling import Job, Status, audit, handlers, output, portal, selection
+from cxr.labeling import Job, Status, audit, handlers, lock, output, portal, selection
 from cxr.labeling.accounts import Accounts
 from cxr.labeling.answers import Answers
 from cxr.labeling.portal import access, guard
@@ -66,6 +67,7 @@ class LocalLabeling:
         self._public, self._tls, self._proxy = url, tls, proxy or {}
         self._accounts_path = accounts
         self._accounts: Accounts | None = None
+        self._lock: lock.JobLock | None = None
         self._answers: Answers | None = None
         self._served: http.Background | None = None
         self._portal: Portal | None = None
@@ -77,7 +79,7 @@ class LocalLabeling:
         Raises:
             ConfigError: The port is taken, the certificate cannot be read, or others would come
                 without TLS.
-            JobError: an image stands in the manifest twice.
+            JobError: An image stands in the manifest twice, or another process has this job open.
         """
         self._open(job, manifest)
         if self._served is None:
@@ -112,19 +114,30 @@ class LocalLabeling:
         self._served = http.Background(app, listener)
 
     def status(self, job: Job) -> Status:
-        """Count the data objects that have all their answers."""
+        """Count the data objects that have all their answers, and say whether more are taken."""
         done, total = self._opened.counts()
-        state = "Completed" if done == total else "InProgress"
+        closed = self._opened.closed
+        if done < total:
+            state = "Stopped" if closed else "InProgress"
+        else:
+            state = "Completed" if closed or job.closes == "done" else "InProgress"
         return Status(state, done, total, url=self._url)
 
     def collect(self, job: Job) -> Path:
-        """Consolidate what was answered by the post-annotation Lambda's handler."""
+        """Consolidate what was answered by the post-annotation Lambda's handler.
+
+        The audit log tells of it, and its end is written down beside it.
+        """
         results = list(self._opened.results())
         found = dict(_consolidated(job, results))
         lines = ((line, found.get(object_id)) for object_id, line, _ in results)
         scripted = any(reader.skill is not None for reader in job.readers)
         source = "scripted-readers" if scripted else "readers"
-        return output.write(job, lines, human_annotated=not scripted, label_source=source)
+        path = output.write(job, lines, human_annotated=not scripted, label_source=source)
+        sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+        self._opened.record("exported", images=len(results), labelled=len(found), sha256=sha256)
+        audit.note_head(job.folder, self._opened.head())
+        return path
 
     def links(self, job: Job) -> dict[str, str]:
         """Give each reader's personal link."""
@@ -146,6 +159,9 @@ class LocalLabeling:
         if self._accounts is not None:
             self._accounts.close()
             self._accounts = None
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
 
     @property
     def _opened(self) -> Answers:
@@ -155,6 +171,7 @@ class LocalLabeling:
 
     def _open(self, job: Job, path: Path) -> None:
         if self._answers is None:
+            self._lock = lock.JobLock(job.folder)
             self._answers = Answers(
                 job.folder / selection.ANSWERS,
                 workers_per_object=job.workers_per_object,
@@ -165,9 +182,16 @@ class LocalLabeling:
                 audit_key=audit.keys(self._keys)[0],
             )
         self._answers.add(manifest.read(path), job.name)
-        if job.checks.known is not None:
-            asked = labels.to_data_object(job.labels)
-            self._answers.add_known(manifest.read(job.checks.known), asked)
+        checks = job.checks
+        if checks.known is not None:
+            pairs = selection.known(
+                checks.known, self._pacs, job.labels, shown=job.shown, unit=job.unit
+            )
+            if not self._answers.add_known(pairs) and checks.known_share:
+                raise JobError(
+                    f"job.honeypots: {checks.known} holds no labelled image that is in the PACS "
+                    "and not in the job"
+                )
 
 
 def address(host: str, port: int, url: str | None = None, *, secured: bool = False) -> str:

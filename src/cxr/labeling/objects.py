@@ -40,34 +40,31 @@ def add(db: sqlite3.Connection, lines: Iterable[Mapping[str, Any]], attribute: s
 
 
 def add_known(
-    db: sqlite3.Connection, lines: Iterable[Mapping[str, Any]], asked: Mapping[str, Any]
+    db: sqlite3.Connection, pairs: Iterable[tuple[Mapping[str, Any], Mapping[str, Any]]]
 ) -> int:
     """Take up images whose answer is known; one that is among the job's own is left out.
 
     Args:
         db: In a transaction.
-        lines: Of an output manifest.
-        asked: What every data object of the job holds, put over what the line holds.
+        pairs: What a worker is asked, like any line of the job, and the line that knows the
+            answer.
 
     Returns:
         How many there are to be offered.
 
     Raises:
-        JobError: One image stands in the manifest twice.
+        JobError: One image is there twice.
     """
     there, own = _sources(db, "known"), _sources(db, "read")
     seen: set[str] = set()
-    for line in lines:
+    for line, known in pairs:
         source = _once(line, seen)
         if source in there or source in own:
             continue
         there[source] = -1 - len(there)
-        answers = set(manifest.attributes(line))
-        answers |= {name + manifest.METADATA for name in answers}
-        offered = {k: v for k, v in line.items() if k not in answers} | dict(asked)
         db.execute(
             "INSERT INTO objects(object_id, source, line, kind, known) VALUES(?,?,?,'known',?)",
-            (there[source], source, json.dumps(offered), json.dumps(line)),
+            (there[source], source, json.dumps(line), json.dumps(known)),
         )
     return int(one(db, "SELECT count(*) FROM objects WHERE kind='known' AND labelled=0"))
 

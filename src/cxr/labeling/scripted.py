@@ -88,13 +88,12 @@ class Script(threading.Thread):
         response.read()
         cookie = (response.getheader("Set-Cookie") or "").split(";")[0]
         headers = {"Cookie": cookie}
-        while True:
-            offer = _ask(connection, "GET", "/api/task", headers)
-            if offer["task"] is None:
-                break
-            form = {annotation.FIELD: json.dumps(self._answer(offer["task"]["input"]))}
-            sent = headers | {"X-CSRF": offer["csrf"], "Content-Type": "application/json"}
-            _ask(connection, "POST", offer["submitUrl"], sent, json.dumps(form))
+        first = _ask(connection, "GET", "/api/task", headers)
+        headers |= {"X-CSRF": first["csrf"], "Content-Type": "application/json"}
+        task = first["task"]
+        while task is not None:
+            form = {annotation.FIELD: json.dumps(self._answer(task["input"]))}
+            task = _ask(connection, "POST", task["submitUrl"], headers, json.dumps(form))["task"]
         connection.close()
 
     def _answer(self, task_input: Mapping[str, Any]) -> dict[str, Any]:

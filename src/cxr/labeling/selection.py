@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cxr.contract import labels, manifest
+from cxr.contract import consolidate, labels, manifest
 from cxr.contract.labels import LabelSet
 from cxr.errors import JobError, PacsError
 from cxr.images.dicom import Instance
@@ -153,6 +153,40 @@ def begun(folder: Path, label_set: LabelSet) -> Selection | None:
             f"met {label_set.name!r} ({len(label_set.names)} labels); choose another job.name"
         )
     return Selection(path, total, {})
+
+
+def known(
+    path: Path, pacs: FolderPacs, label_set: LabelSet, *, shown: Sequence[str] = (), unit: str
+) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """Make tasks of images whose answer is known, that look like all others of a job.
+
+    Args:
+        path: An output manifest; lines without a label, or whose image the PACS does not hold,
+            are passed over.
+        pacs: Where the images are.
+        label_set: What the job asks.
+        shown: Of age, sex, indication: what its readers are told.
+        unit: `image` or `study`.
+
+    Yields:
+        What is asked, and the whole line.
+
+    Raises:
+        ManifestError: A line that is none, or has several label attributes.
+    """
+    for line in manifest.read(path):
+        if manifest.labelled(consolidate.completed(line)) is None or unknown_sources([line], pacs):
+            continue
+        (name,) = manifest.attributes(line)
+        left = {name, name + manifest.METADATA, "shown", "unit"}
+        left |= {"companions"} if unit == "image" else set()
+        asked = {k: v for k, v in line.items() if k not in left} | labels.to_data_object(label_set)
+        if unit == "study":
+            asked = {"companions": []} | asked | {"unit": unit}
+        if shown:
+            instance = pacs.find(manifest.source(line))
+            asked["shown"] = companions.shown(instance, pacs, shown)
+        yield asked, line
 
 
 def unknown_sources(lines: Iterable[Mapping[str, Any]], pacs: FolderPacs) -> list[str]:

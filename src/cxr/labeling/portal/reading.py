@@ -1,51 +1,125 @@
-"""Your next image and your answer."""
+"""Your next image, the one after it, and your answers: the first, and what you correct in it."""
 
 import json
-from typing import Any
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from math import isfinite
+from typing import Annotated, Any
 
-from fastapi import APIRouter, HTTPException, Request
+from fastapi import APIRouter, Depends, HTTPException, Request
 from fastapi.responses import HTMLResponse, JSONResponse, Response
+from markupsafe import Markup
 from starlette.concurrency import run_in_threadpool
 
 from cxr import NOTE
-from cxr.contract import consolidate, labels, manifest
-from cxr.errors import AnnotationError, CxrError, JobError
+from cxr.contract import annotation, consolidate, labels, manifest
+from cxr.contract.annotation import Annotation
+from cxr.errors import AnnotationError, ClosedError, CxrError, JobError
 from cxr.labeling import page
 from cxr.labeling.answers import Task
 from cxr.labeling.portal import context
 from cxr.labeling.portal.access import Worker
 from cxr.labeling.portal.context import Portal, ThePortal
 
+_DEEPEST = 60
+"""Levels of a draft; a page's own state has a fifth of them."""
 routes = APIRouter()
+
+
+def own_task(task_id: str, worker: Worker, portal: ThePortal) -> Task:
+    """Find the task that a path names, if it is this worker's.
+
+    Raises:
+        HTTPException: 410 where it went back, 403 where it is another's.
+    """
+    task = portal.answers.task(task_id)
+    if task is None:
+        raise HTTPException(410, "this image went back after its time limit; reload the page")
+    if task.worker_id != worker:
+        raise HTTPException(403, "this image is before another reader")
+    return task
+
+
+Own = Annotated[Task, Depends(own_task)]
 
 
 @routes.get("/task")
 def _next_page(worker: Worker, portal: ThePortal) -> Response:
     task = portal.answers.assign(worker)
-    if task is None:
-        return HTMLResponse(_done(portal, worker))
-    number = portal.answers.answered_by(worker) + 1
+    return HTMLResponse(_done(portal, worker) if task is None else _page(portal, task))
+
+
+@routes.get("/task/{task_id}")
+def _task_page(task: Own, portal: ThePortal) -> Response:
+    portal.answers.seen(task.id)
+    return HTMLResponse(_page(portal, task))
+
+
+@routes.get("/answered")
+def _answered_page(worker: Worker, portal: ThePortal) -> Response:
+    answered = portal.answers.answered(worker)
+    row = Markup(
+        '<tr><td><a href="/task/{}">{}</a></td><td><time datetime="{}">{}</time></td>'
+        "<td>{}</td><td>{}</td></tr>\n"
+    )
+    rows = [
+        row.format(
+            a.task_id,
+            len(answered) - i,
+            _time(a.answered_at),
+            _time(a.answered_at).replace("T", " ").replace("Z", " UTC"),
+            a.source,
+            ", ".join(
+                ["skipped"] * a.skipped + [f"corrected {a.versions - 1}×"] * (a.versions > 1)
+            ),
+        )
+        for i, a in enumerate(answered)
+    ]
+    note = "The job is closed: answers can be looked at, and no longer be corrected."
     return HTMLResponse(
-        page.document(
-            page.render(portal.task_input(task)),
-            title=f"{portal.job.name} · image {number}",
-            submit_url=f"/tasks/{task.id}/answer",
-            csrf=portal.csrf(worker),
+        page.own(
+            "answered.html",
+            job=portal.job.name,
+            note=note if portal.answers.closed else "Open one to look at it or correct it.",
+            rows=Markup("").join(rows),
         )
     )
 
 
 @routes.get("/api/task")
-def _next_task(worker: Worker, portal: ThePortal) -> dict[str, Any]:
+def _next_task(worker: Worker, portal: ThePortal) -> Response:
     """Give the next task as JSON, for readers that are programs."""
     task = portal.answers.assign(worker)
-    if task is None:
-        return {"task": None}
+    return JSONResponse({"note": NOTE, "csrf": portal.csrf(worker), "task": offer(portal, task)})
+
+
+@routes.get("/api/ahead")
+def _ahead(worker: Worker, portal: ThePortal) -> Response:
+    """Reserve the image after the open one, so that the page can fetch it."""
+    return JSONResponse({"task": offer(portal, portal.answers.ahead(worker))})
+
+
+@routes.get("/api/tasks/{task_id}")
+def _task(task: Own, portal: ThePortal) -> Response:
+    """Offer a task again: with fresh links, or to correct its answer."""
+    if task.answered:
+        portal.answers.seen(task.id)
+    return JSONResponse({"task": offer(portal, task)})
+
+
+@routes.get("/api/answered")
+def _answered(worker: Worker, portal: ThePortal) -> dict[str, Any]:
     return {
-        "note": NOTE,
-        "task": {"id": task.id, "input": portal.task_input(task)},
-        "submitUrl": f"/tasks/{task.id}/answer",
-        "csrf": portal.csrf(worker),
+        "answered": [
+            {
+                "id": a.task_id,
+                "itemId": a.source,
+                "answeredAt": _time(a.answered_at),
+                "versions": a.versions,
+                "skipped": a.skipped,
+            }
+            for a in portal.answers.answered(worker)
+        ]
     }
 
 
@@ -63,41 +137,140 @@ def _status(worker: Worker, portal: ThePortal) -> dict[str, Any]:
 
 
 @routes.post("/tasks/{task_id}/answer")
-async def _answer(task_id: str, request: Request, worker: Worker, portal: ThePortal) -> Response:
+async def _answer(request: Request, worker: Worker, task: Own, portal: ThePortal) -> Response:
     context.check_csrf(request, portal, worker)
+    content, said = _checked(await context.body(request), task)
+
+    def keep() -> Response:
+        _kept(lambda: portal.answers.submit(task.id, content, skipped=said.skipped))
+        following = offer(portal, portal.answers.assign(worker))
+        answered, total = portal.answers.position(worker)
+        return JSONResponse(
+            {"next": "/task", "task": following, "answered": answered, "total": total}
+        )
+
     # SQLite waits for the disk: the event loop, which serves images, must not
-    task = await run_in_threadpool(portal.answers.task, task_id)
+    return await run_in_threadpool(keep)
+
+
+@routes.put("/tasks/{task_id}/draft")
+async def _draft(request: Request, worker: Worker, task: Own, portal: ThePortal) -> Response:
+    context.check_csrf(request, portal, worker)
+    content = _state(await context.body(request))
+    await run_in_threadpool(_kept, lambda: portal.answers.save_draft(task.id, content))
+    return Response(status_code=204)
+
+
+def offer(portal: Portal, task: Task | None) -> dict[str, Any] | None:
+    """Give what the page needs to show a task, or None where there is none."""
     if task is None:
-        raise HTTPException(410, "this image went back after its time limit; reload the page")
-    if task.worker_id != worker:
-        raise HTTPException(403, "this image is before another reader")
-    content = _checked(await context.body(request), task)
-    try:
-        await run_in_threadpool(portal.answers.submit, task_id, content)
-    except JobError as error:
-        raise HTTPException(410, str(error)) from error
-    return JSONResponse({"next": "/task"})
+        return None
+    answers = portal.answers
+    draft = answers.draft(task.id)
+    said = answers.latest(task.id) if task.answered else None
+    answered, total = answers.position(task.worker_id)
+    return {
+        "id": task.id,
+        "input": portal.task_input(task),
+        "submitUrl": f"/tasks/{task.id}/answer",
+        "draftUrl": f"/tasks/{task.id}/draft",
+        "draft": None if draft is None else json.loads(draft),
+        "answer": None if said is None else _document(said.content),
+        "position": {"answered": answered, "total": total},
+        "previous": answers.previous(task.id),
+    }
+
+
+def _page(portal: Portal, task: Task) -> str:
+    offered = offer(portal, task) or {}
+    task_input = offered.pop("input")
+    what = "answered image" if task.answered else f"image {offered['position']['answered'] + 1}"
+    return page.document(
+        page.render(task_input),
+        title=f"{portal.job.name} · {what}",
+        submit_url=offered["submitUrl"],
+        csrf=portal.csrf(task.worker_id),
+        offer=offered,
+    )
 
 
 def _done(portal: Portal, worker: str) -> str:
     done, total = portal.answers.counts()
-    mine = portal.answers.answered_by(worker)
-    text = f"You answered {mine} of the {total} images of job {portal.job.name}."
+    text = f"You answered {portal.answers.answered_by(worker)} images of job {portal.job.name}."
+    yours = ("/answered", "Your answers")
+    if portal.answers.closed:
+        return page.message("This job is closed", text, link=yours)
     if done < total:
         waiting = f"{text} {total - done} wait for other readers."
         return page.message("Nothing left for you", waiting, link=("/task", "Look again"))
-    return page.message("All images are labelled", f"{text} You can close this window.")
+    return page.message("All images are labelled", f"{text} You can close this window.", link=yours)
 
 
-def _checked(body: bytes, task: Task) -> str:
-    """Give the form as a JSON string, if the answer in it can be understood."""
+def _kept(keep: Callable[[], object]) -> None:
+    """Keep an answer or a draft.
+
+    Raises:
+        HTTPException: 423 where the job is closed, 410 where the task went back.
+    """
+    try:
+        keep()
+    except ClosedError as error:
+        raise HTTPException(423, str(error)) from error
+    except JobError as error:
+        raise HTTPException(410, str(error)) from error
+
+
+def _checked(body: bytes, task: Task) -> tuple[str, Annotation]:
+    """Give the form as a JSON string, and the answer in it if it can be understood."""
     try:
         content = json.dumps(json.loads(body))
-        consolidate.read_content(content, labels.from_data_object(task.data_object))
+        said = consolidate.read_content(content, labels.from_data_object(task.data_object))
     except AnnotationError as error:
         raise HTTPException(422, str(error)) from error
     except (ValueError, RecursionError) as error:
         raise HTTPException(422, "expected JSON") from error
     except CxrError as error:
         raise HTTPException(500, f"{manifest.source(task.data_object)}: {error}") from error
-    return content
+    return content, said
+
+
+def _state(body: bytes) -> str:
+    """Give a draft as it is kept, if it can be given back."""
+    try:
+        state = json.loads(body)
+        # what JSON cannot say: NaN, infinity, half a character
+        text = json.dumps(state, ensure_ascii=False, allow_nan=False)
+        text.encode()
+    except (ValueError, RecursionError) as error:
+        raise HTTPException(422, "expected JSON") from error
+    if not isinstance(state, dict):
+        raise HTTPException(422, f"expected a JSON object, met {text[:40]}")
+    level: list[Any] = [state]
+    for _ in range(_DEEPEST):
+        level = [
+            inner
+            for value in level
+            for inner in (value.values() if isinstance(value, dict) else value)
+            if isinstance(inner, dict | list)
+        ]
+        if not level:
+            return text
+    raise HTTPException(422, f"expected at most {_DEEPEST} levels")
+
+
+def _document(content: str) -> Mapping[str, Any]:
+    """Give the answer in a form that was accepted, as the page reads it."""
+    text = json.loads(content)[annotation.FIELD]
+    document: dict[str, Any] = json.loads(
+        text, parse_constant=lambda _: None, parse_float=_finite_or_none
+    )
+    return document
+
+
+def _finite_or_none(text: str) -> float | None:
+    number = float(text)
+    return number if isfinite(number) else None
+
+
+def _time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
