@@ -412,3 +412,214 @@ def test_each_readers_regions_follow_the_image_and_can_be_hidden(browser: Browse
     assert before is not None and after is not None  # noqa: PT018
     assert after["width"] > before["width"] * 1.3
     assert left == colors[1:]
+
+
+SIZES = [(1280, 720), (1920, 1080)]
+FULL = {
+    "instructions": "Answer every finding.",
+    "shown": {"age": 63, "sex": "F", "indication": "Cough and fever, known heart failure " * 3},
+    "companions": COMPANIONS,
+    "page": {"askRoi": ["Edema"]},
+}
+PAIRS = """() => {
+  const channel = (v) => (v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+  const light = ([r, g, b]) => [r, g, b].map((v) => channel(v / 255))
+    .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+  const numbers = (css) => css.match(/[\\d.]+/g).map(Number);
+  const read = (css) => [...numbers(css), 1].slice(0, 4);
+  const over = (top, under) => [0, 1, 2].map((i) => top[i] * top[3] + under[i] * (1 - top[3]));
+  const ground = (e) => {
+    const layers = [];
+    for (let at = e; at; at = at.parentElement) {
+      const color = read(getComputedStyle(at).backgroundColor);
+      layers.push(color);
+      if (color[3] === 1) break;
+    }
+    return layers.reverse().reduce((under, top) => over(top, under), [0, 0, 0]);
+  };
+  const opacity = (e) => e ? Number(getComputedStyle(e).opacity) * opacity(e.parentElement) : 1;
+  const found = [];
+  for (const e of document.querySelectorAll('#cxr-root *')) {
+    const own = [...e.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim() !== '');
+    const drawn = e.localName === 'svg' && !e.closest('.cxr-stage, .cxr-marks');
+    if (!(own || drawn) || !e.checkVisibility() || e.closest('option')) continue;
+    const under = ground(e);
+    const given = read(getComputedStyle(e).color);
+    const text = over([given[0], given[1], given[2], given[3] * opacity(e)], under);
+    const [a, b] = [light(text), light(under)].sort((x, y) => y - x);
+    const ratio = (a + 0.05) / (b + 0.05);
+    if (ratio < (own ? 4.5 : 3)) found.push([ratio.toFixed(2), e.className.baseVal ?? e.className,
+      e.textContent.slice(0, 30), e.closest('[data-action], [class]')?.className.toString()]);
+  }
+  return found;
+}"""
+SPILLS = """() => {
+  const seen = [...document.querySelectorAll(`#cxr-root :is(button, select, textarea, input,
+      crowd-button, output, .cxr-patient, .cxr-disclaimer, .cxr-count, h1, h2)`)]
+      .filter((e) => e.checkVisibility());
+  const clipped = (e) => {
+    const box = e.getBoundingClientRect();
+    const mid = [box.left + box.width / 2, box.top + box.height / 2];
+    for (let at = e.parentElement; at; at = at.parentElement) {
+      if (!['auto', 'scroll', 'hidden'].includes(getComputedStyle(at).overflowY)) continue;
+      const walls = at.getBoundingClientRect();
+      if (mid[1] < walls.top || mid[1] > walls.bottom) return true; // scrolled away
+    }
+    return false;
+  };
+  const shown = seen.filter((e) => !clipped(e));
+  const outside = shown.filter((e) => {
+    const b = e.getBoundingClientRect();
+    return b.left < 0 || b.top < 0 || b.right > innerWidth + 0.5 || b.bottom > innerHeight + 0.5
+      || (e.scrollWidth > e.clientWidth + 1 && getComputedStyle(e).textOverflow !== 'ellipsis'
+          && !['input', 'select'].includes(e.localName));
+  });
+  const overlapping = shown.filter((e) => shown.some((f) => {
+    if (e === f || e.contains(f) || f.contains(e)) return false;
+    const [a, b] = [e.getBoundingClientRect(), f.getBoundingClientRect()];
+    return Math.min(a.right, b.right) - Math.max(a.left, b.left) > 1.5
+      && Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > 1.5;
+  }));
+  const say = (e) => e.outerHTML.slice(0, 140);
+  return { outside: outside.map(say), overlapping: overlapping.map(say),
+    sideways: [...document.querySelectorAll(`#cxr-root, .cxr-findings, .cxr-lower, .cxr-panel,
+      .cxr-header`)].filter((e) => e.scrollWidth > e.clientWidth).map(say) };
+}"""
+
+
+@pytest.mark.parametrize("size", SIZES, ids=["1280x720", "1920x1080"])
+@pytest.mark.parametrize("decides", [False, True], ids=["reading", "dispute"])
+def test_everything_has_its_place(browser: Browser, size: tuple[int, int], decides: bool) -> None:
+    task = (disputed_task() if decides else lone_page.task_input()) | FULL
+    with lone_page.serving(task) as lone:
+        page = lone.open(browser, *size)
+        row(page, "Edema").locator(".cxr-name").click()
+        draw(page, (300, 250))
+        page.get_by_role("button", name="Compare").click()
+        loaded(page)
+        met = page.evaluate(SPILLS)
+        rows = page.locator(".cxr-findings").evaluate(
+            "e => [e.scrollHeight <= e.clientHeight + 1, e.childElementCount]"
+        )
+        page.close()
+
+    assert met == {"outside": [], "overlapping": [], "sideways": []}
+    assert rows == [True, 14]
+
+
+@pytest.mark.parametrize("decides", [False, True], ids=["reading", "dispute"])
+def test_contrast_of_everything_written_is_aa(browser: Browser, decides: bool) -> None:
+    task = (disputed_task() if decides else lone_page.task_input()) | FULL
+    with lone_page.serving(task) as lone:
+        page = lone.open(browser)
+        fresh = page.evaluate(PAIRS)
+        row(page, "Edema").locator(".cxr-name").click()
+        draw(page, (300, 250))
+        choice(page, "Pneumonia", "uncertain").click()
+        choice(page, "Fracture", "absent").click()
+        page.get_by_role("button", name="Compare").click()
+        loaded(page)
+        answered = page.evaluate(PAIRS)
+        page.keyboard.press("n")  # excluded rows, a region without its finding, a message
+        excluded = page.evaluate(PAIRS)
+        page.get_by_role("button", name="Instructions").click()
+        guide = page.evaluate(PAIRS)
+        page.close()
+
+    assert (fresh, answered, excluded, guide) == ([], [], [], [])
+
+
+def test_the_keyboard_reaches_every_control_and_shows_where_it_is(browser: Browser) -> None:
+    with lone_page.serving(lone_page.task_input() | FULL) as lone:
+        page = lone.open(browser)
+        page.locator("body").evaluate("e => e.focus()")
+        reached: list[str] = []
+        outlined = True
+        for _ in range(120):
+            page.keyboard.press("Tab")
+            where = page.evaluate(
+                """() => {
+                  const e = document.activeElement;
+                  const css = getComputedStyle(e);
+                  const seen = css.outlineStyle !== 'none' && parseFloat(css.outlineWidth) >= 1;
+                  const name = e.getAttribute('aria-label') ?? e.textContent.trim();
+                  return [`${e.localName} ${name}`, seen || e === document.body];
+                }"""
+            )
+            if where[0] in reached[:1]:
+                break
+            reached.append(where[0])
+            outlined = outlined and where[1]
+        wanted = page.evaluate(
+            """() => [...document.querySelectorAll('#cxr-root *')]
+                 .filter((e) => /^(crowd-)?button$|^select$|^textarea$/.test(e.localName))
+                 .filter((e) => e.checkVisibility() && e.tabIndex >= 0 && !e.disabled)
+                 .map((e) => [e.localName, e.getAttribute('aria-label') ?? e.textContent.trim()])
+                 .map((both) => both.join(' '))"""
+        )
+        page.close()
+
+    assert sorted(set(wanted) - set(reached)) == []
+    assert outlined
+
+
+def test_roles_and_names_say_what_things_are(browser: Browser) -> None:
+    with lone_page.serving(disputed_task() | FULL) as lone:
+        page = lone.open(browser)
+        nameless = page.evaluate(
+            """() => [...document.querySelectorAll(`#cxr-root :is(button, select, input, textarea,
+                 dialog, [role=radiogroup], [role=toolbar], [role=switch], [role=application],
+                 [role=img])`)]
+                 .filter((e) => !e.closest('[hidden]'))
+                 .filter((e) => !(e.getAttribute('aria-label') ?? e.textContent).trim())
+                 .map((e) => e.outerHTML.slice(0, 100))"""
+        )
+        groups = page.get_by_role("radiogroup").count()
+        lives = page.locator("[role=status], [role=alert]").count()
+        toolbars = page.get_by_role("toolbar").count()
+        switches = page.get_by_role("switch").count()
+        page.keyboard.press("?")
+        dialogs = page.get_by_role("dialog").count()
+        page.close()
+
+    assert nameless == []
+    assert groups == 14
+    assert lives >= 3
+    assert toolbars >= 1
+    assert (switches, dialogs) == (3, 1)
+
+
+def test_nothing_moves_when_a_finding_is_answered(browser: Browser) -> None:
+    boxes = """() => [...document.querySelectorAll(`.cxr-finding, .cxr-finding button, .cxr-head *,
+         .cxr-foot, .cxr-comment, .cxr-stage, .cxr-header > :not(.cxr-clock)`)]
+         .map((e) => JSON.stringify(e.getBoundingClientRect()))"""
+    with lone_page.serving(lone_page.task_input() | FULL) as lone:
+        page = lone.open(browser)
+        before = page.evaluate(boxes)
+        for state in ("present", "uncertain", "absent"):
+            choice(page, "Edema", state).click()
+            choice(page, "Lung Opacity", "absent").click()
+        page.keyboard.press("n")
+        after = page.evaluate(boxes)
+        page.close()
+
+    assert after == before
+
+
+def test_hostile_labels_and_comments_stay_text(browser: Browser) -> None:
+    labels = [HOSTILE, '"><script>x</script>', "__proto__"]
+    task = lone_page.task_input(labels=labels, noFinding=None, compatible=[], parents={})
+    with lone_page.serving(task) as lone:
+        page = lone.open(browser)
+        page.locator(".cxr-finding").first.locator('[data-action="comment-finding"]').click()
+        page.keyboard.type(HOSTILE)
+        page.keyboard.press("Escape")
+        names = page.locator(".cxr-findings .cxr-name > span:first-child").all_inner_texts()
+        page.keyboard.press("Shift+A")
+        document = lone.submit(page)
+        page.close()
+
+    assert names == labels
+    assert document["findings"][0]["comment"] == HOSTILE
+    assert document["findings"][2] == {"label": "__proto__", "state": "absent", "comment": ""}
+    assert lone.met == []

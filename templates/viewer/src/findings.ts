@@ -83,7 +83,7 @@ export function withdraw(answers: Answers, set: LabelSet, label: string): Change
 /** No Finding present, and absent whatever it excludes; compatible findings stay as they are. */
 export function noFinding(answers: Answers, set: LabelSet): Change {
   if (set.noFinding === null) return { answers, note: 'This job has no "No Finding"' };
-  const changes: Record<string, State> = { [set.noFinding]: 'present' };
+  const changes: Record<string, State> = Object.assign(Object.create(null), { [set.noFinding]: 'present' });
   const withdrawn: string[] = [];
   for (const label of excluded(set)) {
     if (answers[label] === 'present' || answers[label] === 'uncertain') withdrawn.push(label);
@@ -108,7 +108,7 @@ export function noFindingRestAbsent(answers: Answers, set: LabelSet): Change {
 /** Everything unanswered becomes absent; No Finding follows from the others. */
 export function restAbsent(answers: Answers, set: LabelSet): Change {
   const none = set.noFinding;
-  const changes: Record<string, State> = {};
+  const changes: Record<string, State> = Object.create(null);
   for (const label of unanswered(answers, set)) if (label !== none) changes[label] = 'absent';
   const next = copy(answers, changes);
   if (none === null || answers[none] !== 'unanswered') return { answers: next, note: '' };

@@ -9,6 +9,7 @@ import type { Drawn } from './annotation.ts';
 import * as findings from './findings.ts';
 import type { Answer, Answers, Change } from './findings.ts';
 import type { Point } from './geometry.ts';
+import { texts } from './given.ts';
 import { Steps } from './history.ts';
 import type { Radiograph } from './image.ts';
 import type { Command } from './keys.ts';
@@ -44,7 +45,7 @@ export class Reading implements PanelEvents {
   readonly #room: Room;
   readonly #startedAt = new Date().toISOString();
   #answers: Answers;
-  #comments: Readonly<Record<string, string>> = {};
+  #comments = texts({});
   #chosen: string;
   /** whether it can be answered: not before the image is there, nor while an answer is sent */
   #open = false;
@@ -95,7 +96,7 @@ export class Reading implements PanelEvents {
     const known = Object.entries(saved.answers).filter(([label]) => labels.includes(label));
     this.#answers = Object.assign(findings.start(this.task), Object.fromEntries(known));
     if (labels.includes(saved.chosen)) this.#chosen = saved.chosen;
-    this.#comments = saved.comments;
+    this.#comments = texts(saved.comments);
     this.#room.panel.comment.value = saved.comment;
     const drawn = saved.rois.filter((roi) => labels.includes(roi.label));
     if (this.#room.radiograph.ready) this.#room.rois.restore(drawn);

@@ -26,6 +26,7 @@ test('a label may have any name', () => {
   const { answers } = findings.answer(findings.start(odd), odd, '__proto__', 'present');
   assert.equal(answers['__proto__'], 'present');
   assert.equal(answers['constructor'], 'unanswered');
+  assert.equal(findings.restAbsent(findings.start(odd), odd).answers['__proto__'], 'absent');
 });
 
 test('No Finding makes the findings it excludes absent and leaves the compatible ones', () => {
