@@ -55,10 +55,24 @@ def test_the_order_of_the_votes_does_not_matter(votes, random):
     assert winner is UNCERTAIN or count[winner] > len(votes) / 2
 
 
+@pytest.mark.parametrize("rule", [consolidate.majority, consolidate.any_present])
 @pytest.mark.parametrize("votes", [[], [State.NOT_ASKED], [PRESENT, State.NOT_MENTIONED]])
-def test_only_answers_are_votes(votes):
+def test_only_answers_are_votes(votes, rule):
     with pytest.raises(AnnotationError, match="expected present, absent or uncertain votes, met"):
-        consolidate.majority(votes)
+        rule(votes)
+
+
+@pytest.mark.parametrize(
+    ("votes", "state"),
+    [
+        ([ABSENT, ABSENT, PRESENT], PRESENT),
+        ([UNCERTAIN, PRESENT], PRESENT),
+        ([ABSENT, UNCERTAIN, ABSENT], UNCERTAIN),
+        ([ABSENT, ABSENT], ABSENT),
+    ],
+)
+def test_one_who_sees_it_is_enough_for_any_present(votes, state):
+    assert consolidate.any_present(votes) is state
 
 
 def test_no_majority_says_so_and_a_won_uncertain_does_not():

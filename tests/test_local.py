@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import httpx
@@ -15,6 +16,7 @@ from cxr.contract import manifest, signing
 from cxr.contract.labels import State
 from cxr.errors import JobError
 from cxr.labeling import Job, Reader, scripted, selection
+from cxr.labeling.answers import Answers
 from cxr.labeling.local import LocalLabeling
 from cxr.pacs.folder import FolderPacs
 
@@ -126,6 +128,36 @@ def test_a_job_half_done_is_collected_with_what_there_is(tmp_path, pacs):
     assert [m["human-annotated"] for line in lines if (m := line.get("demo-metadata"))] == ["yes"]
     client.close()
     backend.close()
+
+
+def test_disputes_are_collected_as_decided(tmp_path, pacs):
+    readers = (Reader("ann"), Reader("bob"))
+    job, backend = begin(tmp_path / "job", pacs, *readers, consolidation="adjudicated")
+    for reader, letters in (("ann", "paaa"), ("bob", "aaaa")):
+        with httpx.Client(verify=False, base_url=backend.status(job).url) as client:
+            client.get(backend.links(job)[reader])
+            for _ in range(6):
+                answer(client, letters)
+    backend.close()
+    with closing(
+        Answers(job.folder / selection.ANSWERS, workers_per_object=2, task_time_limit_s=60)
+    ) as answers:
+        assert answers.decide(2, "judge", form("uaaa"))
+
+    job, backend = begin(tmp_path / "job", pacs, *readers, consolidation="adjudicated")
+    lines = list(manifest.read(backend.collect(job)))
+    backend.close()
+
+    found = [line["demo"]["findings"][0] for line in lines]
+    assert [(item["state"], item["reason"]) for item in found[:3]] == [
+        ("uncertain", "not_adjudicated"), ("uncertain", "not_adjudicated"),
+        ("uncertain", "adjudicated"),
+    ]  # fmt: skip
+    assert ["adjudication" in line["demo"] for line in lines] == [False] * 2 + [True] + [False] * 3
+    quality = json.loads((job.folder / "quality.json").read_text())
+    assert {w: one["pace"]["answered"] for w, one in quality["workers"].items()} == {
+        "ann": 6, "bob": 6
+    }  # fmt: skip
 
 
 def test_a_job_started_again_goes_on(tmp_path, pacs):

@@ -4,11 +4,12 @@ import csv
 import json
 
 import pytest
-from specimens import LABELS, form, skip
+from specimens import LABELS, form, roi, skip
 
 from cxr.contract import consolidate, labels, manifest
-from cxr.contract.labels import LabelSet
-from cxr.labeling import Job, output
+from cxr.contract.labels import LabelSet, State
+from cxr.labeling import Job, consolidation, output, regions
+from cxr.labeling.decisions import Decision
 
 
 def rows(path):
@@ -16,9 +17,9 @@ def rows(path):
         return list(csv.reader(file))
 
 
-def written(folder, *objects, label_set=LABELS):
+def written(folder, *objects, label_set=LABELS, extras=None, **changes):
     """Write a job of images, each a dict of worker → form, or None where nobody answered."""
-    job = Job("demo", folder, label_set)
+    job = Job("demo", folder, label_set, **changes)
     carried = labels.to_data_object(label_set)
     lines = [
         (
@@ -27,7 +28,7 @@ def written(folder, *objects, label_set=LABELS):
         )
         for i, answers in enumerate(objects)
     ]
-    output.write(job, lines, human_annotated=True, label_source="readers")
+    output.write(job, lines, human_annotated=True, label_source="readers", extras=extras)
     return job
 
 
@@ -81,15 +82,17 @@ def test_no_cell_begins_like_a_formula(tmp_path, start):
         {"label": label, "state": state, "comment": evil}
         for label, state in zip(label_set.names, ("present", "absent"), strict=True)
     ]
+    drawn = [roi(id=evil, comment=evil, label=name)]
 
     written(
-        tmp_path, {evil: form("pa", label_set, findings=said), "b": skip(evil)},
-        label_set=label_set,
+        tmp_path,
+        {evil: form("pa", label_set, findings=said, rois=drawn), "b": skip(evil)},
+        label_set=label_set, consolidation="dawid_skene",
     )  # fmt: skip
 
     cells = [
-        cell for name in ("labels.csv", "answers.csv") for row in rows(tmp_path / name)
-        for cell in row
+        cell for name in ("labels", "answers", "rois", "probabilities")
+        for row in rows(tmp_path / f"{name}.csv") for cell in row
     ]  # fmt: skip
     assert not [cell for cell in cells if cell.startswith(("=", "+", "-", "@", "\t", "\r"))]
     assert "'" + evil in cells
@@ -117,6 +120,151 @@ def test_agreement_is_written_beside_it(tmp_path):
     assert {name: row["objects"] for name, row in document["labels"].items()} == dict.fromkeys(
         LABELS.names, 1
     )
+
+
+def test_metadata_says_by_which_rule_and_what_readers_were_shown(tmp_path):
+    job = written(
+        tmp_path, {"ann": form("paaa")}, consolidation="any_present", shown=("age", "sex"),
+        unit="study",
+    )  # fmt: skip
+
+    (line,) = manifest.read(job.output_manifest)
+
+    found = line["demo-metadata"]
+    assert found["consolidation"] == "any_present"
+    assert (found["shown"], found["unit"]) == (["age", "sex"], "study")
+
+
+def test_a_job_is_consolidated_by_its_rule(tmp_path):
+    answers = {"ann": form("paaa"), "bob": form("aaap"), "eve": form("aaap")}
+
+    written(tmp_path, answers, consolidation="any_present")
+
+    assert rows(tmp_path / "labels.csv")[1][3:7] == ["present", "absent", "absent", "absent"]
+    assert not (tmp_path / "probabilities.csv").exists()
+    assert not (tmp_path / "readers.json").exists()
+
+
+def test_decisions_are_heeded_and_kept(tmp_path):
+    decision = Decision("judge", form("upaa", rois=[roi(id="j1")]), 0.0)
+
+    job = written(
+        tmp_path, {"ann": form("paaa"), "bob": form("aaap")}, consolidation="adjudicated",
+        extras=output.Extras(decisions={"s0": decision}),
+    )  # fmt: skip
+
+    (line,) = manifest.read(job.output_manifest)
+    assert manifest.labelled(line, "demo").states["Edema"] == "uncertain"
+    assert line["demo"]["adjudication"]["annotationData"]["content"] == decision.content
+    assert rows(tmp_path / "rois.csv")[1][2:5] == ["judge", "True", "j1"]
+    assert {row[2] for row in rows(tmp_path / "answers.csv")[1:]} == {"ann", "bob"}
+
+
+def weighed(folder, **changes):
+    objects = [
+        {w: form(("p" if i % 3 == 0 else "a") + "aaa") for w in ("ann", "bob", "eve")}
+        for i in range(40)
+    ]
+    return written(folder, *objects, None, {"ann": skip()}, **changes)
+
+
+def test_weighed_readers_leave_probabilities_and_what_is_thought_of_them(tmp_path):
+    job = weighed(tmp_path, consolidation="dawid_skene")
+
+    header, first, second, *_, skipped = rows(tmp_path / "probabilities.csv")
+    lines = list(manifest.read(job.output_manifest))
+    assert header == ["sop_instance_uid", "source", *LABELS.findings]
+    assert float(first[2]) == manifest.labelled(lines[0]).probabilities["Edema"] > 0.9
+    assert float(second[2]) < 0.1
+    assert first[3] == ""  # nobody ever saw Lung Opacity
+    assert skipped[2:] == ["", "", ""]
+    readers = json.loads((tmp_path / "readers.json").read_text())
+    assert readers["schema"] == "cxr-readers/1"
+    assert set(readers["labels"]["Edema"]["workers"]) == {"ann", "bob", "eve"}
+    assert readers["labels"]["Lung Opacity"] == {"fell_back": "0 positives"}
+
+
+def test_another_rule_leaves_no_probabilities_of_an_earlier_one(tmp_path):
+    weighed(tmp_path, consolidation="dawid_skene")
+    weighed(tmp_path)
+
+    assert not (tmp_path / "probabilities.csv").exists()
+    assert not (tmp_path / "readers.json").exists()
+
+
+def test_what_training_reads_is_the_same_under_every_rule(tmp_path):
+    found = {}
+    for rule in consolidation.RULES:
+        job = weighed(tmp_path / rule, consolidation=rule)
+        found[rule] = [
+            labelled.states
+            for line in manifest.read(job.output_manifest)
+            if (labelled := manifest.labelled(consolidate.completed(line)))
+        ]
+
+    assert all(states == found["majority"] for states in found.values())
+
+
+def test_a_row_a_roi_with_its_size(tmp_path):
+    image = {"pixelSpacing": [0.5, 0.25]}
+    drawn = [
+        roi(points=[[10, 20], [30, 60]]),
+        roi(id="r2", type="length", label="Support Devices", points=[[0, 0], [40, 0]]),
+        roi(id="r3", type="point", points=[[7.5, 8]]),
+    ]
+
+    written(tmp_path, {"ann": form("paaa", rois=drawn, image=image)})
+
+    header, *found = rows(tmp_path / "rois.csv")
+    assert header == [
+        "sop_instance_uid", "source", "worker_id", "adjudicator", "id", "label", "type", "state",
+        "length_mm", "area_mm2", "spacing", "x_min", "y_min", "x_max", "y_max", "comment",
+    ]  # fmt: skip
+    assert [row[:2] for row in found] == [["1.2.0", "s0"]] * 3
+    assert found[0][4:] == [
+        "r1", "Edema", "rectangle", "present", "", "100.0", "PixelSpacing", "10.0", "20.0",
+        "30.0", "60.0", "",
+    ]  # fmt: skip
+    assert found[1][8:11] == ["10.0", "", "PixelSpacing"]
+    assert found[2][8:15] == ["", "", "", "7.5", "8.0", "7.5", "8.0"]
+
+
+def test_the_box_around_an_ellipse_askew_holds_all_of_it(tmp_path):
+    askew = [[0, 0], [100, 100], [40, 60], [60, 40]]
+    drawn = roi(type="ellipse", points=askew)
+
+    written(tmp_path, {"ann": form("paaa", rois=[drawn])})
+
+    box = [float(side) for side in rows(tmp_path / "rois.csv")[1][11:15]]
+    assert box == pytest.approx(regions.outline("ellipse", askew).bounds, abs=0.1)
+
+
+def test_quality_is_written_beside_it(tmp_path):
+    timing = {"activeMs": 12_000}
+    edema, none = ({**dict.fromkeys(LABELS.findings, State.ABSENT), "Edema": s}
+                   for s in (State.PRESENT, State.ABSENT))  # fmt: skip
+
+    written(
+        tmp_path, {"ann": form("paaa", timing=timing), "bob": skip()},
+        extras=output.Extras(
+            known={"ann": [(edema, none)]}, repeats={"ann": [(edema, edema), (none, none)]}
+        ),
+    )  # fmt: skip
+
+    document = json.loads((tmp_path / "quality.json").read_text())
+    ann, bob = document["workers"]["ann"], document["workers"]["bob"]
+    assert document["schema"] == "cxr-quality/1"
+    assert ann["pace"] == {
+        "answered": 1, "median_active_s": 12.0, "images_per_active_hour": 300.0
+    }  # fmt: skip
+    assert ann["honeypots"]["sensitivity"]["value"] == 0
+    assert ann["honeypots"]["specificity"]["value"] == 1
+    assert ann["repeats"]["kappa"] == 1
+    assert bob == {
+        "pace": {"answered": 1, "median_active_s": None, "images_per_active_hour": None},
+        "honeypots": None,
+        "repeats": None,
+    }
 
 
 def test_a_page_full_of_polygons_is_kept_whole(tmp_path):

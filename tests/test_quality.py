@@ -4,16 +4,20 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given as over
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 from sklearn.metrics import cohen_kappa_score
+from specimens import form, skip
 
-from cxr.contract.labels import State
+from cxr.contract import consolidate, labels
+from cxr.contract.labels import LabelSet, State
 from cxr.labeling import quality
+from cxr.labeling.results import Answer
 
 STATES = {"p": State.PRESENT, "a": State.ABSENT, "u": State.UNCERTAIN, "-": State.NOT_ASKED}
 NAMES = ("Edema", "Fracture")
+ASKED = LabelSet("two", NAMES)
 
 
 def states(letters):
@@ -26,7 +30,7 @@ def twice(*pairs):
     return [(states(one), states(other)) for one, other in (pair.split() for pair in pairs)]
 
 
-@given(st.integers(1, 400).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+@over(st.integers(1, 400).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
 def test_wilson_equals_scipy(counted):
     hits, of = counted
     expected = binomtest(hits, of).proportion_ci(0.95, method="wilson")
@@ -76,7 +80,7 @@ def test_a_finding_has_figures_of_its_own_from_five_on():
     assert of_enough["Fracture"].specificity.value == 1
 
 
-@given(st.lists(st.tuples(*[st.text("pau", min_size=2, max_size=2)] * 2), min_size=5, max_size=30))
+@over(st.lists(st.tuples(*[st.text("pau", min_size=2, max_size=2)] * 2), min_size=5, max_size=30))
 def test_kappa_with_oneself_equals_sklearn(pairs):
     whole, each = quality.repeated(twice(*(" ".join(pair) for pair in pairs)), NAMES, draws=50)
 
@@ -113,6 +117,50 @@ def test_a_repeat_that_was_skipped_compares_nothing():
     whole, _ = quality.repeated(twice("pa ..", "ap .."), NAMES)
 
     assert (whole.images, whole.answers, whole.equal, whole.kappa) == (0, 0, None, None)
+
+
+def line(letters, **changes):
+    """A line of an output manifest."""
+    names = LabelSet("known", ("EDEMA", "Fracture", "Nodule"))
+    return {
+        "source": "s", **labels.to_data_object(names),
+        "known": consolidate.consolidate({"expert": form(letters, names)}, names),
+        "known-metadata": {},
+    } | changes  # fmt: skip
+
+
+def given(letters):
+    return Answer("ann", form(letters, ASKED) if letters else skip(), 0, 1)
+
+
+def test_known_answers_are_paired_by_what_the_job_calls_its_findings():
+    told = [("ann", line("pau"), given("up")), ("ann", line("aap"), given("")),
+            ("bob", line("apa"), given("ap"))]  # fmt: skip
+
+    found = quality.known_pairs(told, ASKED)
+
+    assert found == {"ann": twice("pa up"), "bob": twice("ap ap")}
+
+
+def test_a_known_image_without_a_label_is_left_out():
+    bare = {"source": "s", **labels.to_data_object(ASKED)}
+
+    assert quality.known_pairs([("ann", bare, given("pa"))], ASKED) == {}
+
+
+def test_known_answers_that_were_only_collected_are_consolidated():
+    whole = line("paa")
+    key = consolidate.FROM_ALL
+    told = [("ann", whole | {"known": {key: whole["known"][key]}}, given("pa"))]
+
+    assert quality.known_pairs(told, ASKED) == {"ann": twice("pa pa")}
+
+
+def test_first_and_later_answers_are_paired():
+    told = [("ann", 3, given("pa"), given("pp")), ("ann", 4, given("pa"), given("")),
+            ("bob", 3, given("aa"), given("aa"))]  # fmt: skip
+
+    assert quality.repeat_pairs(told, ASKED) == {"ann": twice("pa pp"), "bob": twice("aa aa")}
 
 
 def document(active_ms):
@@ -153,7 +201,7 @@ def test_the_document_is_plain_json_by_worker():
     assert bob["repeats"]["answers"] == 6
     assert set(bob["repeats"]["labels"]) == set(NAMES)
     assert eve == {
-        "pace": {"answered": 1, "median_active_s": None, "images_per_hour": None},
+        "pace": {"answered": 1, "median_active_s": None, "images_per_active_hour": None},
         "honeypots": None,
         "repeats": None,
     }

@@ -9,12 +9,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cxr.contract import annotation, labels, manifest
-from cxr.contract.annotation import Annotation
+from cxr.contract import annotation, labels, manifest, measures
+from cxr.contract.annotation import Annotation, Roi
 from cxr.contract.labels import ANSWERS, LabelSet, State
 from cxr.errors import AnnotationError
 
-_ANSWERS = "annotationsFromAllWorkers"
+FROM_ALL = "annotationsFromAllWorkers"
+"""Key that other jobs' readers expect, holding every answer as submitted."""
 
 
 def majority(votes: Sequence[State]) -> State:
@@ -35,15 +36,43 @@ def majority(votes: Sequence[State]) -> State:
     >>> majority([State.PRESENT, State.UNCERTAIN, State.UNCERTAIN])
     <State.UNCERTAIN: 'uncertain'>
     """
-    winner = _winner(votes)
-    return State.UNCERTAIN if winner is None else winner
+    won = winner(votes)
+    return State.UNCERTAIN if won is None else won
 
 
-def _winner(votes: Sequence[State]) -> State | None:
+def winner(votes: Sequence[State]) -> State | None:
+    """Give what `majority` takes, or None where no state has a majority.
+
+    Raises:
+        AnnotationError: As `majority`.
+    """
+    state, count = Counter(_checked(votes)).most_common(1)[0]
+    return state if 2 * count > len(votes) else None
+
+
+def any_present(votes: Sequence[State]) -> State:
+    """Take present if anybody said so, for where a miss costs more than a false alarm.
+
+    Args:
+        votes: As for `majority`.
+
+    Returns:
+        Present; else uncertain if anybody was; else absent.
+
+    Raises:
+        AnnotationError: As `majority`.
+
+    >>> any_present([State.ABSENT, State.PRESENT, State.ABSENT])
+    <State.PRESENT: 'present'>
+    """
+    said = set(_checked(votes))
+    return next(s for s in (State.PRESENT, State.UNCERTAIN, State.ABSENT) if s in said)
+
+
+def _checked(votes: Sequence[State]) -> Sequence[State]:
     if not votes or any(vote not in ANSWERS for vote in votes):
         raise AnnotationError(f"expected present, absent or uncertain votes, met {list(votes)}")
-    state, count = Counter(votes).most_common(1)[0]
-    return state if 2 * count > len(votes) else None
+    return votes
 
 
 def consolidate(answers: Mapping[str, str], label_set: LabelSet) -> dict[str, Any]:
@@ -75,15 +104,11 @@ def consolidate(answers: Mapping[str, str], label_set: LabelSet) -> dict[str, An
     return {
         "schema": manifest.SCHEMA,
         "findings": findings,
-        "rois": [
-            annotation.roi_document(roi) | {"workerId": worker}
-            for worker, a in given.items()
-            for roi in a.rois
-        ],
+        "rois": [roi_document(roi, worker, a) for worker, a in given.items() for roi in a.rois],
         "usable": usable,
         "reasons": [a.reason for a in unfit if a.reason],
         "warnings": label_set.contradictions(states),
-        _ANSWERS: [
+        FROM_ALL: [
             {"workerId": worker, "annotationData": {"content": content}}
             for worker, content in answers.items()
         ],
@@ -106,8 +131,8 @@ def completed(line: Mapping[str, Any]) -> dict[str, Any]:
     whole = dict(line)
     for name in manifest.attributes(line):
         value = line[name]
-        if isinstance(value, dict) and "findings" not in value and value.get(_ANSWERS):
-            answers = {a["workerId"]: a["annotationData"]["content"] for a in value[_ANSWERS]}
+        if isinstance(value, dict) and "findings" not in value and value.get(FROM_ALL):
+            answers = {a["workerId"]: a["annotationData"]["content"] for a in value[FROM_ALL]}
             whole[name] = consolidate(answers, labels.from_data_object(line))
     return whole
 
@@ -128,20 +153,26 @@ def read_content(content: str, label_set: LabelSet) -> Annotation:
     return annotation.parse(text, label_set)
 
 
+def roi_document(roi: Roi, worker: str, answer: Annotation) -> dict[str, Any]:
+    """Give one ROI as the label attribute holds it: as drawn, by whom, how large."""
+    size = measures.measure(roi, answer.document.get("image"))
+    return annotation.roi_document(roi) | {"workerId": worker, "measure": size}
+
+
 def _findings(given: Mapping[str, Annotation], label_set: LabelSet) -> list[dict[str, Any]]:
     states: dict[str, State] = {}
     items: dict[str, dict[str, Any]] = {}
     for name in label_set.names:
         votes = [a.findings[name] for a in given.values()]
-        winner = _winner(votes) if votes else State.NOT_ASKED
-        states[name] = State.UNCERTAIN if winner is None else winner
+        won = winner(votes) if votes else State.NOT_ASKED
+        states[name] = State.UNCERTAIN if won is None else won
         count = Counter(votes)
         items[name] = {
             "label": name,
             "state": str(states[name]),
             "probability": None,
             "votes": {str(state): count[state] for state in ANSWERS},
-            "reason": "no_majority" if winner is None else None,
+            "reason": "no_majority" if won is None else None,
         }
     if label_set.no_finding:
         state = labels.follow_no_finding(label_set, states)

@@ -17,7 +17,7 @@ from cxr.contract import manifest
 from cxr.contract.signing import Keys
 from cxr.errors import ConfigError, JobError
 from cxr.infra import http
-from cxr.labeling import Job, Status, audit, handlers, lock, output, portal, selection
+from cxr.labeling import Job, Status, audit, handlers, lock, output, portal, quality, selection
 from cxr.labeling.accounts import Accounts
 from cxr.labeling.answers import Answers
 from cxr.labeling.portal import access, guard
@@ -133,11 +133,26 @@ class LocalLabeling:
         lines = ((line, found.get(object_id)) for object_id, line, _ in results)
         scripted = any(reader.skill is not None for reader in job.readers)
         source = "scripted-readers" if scripted else "readers"
-        path = output.write(job, lines, human_annotated=not scripted, label_source=source)
+        path = output.write(
+            job,
+            lines,
+            human_annotated=not scripted,
+            label_source=source,
+            extras=self._extras(job, {i: manifest.source(line) for i, line, _ in results}),
+        )
         sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
         self._opened.record("exported", images=len(results), labelled=len(found), sha256=sha256)
         audit.note_head(job.folder, self._opened.head())
         return path
+
+    def _extras(self, job: Job, sources: Mapping[int, str]) -> output.Extras:
+        """Give decisions, known answers and repeats: what the portal has beyond Ground Truth."""
+        decisions = self._opened.decisions()
+        return output.Extras(
+            {sources[i]: decision for i, decision in decisions.items() if i in sources},
+            quality.known_pairs(self._opened.known_results(), job.labels),
+            quality.repeat_pairs(self._opened.repeats(), job.labels),
+        )
 
     def links(self, job: Job) -> dict[str, str]:
         """Give each reader's personal link."""

@@ -1,18 +1,49 @@
-"""What a labeling job leaves behind: output manifest, tables, agreement.
+"""What a labeling job leaves behind: output manifest, tables, agreement, quality.
 
 One writer for every backend, so that nobody downstream can tell them apart.
 """
 
 import csv
 import json
-from collections.abc import Iterable, Iterator, Mapping
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from cxr.contract import consolidate, labels, manifest
+from cxr.contract.annotation import Annotation
 from cxr.contract.labels import State
-from cxr.labeling import Job, agreement
+from cxr.labeling import Job, agreement, consolidation, dawid_skene, quality
+from cxr.labeling.consolidation import Consolidated, Decision
+from cxr.labeling.quality import Twice
+
+_IMAGE = ["sop_instance_uid", "source"]
+_TABLES = {
+    "labels": [*_IMAGE, "usable"],  # then the label names and `warnings`
+    "answers": [*_IMAGE, "worker_id", "label", "state", "comment", "skipped"],
+    "rois": [
+        *_IMAGE, "worker_id", "adjudicator", "id", "label", "type", "state", "length_mm",
+        "area_mm2", "spacing", "x_min", "y_min", "x_max", "y_max", "comment",
+    ],
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Extras:
+    """What a backend knows beside the answers; empty where it has no such thing.
+
+    Attributes:
+        decisions: Source → the adjudicator's decision.
+        known: Worker → (known, answered) states per image whose answer is known.
+        repeats: Worker → (first, later) states per image read twice.
+    """
+
+    decisions: Mapping[str, Decision] = field(default_factory=dict)
+    known: Mapping[str, Sequence[Twice]] = field(default_factory=dict)
+    repeats: Mapping[str, Sequence[Twice]] = field(default_factory=dict)
 
 
 def write(
@@ -21,53 +52,69 @@ def write(
     *,
     human_annotated: bool,
     label_source: str,
+    extras: Extras | None = None,
 ) -> Path:
-    """Write the output manifest with `labels.csv`, `answers.csv` and `agreement.json` beside it.
+    """Consolidate by the job's rule, and write the output manifest with its tables.
+
+    Beside the manifest's folders: `labels.csv`, `answers.csv`, `rois.csv`, `agreement.json` and
+    `quality.json`; where readers were weighed, `probabilities.csv` and `readers.json` too.
 
     Args:
         job: Whose name is the label attribute name.
-        lines: Data object and its label attribute; None where nobody answered, which leaves the
-            line as it is.
+        lines: Data object and its label attribute, by majority; None where nobody answered,
+            which leaves the line as it is.
         human_annotated: Whether people answered in this job.
         label_source: `readers`, `scripted-readers`, `report-text-mined` or `model`.
+        extras: Decisions, known answers and repeats.
 
     Returns:
         The output manifest's path.
     """
-    created = datetime.now(UTC)
+    extras = extras or Extras()
+    every = list(lines)
+    collected = {manifest.source(line): label for line, label in every if label is not None}
+    made = consolidation.apply(collected, job.consolidation, job.labels, extras.decisions)
+    meta = manifest.metadata(
+        job.name,
+        human_annotated=human_annotated,
+        created=datetime.now(UTC),
+        **{
+            "label-source": label_source,
+            "consolidation": job.consolidation,
+            "unit": job.unit,
+            "shown": list(job.shown),
+        },
+    )
 
-    def merged() -> Iterator[dict[str, Any]]:
-        for data_object, label in lines:
-            line = dict(data_object)
-            if label is not None:
-                line[job.name] = dict(label)
-                line[job.name + manifest.METADATA] = manifest.metadata(
-                    job.name,
-                    human_annotated=human_annotated,
-                    created=created,
-                    **{"label-source": label_source},
-                )
-            yield line
+    def merged(line: Mapping[str, Any]) -> dict[str, Any]:
+        label = made.attributes.get(manifest.source(line))
+        if label is None:
+            return dict(line)
+        return {**line, job.name: label, job.name + manifest.METADATA: meta}
 
-    manifest.write(job.output_manifest, merged(), max_line=None)
-    _tables(job)
+    manifest.write(job.output_manifest, (merged(line) for line, _ in every), max_line=None)
+    _summaries(job, _tables(job), extras)
+    _estimates(job, made)
     return job.output_manifest
 
 
-def _tables(job: Job) -> None:
-    """Write what people open in a spreadsheet, from the manifest just written."""
-    votes: dict[str, dict[str, Mapping[str, State]]] = {}
-    with (
-        (job.folder / "labels.csv").open("w", newline="") as labels_file,
-        (job.folder / "answers.csv").open("w", newline="") as answers_file,
-    ):
-        per_image, per_answer = csv.writer(labels_file), csv.writer(answers_file)
-        per_image.writerow(
-            ["sop_instance_uid", "source", "usable", *map(_cell, job.labels.names), "warnings"]
-        )
-        per_answer.writerow(
-            ["sop_instance_uid", "source", "worker_id", "label", "state", "comment", "skipped"]
-        )
+def _tables(job: Job) -> dict[str, dict[str, Annotation]]:
+    """Write what people open in a spreadsheet, from the manifest just written.
+
+    Returns:
+        Source → worker → answer, for what is counted over the whole job.
+    """
+    answers: dict[str, dict[str, Annotation]] = {}
+    with ExitStack() as open_files:
+        writers = {
+            name: csv.writer(
+                open_files.enter_context((job.folder / f"{name}.csv").open("w", newline=""))
+            )
+            for name in _TABLES
+        }
+        names = [*map(_cell, job.labels.names), "warnings"]
+        for name, header in _TABLES.items():
+            writers[name].writerow([*header, *names] if name == "labels" else header)
         for line in manifest.read(job.output_manifest):
             found = manifest.labelled(line, job.name)
             if found is None:
@@ -76,21 +123,86 @@ def _tables(job: Job) -> None:
             image = [_cell(uid), _cell(source)]
             states = [found.states.get(n, State.NOT_ASKED) for n in job.labels.names]
             warnings = "; ".join(found.document.get("warnings", ()))
-            per_image.writerow([*image, found.usable, *states, _cell(warnings)])
-            votes[source] = {}
-            for item in found.document.get("annotationsFromAllWorkers", ()):
+            writers["labels"].writerow([*image, found.usable, *states, _cell(warnings)])
+            writers["rois"].writerows([*image, *_roi(roi)] for roi in found.rois)
+            answers[source] = {}
+            for item in found.document.get(consolidate.FROM_ALL, ()):
                 worker, content = item["workerId"], item["annotationData"]["content"]
                 answer = consolidate.read_content(content, labels.from_data_object(line))
-                votes[source][worker] = answer.findings
-                row = [*image, _cell(worker)]
-                if answer.skipped:
-                    per_answer.writerow([*row, "", "", _cell(answer.reason or ""), True])
-                for name, state in answer.findings.items():
-                    comment = _cell(answer.comments.get(name, ""))
-                    per_answer.writerow([*row, _cell(name), state, comment, False])
-    rows = agreement.agreement(votes, job.labels.names)
-    text = json.dumps(agreement.to_document(rows), indent=2)
-    (job.folder / "agreement.json").write_text(text + "\n")
+                answers[source][worker] = answer
+                writers["answers"].writerows(
+                    [*image, _cell(worker), *row] for row in _answer(answer)
+                )
+    return answers
+
+
+def _answer(answer: Annotation) -> list[list[object]]:
+    if answer.skipped:
+        return [["", "", _cell(answer.reason or ""), True]]
+    return [
+        [_cell(name), state, _cell(answer.comments.get(name, "")), False]
+        for name, state in answer.findings.items()
+    ]
+
+
+def _roi(roi: Mapping[str, Any]) -> list[object]:
+    size = roi.get("measure") or {}
+    return [
+        _cell(roi["workerId"]), roi.get("adjudicator", False), _cell(roi["id"]),
+        _cell(roi["label"]), roi["type"], roi["state"], size.get("lengthMm", ""),
+        size.get("areaMm2", ""), size.get("spacing", ""), *_box(roi), _cell(roi["comment"]),
+    ]  # fmt: skip
+
+
+def _box(roi: Mapping[str, Any]) -> list[float]:
+    """Give the box around an ROI, in image pixels; a ring may be too long for a cell."""
+    sides = list(zip(*roi["points"], strict=True))
+    if roi["type"] == "ellipse":  # it may lie askew, and then reaches beyond the ends of its axes
+        middle = [sum(side) / 4 for side in sides]
+        half = [math.hypot(s[1] - s[0], s[3] - s[2]) / 2 for s in sides]
+        sides = [(m - h, m + h) for m, h in zip(middle, half, strict=True)]
+    return [round(end(side), 2) for end in (min, max) for side in sides]
+
+
+def _summaries(job: Job, answers: Mapping[str, Mapping[str, Annotation]], extras: Extras) -> None:
+    """Write how far readers agree, and how well and fast each one reads."""
+    states = {
+        source: {worker: answer.findings for worker, answer in by_worker.items()}
+        for source, by_worker in answers.items()
+    }
+    rows = agreement.agreement(states, job.labels.names)
+    _json(job.folder / "agreement.json", agreement.to_document(rows))
+    documents: dict[str, list[Mapping[str, Any]]] = {}
+    for by_worker in answers.values():
+        for worker, answer in by_worker.items():
+            documents.setdefault(worker, []).append(answer.document)
+    told = quality.to_document(
+        job.labels.findings, known=extras.known, repeats=extras.repeats, documents=documents
+    )
+    _json(job.folder / "quality.json", told)
+
+
+def _estimates(job: Job, made: Consolidated) -> None:
+    """Write what weighing readers gave, or nothing where they were not weighed."""
+    table, readers = job.folder / "probabilities.csv", job.folder / "readers.json"
+    if made.told is None:
+        for stale in (table, readers):
+            stale.unlink(missing_ok=True)  # of a job whose rule was changed
+        return
+    _json(readers, dawid_skene.to_document(made.told, made.fits))
+    with table.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow([*_IMAGE, *map(_cell, job.labels.findings)])
+        for line in manifest.read(job.output_manifest):
+            found = manifest.labelled(line, job.name)
+            if found is not None:
+                chances = [found.probabilities.get(name, "") for name in job.labels.findings]
+                uid = str(line.get("sop-instance-uid", ""))
+                writer.writerow([_cell(uid), _cell(manifest.source(line)), *chances])
+
+
+def _json(path: Path, document: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(document, indent=2, allow_nan=False) + "\n")
 
 
 def _cell(text: str) -> str:

@@ -14,9 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxr import NOTE
-from cxr.contract.labels import State
+from cxr.contract import consolidate, manifest
+from cxr.contract.labels import LabelSet, State
+from cxr.errors import LabelError
 from cxr.labeling import agreement
 from cxr.labeling.agreement import Interval
+from cxr.labeling.results import Answer
 from cxr.labeling.votes import ORDER
 
 SCHEMA = "cxr-quality/1"
@@ -88,12 +91,12 @@ class Pace:
     Attributes:
         answered: Images answered or skipped.
         median_active_s: Seconds at work on one image, breaks left out, as the page counted them.
-        images_per_hour: Of such active time.
+        images_per_active_hour: Of such time.
     """
 
     answered: int
     median_active_s: float | None
-    images_per_hour: float | None
+    images_per_active_hour: float | None
 
 
 def wilson(hits: int, of: int) -> Interval:
@@ -110,6 +113,57 @@ def wilson(hits: int, of: int) -> Interval:
     half = _Z / (1 + z2 / of) * math.sqrt(share * (1 - share) / of + z2 / (4 * of**2))
     # rounding must not put a share of 0 or 1 outside its interval
     return max(0.0, min(share, middle - half)), min(1.0, max(share, middle + half))
+
+
+def known_pairs(
+    told: Iterable[tuple[str, Mapping[str, Any], Answer]], label_set: LabelSet
+) -> dict[str, list[Twice]]:
+    """Pair known with answered states; skips, and images without a label, are left out.
+
+    Args:
+        told: Worker, the known image's line of an output manifest, and her answer.
+        label_set: What was asked; the known line may know its labels by other names.
+
+    Returns:
+        Worker → pairs.
+    """
+    pairs: dict[str, list[Twice]] = {}
+    for worker, line, answer in told:
+        known = manifest.labelled(consolidate.completed(line))
+        said = consolidate.read_content(answer.content, label_set)
+        if known is not None and not said.skipped:
+            pairs.setdefault(worker, []).append((_renamed(known.states, label_set), said.findings))
+    return pairs
+
+
+def repeat_pairs(
+    told: Iterable[tuple[str, int, Answer, Answer]], label_set: LabelSet
+) -> dict[str, list[Twice]]:
+    """Pair first with later answered states; skips are left out.
+
+    Args:
+        told: Worker, data object, and her first and her later answer.
+        label_set: What was asked.
+
+    Returns:
+        Worker → pairs.
+    """
+    pairs: dict[str, list[Twice]] = {}
+    for worker, _, *both in told:
+        first, later = (consolidate.read_content(a.content, label_set) for a in both)
+        if not first.skipped and not later.skipped:
+            pairs.setdefault(worker, []).append((first.findings, later.findings))
+    return pairs
+
+
+def _renamed(states: States, label_set: LabelSet) -> dict[str, State]:
+    said = {}
+    for name, state in states.items():
+        try:
+            said[label_set.canonical(name)] = state
+        except LabelError:
+            continue  # known, but not asked in this job
+    return said
 
 
 def against_known(pairs: Sequence[Twice], names: Sequence[str]) -> tuple[Known, dict[str, Known]]:
