@@ -10,14 +10,12 @@ import type { Task } from './task.ts';
 
 export const SCHEMA = 'cxr-annotation/1';
 
-/** Pixels a polygon's line may move when points are left out. */
-const TOLERANCE = 0.5;
-/** A polygon of more points was drawn freehand; clicked vertices are kept as they are. */
-const CLICKED_POINTS = 200;
+/** Pixels a polygon's line may move when points are left out; freehand lines were thinned before. */
+const TOLERANCE = 0.01;
 /** Image pixels; a smaller region is a slip of the mouse. */
 const SMALLEST = 2;
 
-export type RoiType = 'rectangle' | 'ellipse' | 'polygon';
+export type RoiType = 'rectangle' | 'ellipse' | 'polygon' | 'length' | 'point';
 
 /** Region type to fewest and most points, as cxr/contract/annotation.py has it. */
 export const ROI_POINTS: Readonly<Record<string, readonly [number, number]>> = {
@@ -28,7 +26,7 @@ export const ROI_POINTS: Readonly<Record<string, readonly [number, number]>> = {
   point: [1, 1],
 };
 
-/** A region as drawn; `points` in image pixels: corners, ends of two diameters, or a ring. */
+/** A region as drawn; `points` in image pixels: corners, ends of two diameters, a ring, two ends, one. */
 export interface Drawn {
   readonly id: string;
   readonly type: RoiType;
@@ -128,11 +126,11 @@ export function exportPoints(roi: Drawn, image: Pick<ImageFacts, 'rows' | 'colum
       // not clamped: moving one end of an axis would make another ellipse
       return ellipseAxes([a, b], [c, d]).map(round);
     }
-    case 'polygon': {
-      const ring = roi.points.map(within);
-      const tolerance = ring.length > CLICKED_POINTS ? TOLERANCE : 0.01;
-      return simplify(ring, tolerance).map(round);
-    }
+    case 'polygon':
+      return simplify(roi.points.map(within), TOLERANCE).map(round);
+    case 'length':
+    case 'point':
+      return roi.points.map(within).map(round);
   }
 }
 
@@ -140,11 +138,17 @@ export function exportPoints(roi: Drawn, image: Pick<ImageFacts, 'rows' | 'colum
 export function refusal(roi: Drawn, image: Pick<ImageFacts, 'rows' | 'columns'>): string {
   const whole: readonly Point[] = roi.type === 'ellipse' ? exportPoints(roi, image) : roi.points;
   if (!whole.flat().every(Number.isFinite)) return 'That region could not be read'; // JSON has no NaN
+  if (roi.type === 'point') return outside(roi.points[0]!, image) ? 'A point must lie on the image' : '';
+  if (roi.type === 'length') {
+    const [a, b] = roi.points;
+    if (!a || !b || outside(a, image) || outside(b, image)) return 'A length must lie on the image';
+    return distance(a, b) < SMALLEST ? 'That length was too short to keep' : '';
+  }
   const [least, most] = corners(whole.map((p) => clampToImage(p, image.columns, image.rows)));
   if (most[0] - least[0] < SMALLEST || most[1] - least[1] < SMALLEST) {
     const [a, b] = corners(whole);
-    const outside = distance(a, b) > SMALLEST * 2;
-    return outside ? 'A region must lie on the image' : 'That region was too small to keep';
+    const away = distance(a, b) > SMALLEST * 2;
+    return away ? 'A region must lie on the image' : 'That region was too small to keep';
   }
   const points = exportPoints(roi, image);
   if (roi.type === 'polygon' && points.length < 3) return 'A polygon needs three points';
@@ -153,4 +157,8 @@ export function refusal(roi: Drawn, image: Pick<ImageFacts, 'rows' | 'columns'>)
 
 function stateOf(answers: Answers, label: string): State {
   return answers[label] ?? 'unanswered';
+}
+
+function outside([x, y]: Point, { columns, rows }: Pick<ImageFacts, 'rows' | 'columns'>): boolean {
+  return x < 0 || y < 0 || x > columns || y > rows;
 }

@@ -2,70 +2,28 @@
  * From where the mouse was to image pixels, and from what was drawn to what is exported.
  *
  * Image pixels: x = column, y = row, (0, 0) the outer top-left corner of the image, so the first
- * pixel's centre is (0.5, 0.5). Nothing here knows Cornerstone or the DOM.
+ * pixel's centre is (0.5, 0.5). Nothing here knows the DOM; where pixels lie on the screen, camera.ts says.
  */
 
 export type Point = readonly [number, number];
-export type Vector = readonly [number, number, number];
 
 /** Pixels below which two coordinates are one. */
 const TINY = 1e-6;
 
-/** How an image lies in the viewer's world, as the viewport gives it. */
-export interface Plane {
-  readonly origin: Vector;
-  /** mm (or pixels, where the file names no spacing) per column and per row */
-  readonly spacing: readonly [number, number];
-  readonly columnAxis: Vector;
-  readonly rowAxis: Vector;
-}
-
-/** What to add to a world index to get image pixels, per rendering backend. */
-export const INDEX_OFFSET = {
-  gpu: 0.5, // a world index of 0 is the centre of the first pixel
-  cpu: 0, // Cornerstone3D 5.14's CPU path counts from the outer corner, half a pixel off its GPU path
-} as const;
-
-export type Backend = keyof typeof INDEX_OFFSET;
-
-/** Own maths: Cornerstone's worldToImageCoords swaps the spacings (cornerstone3D#2758). */
-export function worldToPixel(world: Vector, plane: Plane, backend: Backend): Point {
-  const offset: Vector = [
-    world[0] - plane.origin[0],
-    world[1] - plane.origin[1],
-    world[2] - plane.origin[2],
-  ];
-  const shift = INDEX_OFFSET[backend];
-  return [
-    dot(offset, plane.columnAxis) / plane.spacing[0] + shift,
-    dot(offset, plane.rowAxis) / plane.spacing[1] + shift,
-  ];
-}
-
-export function pixelToWorld(pixel: Point, plane: Plane, backend: Backend): Vector {
-  const x = (pixel[0] - INDEX_OFFSET[backend]) * plane.spacing[0];
-  const y = (pixel[1] - INDEX_OFFSET[backend]) * plane.spacing[1];
-  const along = (k: 0 | 1 | 2): number =>
-    plane.origin[k] + x * plane.columnAxis[k] + y * plane.rowAxis[k];
-  return [along(0), along(1), along(2)];
-}
-
 /** Beyond this a spacing is a mistake, not a detector. */
 const MOST_ANISOTROPIC = 10;
 
-/**
- * The [row, column] spacing to display by: the first of those the file names that can be one,
- * or square pixels. Files do come with a PixelSpacing of 0.
- */
+/** A [row, column] spacing if it can be one, or null. Files do come with a PixelSpacing of 0. */
+export function usable(spacing: readonly number[] | null): [number, number] | null {
+  const [row = 0, column = 0] = spacing ?? [];
+  const ratio = row / column;
+  const square = ratio < MOST_ANISOTROPIC && ratio > 1 / MOST_ANISOTROPIC;
+  return row > 0 && column > 0 && square ? [row, column] : null;
+}
+
+/** The first spacing of those the file names that can be one, to display by, or square pixels. */
 export function displaySpacing(...named: readonly (readonly number[] | null)[]): [number, number] {
-  for (const spacing of named) {
-    const [row = 0, column = 0] = spacing ?? [];
-    const ratio = row / column;
-    if (row > 0 && column > 0 && ratio < MOST_ANISOTROPIC && ratio > 1 / MOST_ANISOTROPIC) {
-      return [row, column];
-    }
-  }
-  return [1, 1];
+  return named.map(usable).find((spacing) => spacing !== null) ?? [1, 1];
 }
 
 /** The two opposite corners (smallest, then largest x and y) around any points. */
@@ -148,7 +106,7 @@ function reduce(line: readonly Point[], tolerance: number): Point[] {
   ];
 }
 
-function distanceToSegment(p: Point, a: Point, b: Point): number {
+export function distanceToSegment(p: Point, a: Point, b: Point): number {
   const ab: Point = [b[0] - a[0], b[1] - a[1]];
   const along = ((p[0] - a[0]) * ab[0] + (p[1] - a[1]) * ab[1]) / (lengthSquared(ab) || 1);
   const t = Math.min(1, Math.max(0, along));
@@ -163,7 +121,6 @@ function farthest(from: Point, points: readonly Point[]): number {
   return at;
 }
 
-const dot = (a: Vector, b: Vector): number => a[0] * b[0] + a[1] * b[1] + a[2] * b[2];
 const plus = (a: Point, b: Point): Point => [a[0] + b[0], a[1] + b[1]];
 const minus = (a: Point, b: Point): Point => [a[0] - b[0], a[1] - b[1]];
 const lengthSquared = (a: Point): number => a[0] * a[0] + a[1] * a[1];

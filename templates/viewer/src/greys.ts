@@ -85,6 +85,12 @@ export class Greys {
     this.#byLut = name === 'default' && this.#chain.voiLut !== null;
   }
 
+  /** A window in values after the modality LUT, as the file's function means centre and width. */
+  useWindow(centre: number, width: number): void {
+    this.#range = windows.fromCentreWidth(centre, width, this.#function);
+    this.#byLut = false;
+  }
+
   /** Drag by (right, down) CSS pixels: wider, and darker. Leaves a VOI LUT for a window. */
   drag(right: number, down: number): void {
     const width = this.#base.upper - this.#base.lower;
@@ -120,6 +126,12 @@ export class Greys {
 
   get notes(): readonly string[] {
     return this.#chain.notes;
+  }
+
+  /** What a pixel value is as stored, and after the modality LUT. */
+  values(pixel: number): { readonly stored: number; readonly value: number } {
+    const stored = storedValue(pixel, this.#chain);
+    return { stored, value: modality(stored, this.#chain) };
   }
 
   /** The grey, 0 black to 255, of each pixel value from the least (or 0) up. Padding is black. */

@@ -2,21 +2,21 @@
  * The radiograph on the screen: Cornerstone3D's CPU viewport, and what it needs to be right.
  *
  * CPU rendering everywhere: it needs no WebGL, is fast enough for one image, and is one path to
- * get coordinates right on. Cornerstone sizes its CPU canvas in CSS pixels but converts mouse
- * positions to device pixels, so this module sizes the canvas itself; and its own zoom and window
- * tools are replaced in rois.ts by ones that use the functions here.
+ * get coordinates right on. Cornerstone only paints: where a pixel lies on the screen is said by
+ * camera.ts, and handed over. It sizes its CPU canvas in CSS pixels, so this module sizes it itself.
  */
 
 import * as core from '@cornerstonejs/core';
 import type { Types } from '@cornerstonejs/core';
 import { metaDataProvider } from '@cornerstonejs/dicom-image-loader/wadouri/metaData/index';
-import { init as initTools } from '@cornerstonejs/tools';
 import type { ImageFacts, ViewFacts } from './annotation.ts';
 import { registerDecoder } from './decode.ts';
 import type { DecodeThread } from './decode.ts';
 import { ImageError } from './file.ts';
-import { pixelToWorld, worldToPixel } from './geometry.ts';
-import type { Plane, Point, Vector } from './geometry.ts';
+import * as cameras from './camera.ts';
+import type { Camera, Edges, Scene } from './camera.ts';
+import { displaySpacing } from './geometry.ts';
+import type { Point } from './geometry.ts';
 import type { Greys } from './greys.ts';
 import { planeOf, release } from './picture.ts';
 import type { Picture } from './picture.ts';
@@ -28,9 +28,11 @@ const BACKEND = 'cpu';
 /** Priority of our image plane before the one read from the file. */
 const FIRST = 10_000;
 
-/** What the CPU viewport keeps to itself in 5.14 and no method sets. */
+/** What the CPU viewport keeps to itself in 5.14 and no method sets, or sets right. */
 interface CpuViewport {
-  readonly _cpuFallbackEnabledElement: { viewport: { voiLUT?: Handed } };
+  readonly _cpuFallbackEnabledElement: {
+    viewport: { voiLUT?: Handed; rotation: number; translation: { x: number; y: number } };
+  };
 }
 
 /** A table of greys where Cornerstone expects a VOI LUT; vite.config.mjs lets it through. */
@@ -47,7 +49,22 @@ export interface Shown {
   /** screen pixels per image pixel */
   readonly zoom: number;
   readonly inverted: boolean;
+  readonly flipH: boolean;
+  readonly flipV: boolean;
+  /** where the patient's sides are on the screen */
+  readonly edges: Edges;
 }
+
+/** A pixel's place and value. */
+export interface Probed {
+  readonly column: number;
+  readonly row: number;
+  readonly stored: number;
+  /** after the modality LUT */
+  readonly value: number;
+}
+
+const NOTHING = { rows: 1, columns: 1, pixelSpacing: null, imagerPixelSpacing: null };
 
 export class Radiograph {
   readonly element: HTMLDivElement;
@@ -59,6 +76,9 @@ export class Radiograph {
   #held: Picture | null = null;
   #handed = 0;
   #fitted = true;
+  #camera: Camera = { centre: [0, 0], scale: 1, rotation: 0, flipH: false, flipV: false };
+  /** canvas pixels per CSS pixel */
+  #density: Point = [1, 1];
   readonly #changed: () => void;
   readonly #planes = new Map<string, object>();
 
@@ -72,7 +92,6 @@ export class Radiograph {
   async boot(): Promise<void> {
     core.setUseCPURendering(true);
     core.init();
-    core.Settings.getRuntimeSettings().set('useCursors', false); // they are blob images; CSS does it
     this.thread = await registerDecoder();
     // The parts of the loader, not its front door: that brings every codec a second time, and reads
     // files with dcmjs, which in 5.14 knows no deflated transfer syntax; these use dicom-parser.
@@ -82,7 +101,6 @@ export class Radiograph {
       (type: string, id: string) => (type === IMAGE_PLANE ? this.#planes.get(id) : undefined),
       FIRST,
     );
-    initTools(); // before the element is enabled, or its mouse events reach no tool
     const engine = new core.RenderingEngine(ENGINE);
     engine.enableElement({
       viewportId: VIEWPORT,
@@ -101,7 +119,9 @@ export class Radiograph {
     const before = this.#held;
     this.#held = picture;
     this.#planes.set(imageId, planeOf(facts));
-    Object.assign(image, { voiLUT: this.#hand(greys) });
+    // square pixels unless the file says otherwise, by the same rule as the camera's
+    const [rowPixelSpacing, columnPixelSpacing] = displaySpacing(facts.pixelSpacing, facts.imagerPixelSpacing);
+    Object.assign(image, { voiLUT: this.#hand(greys), rowPixelSpacing, columnPixelSpacing });
     core.cache.putImageSync(imageId, image);
     this.#picture = picture;
     this.#sizeCanvas();
@@ -133,15 +153,56 @@ export class Radiograph {
     return this.#picture !== null;
   }
 
-  /** Fit the image, show its default window, undo invert. */
+  /** Upright and fitted, in the default window: as the file is first seen. */
   reset(): void {
-    this.viewport.resetCamera();
     this.#fitted = true;
+    this.#camera = cameras.upright(this.#scene());
     this.#shade((greys) => greys.reset());
+    this.#place();
+  }
+
+  fit(): void {
+    this.#fitted = true;
+    this.#see((camera, scene) => cameras.fit(camera, scene));
+  }
+
+  /** One pixel of the image on one of the screen. */
+  oneToOne(): void {
+    this.#fitted = false;
+    this.#see((camera) => ({ ...camera, scale: 1 }));
+  }
+
+  /** Turn what is seen by a quarter, clockwise or (-1) back. */
+  turn(quarter: 1 | -1): void {
+    this.#see((camera) => cameras.turn(camera, quarter));
+    if (this.#fitted) this.fit();
+  }
+
+  /** Mirror what is seen: left and right, or top and bottom. */
+  flip(axis: 'h' | 'v'): void {
+    this.#see((camera) => cameras.flip(camera, axis));
+  }
+
+  /** Zoom by a factor, keeping what lies at `anchor` (CSS pixels in the element) where it is. */
+  zoom(factor: number, anchor: Point = this.#middle()): void {
+    this.#fitted = false;
+    this.#see((camera, scene) => cameras.zoomAt(camera, scene, factor, this.#toCanvas(anchor)));
+  }
+
+  /** Move the image by (right, down) CSS pixels. */
+  pan(right: number, down: number): void {
+    this.#fitted = false;
+    const by = this.#toCanvas([right, down]);
+    this.#see((camera, scene) => cameras.pan(camera, scene, by[0], by[1]));
   }
 
   usePreset(name: Preset): void {
     this.#shade((greys) => greys.use(name));
+  }
+
+  /** Show a window of the job, in values after the modality LUT. */
+  useWindow(center: number, width: number): void {
+    this.#shade((greys) => greys.useWindow(center, width));
   }
 
   /** Drag by (right, down) CSS pixels: wider, and darker. */
@@ -153,63 +214,40 @@ export class Radiograph {
     this.#shade((greys) => greys.toggleInvert());
   }
 
-  /** Zoom by a factor, keeping what lies at `anchor` (CSS pixels in the element) where it is. */
-  zoom(factor: number, anchor: Point): void {
-    const { viewport } = this;
-    const before = viewport.getZoom();
-    const fit = this.#fitScale();
-    const scale = Math.min(Math.max(before * factor, fit / 4), Math.max(fit * 40, 32));
-    const held = viewport.canvasToWorld([anchor[0], anchor[1]]);
-    const focal = viewport.getCamera().focalPoint ?? held;
-    const k = before / scale;
-    const focalPoint = held.map((h, i) => h + (focal[i]! - h) * k) as Types.Point3;
-    this.#fitted = false;
-    // `scale` is how a CPU camera is zoomed; ICamera's parallelScale ignores the device pixel ratio
-    viewport.setCamera({ focalPoint, scale } as Partial<Types.ICamera>);
-    this.#render();
-  }
-
-  /** Move the image by (right, down) CSS pixels. */
-  pan(right: number, down: number): void {
-    const { viewport } = this;
-    const { clientWidth, clientHeight } = this.element;
-    const focalPoint = viewport.canvasToWorld([clientWidth / 2 - right, clientHeight / 2 - down]);
-    this.#fitted = false;
-    viewport.setCamera({ focalPoint });
-    this.#render();
-  }
-
-  toPixel(world: Vector): Point {
-    return worldToPixel(world, this.#plane(), BACKEND);
-  }
-
-  toWorld(pixel: Point): Vector {
-    return pixelToWorld(pixel, this.#plane(), BACKEND);
+  /** CSS pixels in the element to image pixels. */
+  toPixel(screen: Point): Point {
+    return cameras.toImage(this.#toCanvas(screen), this.#camera, this.#scene());
   }
 
   /** Image pixels to CSS pixels in the element. */
   toScreen(pixel: Point): Point {
-    return this.viewport.worldToCanvas([...this.toWorld(pixel)]) as [number, number];
+    const [x, y] = cameras.toCanvas(pixel, this.#camera, this.#scene());
+    const [kx, ky] = this.#density;
+    return [x / kx, y / ky];
+  }
+
+  /** The pixel at an image position: its column and row, as stored, and after the modality LUT. */
+  probe([x, y]: Point): Probed | null {
+    if (this.#picture === null) return null;
+    const { facts, greys, image } = this.#picture;
+    const [column, row] = [Math.floor(x), Math.floor(y)];
+    if (column < 0 || row < 0 || column >= facts.columns || row >= facts.rows) return null;
+    const pixel = image.getPixelData()[row * facts.columns + column]!;
+    return { column, row, ...greys.values(pixel) };
   }
 
   shown(): Shown {
-    const zoom = this.viewport.getZoom() / window.devicePixelRatio;
     const { inverted = false, notes = [] } = this.#picture?.greys ?? {};
-    return { greys: this.#picture?.greys.says() ?? '', notes, zoom, inverted };
+    const { scale, flipH, flipV } = this.#camera;
+    const edges = cameras.edges(this.facts?.patientOrientation ?? null, this.#camera);
+    return { greys: this.#picture?.greys.says() ?? '', notes, zoom: scale, inverted, flipH, flipV, edges };
   }
 
   view(): ViewFacts | null {
     if (this.#picture === null) return null;
     const { greys } = this.#picture;
-    const camera = this.viewport.getCamera();
-    return {
-      window: greys.window,
-      invert: greys.inverted,
-      flipH: camera.flipHorizontal ?? false,
-      flipV: camera.flipVertical ?? false,
-      rotation: 0,
-      backend: BACKEND,
-    };
+    const { rotation, flipH, flipV } = this.#camera;
+    return { window: greys.window, invert: greys.inverted, flipH, flipV, rotation, backend: BACKEND };
   }
 
   /** Change the greys, and show them. */
@@ -226,21 +264,40 @@ export class Radiograph {
     return { id: ++this.#handed, table: greys.table() };
   }
 
-  #plane(): Plane {
-    const given = this.viewport.getImageData() as Types.CPUIImageData;
-    const d = [...given.direction] as number[];
-    return {
-      origin: given.origin as unknown as Vector,
-      spacing: [given.spacing[0], given.spacing[1]],
-      columnAxis: [d[0]!, d[1]!, d[2]!],
-      rowAxis: [d[3]!, d[4]!, d[5]!],
-    };
+  #scene(): Scene {
+    const { canvas } = this.viewport;
+    const { rows, columns, pixelSpacing, imagerPixelSpacing } = this.facts ?? NOTHING;
+    const spacing = displaySpacing(pixelSpacing, imagerPixelSpacing);
+    return { rows, columns, spacing, width: canvas.width, height: canvas.height };
   }
 
-  #fitScale(): number {
-    const { canvas } = this.viewport;
-    const { rows, columns } = this.facts ?? { rows: 1, columns: 1 };
-    return Math.min(canvas.width / columns, canvas.height / rows);
+  /** Change where one looks, and show it. */
+  #see(change: (camera: Camera, scene: Scene) => Camera): void {
+    if (this.#picture === null) return;
+    this.#camera = change(this.#camera, this.#scene());
+    this.#place();
+  }
+
+  /** Hand the camera to Cornerstone. */
+  #place(): void {
+    const { scale, rotation, flipH, flipV } = this.#camera;
+    const { viewport } = (this.viewport as unknown as CpuViewport)._cpuFallbackEnabledElement;
+    viewport.rotation = rotation;
+    viewport.translation = cameras.translation(this.#camera, this.#scene());
+    // `scale` is how a CPU camera is zoomed; ICamera's parallelScale ignores the device pixel ratio
+    const camera = { scale, flipHorizontal: flipH, flipVertical: flipV };
+    this.viewport.setCamera(camera as Partial<Types.ICamera>);
+    this.#render();
+  }
+
+  #toCanvas([x, y]: Point): Point {
+    const [kx, ky] = this.#density;
+    return [x * kx, y * ky];
+  }
+
+  #middle(): Point {
+    const { width, height } = this.element.getBoundingClientRect();
+    return [width / 2, height / 2];
   }
 
   #sizeCanvas(): void {
@@ -249,6 +306,7 @@ export class Radiograph {
     const pixels = [width, height].map((css) =>
       Math.max(1, Math.round(css * window.devicePixelRatio)),
     ) as [number, number];
+    if (width > 0 && height > 0) this.#density = [pixels[0] / width, pixels[1] / height];
     if (canvas.width !== pixels[0] || canvas.height !== pixels[1]) {
       [canvas.width, canvas.height] = pixels;
     }
@@ -260,8 +318,8 @@ export class Radiograph {
   #resized(): void {
     this.#sizeCanvas();
     if (!this.ready) return;
-    if (this.#fitted) this.viewport.resetCamera();
-    this.#render();
+    if (this.#fitted) this.fit();
+    else this.#place();
   }
 
   #render(): void {

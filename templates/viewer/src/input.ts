@@ -5,21 +5,35 @@
 import { isTyping } from './dom.ts';
 import type { Point } from './geometry.ts';
 import { commandOf } from './keys.ts';
-import type { Command } from './keys.ts';
+import type { Binding, Command } from './keys.ts';
 import type { ActiveClock } from './timing.ts';
 
 /** CSS pixels of a wheel that counts in lines. */
 const LINE = 33;
 
-/** Args: run: does a command; false if it does not apply, and the key is the browser's again. */
-export function listenKeys(run: (command: Command) => boolean): void {
+/** Commands that a key held down repeats. */
+const REPEATED = /^(finding|pan|window-[a-z]+|zoom|undo|redo|region)/;
+
+/** Args: keys: what is bound; run: does a command; false if it does not apply, and the key is the browser's again. */
+export function listenKeys(keys: () => readonly Binding[], run: (command: Command) => boolean): void {
   const key = (event: KeyboardEvent): void => {
     if (isOwn(event)) return;
-    const command = commandOf(event);
-    if (command === null || (isTyping(event.target) && command !== 'submit')) return;
-    if (run(command)) event.preventDefault();
+    const command = commandOf(event, keys());
+    if (command === null || meantElsewhere(event, command)) return;
+    if (event.repeat && !REPEATED.test(command)) return event.preventDefault();
+    if (!run(command)) return;
+    event.preventDefault();
+    event.stopPropagation(); // or arrows would also walk through the answers of a finding
   };
   document.addEventListener('keydown', key, { capture: true });
+}
+
+/** Whether a key is typed into a field, or presses the button it is on. */
+function meantElsewhere(event: KeyboardEvent, command: Command): boolean {
+  const chord = event.ctrlKey || event.metaKey;
+  if (isTyping(event.target)) return command !== 'submit' || !chord;
+  const presses = event.key === ' ' || (event.key === 'Enter' && !chord);
+  return presses && event.target instanceof Element && event.target.closest('button, crowd-button') !== null;
 }
 
 /** Whether the element with the keyboard has a use of its own for this key. */
@@ -44,9 +58,6 @@ export function listenActivity(clock: () => ActiveClock, show: (ms: number) => v
 
 /** Args: zoom: by a factor, about a point of the stage in CSS pixels. */
 export function listenStage(stage: HTMLElement, zoom: (factor: number, at: Point) => void): void {
-  // Cornerstone swallows every key on its element, Tab too: the keyboard would be trapped there
-  stage.parentElement?.addEventListener('keydown', (event) => event.stopPropagation(), true);
-  stage.addEventListener('contextmenu', (event) => event.preventDefault());
   const wheel = (event: WheelEvent): void => {
     event.preventDefault();
     const box = stage.getBoundingClientRect();
@@ -72,7 +83,7 @@ export function listenSubmit(root: HTMLElement, fill: () => boolean): void {
 /** Args: told: a mouse button went down on the stage (true), or up anywhere. */
 export function listenDrags(stage: HTMLElement, told: (down: boolean) => void): void {
   stage.addEventListener('pointerdown', () => told(true), { capture: true });
-  // after the mouse event that follows, by which Cornerstone ends what it drags
+  // after whatever else the button's release does
   const up = (): void => void setTimeout(() => told(false));
   for (const name of ['pointerup', 'pointercancel']) document.addEventListener(name, up, { capture: true });
 }

@@ -1,20 +1,22 @@
 /**
- * Which key does what. One table, so that the help shows what is true and a job may remap later.
+ * Which key does what: commands.json as a job remapped it. One table, so that the help shows what
+ * is true. The Python side checks a job's keys against the same file.
  */
 
-export type Command =
-  | 'finding-up' | 'finding-down' | 'present' | 'uncertain' | 'absent' | 'no-finding' | 'rest-absent'
-  | 'window-1' | 'window-2' | 'window-3' | 'window-4' | 'window-5' | 'invert' | 'reset'
-  | 'tool-window' | 'tool-zoom' | 'tool-pan' | 'tool-rectangle' | 'tool-ellipse' | 'tool-polygon'
-  | 'cancel' | 'delete' | 'undo' | 'redo' | 'previous' | 'submit' | 'help'; // prettier-ignore
+import table from '../commands.json' with { type: 'json' };
 
-export interface Binding {
-  /** `KeyboardEvent.key`, lower case */
+export type Command = keyof typeof table.commands;
+
+/** A command as commands.json says it. */
+interface Entry {
   readonly key: string;
-  readonly shift?: boolean;
-  readonly ctrl?: boolean;
-  readonly command: Command;
   readonly says: string;
+  /** the tool it belongs to; a job that does not show the tool has no such key */
+  readonly tool?: string;
+}
+
+export interface Binding extends Entry {
+  readonly command: Command;
 }
 
 /** The part of a KeyboardEvent that decides. */
@@ -26,58 +28,113 @@ export interface KeyPress {
   readonly altKey: boolean;
 }
 
-export const BINDINGS: readonly Binding[] = [
-  { key: 'arrowup', command: 'finding-up', says: 'Finding above' },
-  { key: 'arrowdown', command: 'finding-down', says: 'Finding below' },
-  { key: 'p', command: 'present', says: 'Present, then the next finding' },
-  { key: 'u', command: 'uncertain', says: 'Uncertain, then the next finding' },
-  { key: 'a', command: 'absent', says: 'Absent, then the next finding' },
-  { key: 'n', command: 'no-finding', says: 'No Finding, the rest absent' },
-  { key: 'a', shift: true, command: 'rest-absent', says: 'All still unanswered: absent' },
-  { key: 'enter', ctrl: true, command: 'submit', says: 'Submit' },
-  { key: '1', command: 'window-1', says: 'Window: default' },
-  { key: '2', command: 'window-2', says: 'Window: lung' },
-  { key: '3', command: 'window-3', says: 'Window: bone' },
-  { key: '4', command: 'window-4', says: 'Window: mediastinum' },
-  { key: '5', command: 'window-5', says: 'Window: full range' },
-  { key: 'i', command: 'invert', says: 'Invert' },
-  { key: 'r', command: 'reset', says: 'Reset the view' },
-  { key: 'w', command: 'tool-window', says: 'Window/level tool' },
-  { key: 'm', command: 'tool-pan', says: 'Pan tool (move)' },
-  { key: 'z', command: 'tool-zoom', says: 'Zoom tool' },
-  { key: 'b', command: 'tool-rectangle', says: 'Rectangle' },
-  { key: 'e', command: 'tool-ellipse', says: 'Ellipse' },
-  { key: 'g', command: 'tool-polygon', says: 'Polygon' },
-  { key: 'escape', command: 'cancel', says: 'Cancel the drawing' },
-  { key: 'delete', command: 'delete', says: 'Delete the selected region' },
-  { key: 'z', ctrl: true, command: 'undo', says: 'Undo' },
-  { key: 'z', ctrl: true, shift: true, command: 'redo', says: 'Redo' },
-  { key: 'pageup', command: 'previous', says: 'The image before' },
-  { key: '?', command: 'help', says: 'These keys' },
-];
+/** What a job asks of the keys. */
+export interface KeyWishes {
+  /** the tools to show; null: all */
+  readonly tools: readonly string[] | null;
+  /** command to key, such as "shift+a", "ctrl+enter" or "space" */
+  readonly keys: Readonly<Record<string, string>>;
+}
+
+export interface Keys {
+  readonly bindings: readonly Binding[];
+  /** wishes that could not be met, for the reader to know */
+  readonly notes: readonly string[];
+}
+
+interface Chord {
+  readonly key: string;
+  readonly ctrl: boolean;
+  readonly alt: boolean;
+  readonly shift: boolean;
+}
+
+const COMMANDS = Object.entries(table.commands) as [Command, Entry][];
+
+/** Every command with the key it has unless a job says otherwise. */
+export const BINDINGS: readonly Binding[] = COMMANDS.map(([command, entry]) => ({ command, ...entry }));
+
+/** The names commands.json knows for the tools, in the order of the toolbar. */
+export const TOOL_NAMES: readonly string[] = table.tools;
+
+/**
+ * The keys of a job. A wish that is no key, names no command, or takes the key of another command
+ * is not met, and a note says so: two commands never share a key.
+ */
+export function bind({ tools, keys }: KeyWishes): Keys {
+  const notes: string[] = [];
+  const shown = BINDINGS.filter(({ tool }) => tool === undefined || tools === null || tools.includes(tool));
+  const wished = new Map<Command, string>();
+  for (const [command, key] of Object.entries(keys)) {
+    const known = BINDINGS.find((binding) => binding.command === command);
+    if (!known) notes.push(`There is no command "${command}"`);
+    else if (parse(key) === null) notes.push(`"${key}" is no key: ${command} keeps ${keyName(known.key)}`);
+    else if (shown.includes(known)) wished.set(known.command, key.toLowerCase());
+  }
+  const taken = new Map<string, Command>();
+  const bindings: Binding[] = [];
+  // wishes first: a default that stands in a wish's way is the one to lose its key
+  for (const binding of [...shown].sort((a, b) => Number(wished.has(b.command)) - Number(wished.has(a.command)))) {
+    const key = wished.get(binding.command) ?? binding.key;
+    const holder = taken.get(place(key));
+    if (holder === undefined) {
+      taken.set(place(key), binding.command);
+      bindings.push({ ...binding, key });
+    } else notes.push(`${keyName(key)} is ${holder}: ${binding.command} has no key`);
+  }
+  const order = (binding: Binding): number => COMMANDS.findIndex(([command]) => command === binding.command);
+  return { bindings: bindings.sort((a, b) => order(a) - order(b)), notes };
+}
 
 /**
  * Find what a key press asks for. A character that already needs Shift on some keyboard (`?`, or
  * digits on a French one) counts whatever Shift says; letters do not, so `a` and Shift+`a` differ.
  */
-export function commandOf(press: KeyPress, bindings = BINDINGS): Command | null {
-  if (press.altKey) return null;
-  const key = press.key.toLowerCase();
-  const letter = key.length === 1 && key !== key.toUpperCase();
-  const found = bindings.find(
-    (binding) =>
-      binding.key === key &&
-      (binding.ctrl ?? false) === (press.ctrlKey || press.metaKey) &&
-      (!letter || (binding.shift ?? false) === press.shiftKey),
-  );
-  return found?.command ?? null;
+export function commandOf(press: KeyPress, bindings: readonly Binding[] = BINDINGS): Command | null {
+  const key = press.key === ' ' ? 'space' : press.key.toLowerCase();
+  const held: Chord = {
+    key, ctrl: press.ctrlKey || press.metaKey, alt: press.altKey, shift: press.shiftKey,
+  }; // prettier-ignore
+  return bindings.find((binding) => same(parse(binding.key), held))?.command ?? null;
 }
 
-/** How a binding is written on the screen. */
-export function keyName(binding: Binding): string {
+/** How a key is written on the screen. */
+export function keyName(key: string): string {
+  const chord = parse(key);
+  if (chord === null) return key;
   const names: Readonly<Record<string, string>> = {
-    arrowup: '↑', arrowdown: '↓', enter: 'Enter', escape: 'Esc', delete: 'Delete', pageup: 'PageUp',
+    arrowup: '↑', arrowdown: '↓', arrowleft: '←', arrowright: '→', enter: 'Enter', escape: 'Esc',
+    delete: 'Delete', backspace: 'Backspace', space: 'Space', home: 'Home', end: 'End',
+    pageup: 'Page up', pagedown: 'Page down', insert: 'Insert',
   }; // prettier-ignore
-  const name = names[binding.key] ?? binding.key.toUpperCase();
-  return `${binding.ctrl ? 'Ctrl+' : ''}${binding.shift ? 'Shift+' : ''}${name}`;
+  const { ctrl, alt, shift } = chord;
+  const held = `${ctrl ? 'Ctrl+' : ''}${alt ? 'Alt+' : ''}${shift ? 'Shift+' : ''}`;
+  return held + (names[chord.key] ?? chord.key.toUpperCase());
+}
+
+/** Read "ctrl+shift+z"; null if it names no key. "+" itself is a key. */
+function parse(text: string): Chord | null {
+  const lower = text.toLowerCase();
+  const [, held = '', key = ''] = /^((?:(?:ctrl|alt|shift)\+)*)(.+)$/su.exec(lower) ?? [];
+  if ([...key].length !== 1 && !table.keys.named.includes(key)) return null;
+  if (key === ' ') return null; // written "space"
+  const holds = (name: string): boolean => held.split('+').includes(name);
+  return { key, ctrl: holds('ctrl'), alt: holds('alt'), shift: holds('shift') };
+}
+
+function same(bound: Chord | null, held: Chord): boolean {
+  return bound !== null && bound.key === held.key && bound.ctrl === held.ctrl && bound.alt === held.alt
+    && (!minds(bound.key) || bound.shift === held.shift); // prettier-ignore
+}
+
+/** Where a key lies: two that `commandOf` cannot tell apart lie in one place. */
+function place(key: string): string {
+  const chord = parse(key);
+  if (chord === null) return key;
+  return `${chord.ctrl}${chord.alt}${minds(chord.key) && chord.shift} ${chord.key}`;
+}
+
+/** Whether Shift makes another key of it. */
+function minds(key: string): boolean {
+  return [...key].length > 1 || key !== key.toUpperCase();
 }

@@ -3,38 +3,31 @@
  */
 
 import { Beside } from './beside.ts';
-import { button, h, icon } from './dom.ts';
+import { button, h } from './dom.ts';
 import { Guide } from './guide.ts';
-import { ICONS } from './icons.ts';
-import { BINDINGS, keyName } from './keys.ts';
+import { keyTable } from './help.ts';
+import type { Shown } from './image.ts';
+import type { Binding } from './keys.ts';
 import { MarkLayer } from './marks.ts';
 import { patientLine } from './patient.ts';
 import type { Command } from './keys.ts';
 import type { Point } from './geometry.ts';
 import type { Position } from './portal.ts';
-import type { Tool } from './rois.ts';
-import type { Task } from './task.ts';
-import { PRESETS } from './windows.ts';
-import type { Preset } from './windows.ts';
+import { Overlay } from './overlay.ts';
+import type { Mouse, Tool } from './mouse.ts';
+import type { PageSettings, Task } from './task.ts';
+import { Toolbar, windowButtons } from './toolbar.ts';
 
 export const DISCLAIMER = 'Research use only. Not for clinical decisions.';
 
 /** How long a message without a choice covers the image. */
 const MESSAGE_MS = 8000;
 
-const TOOLS: readonly (readonly [Tool, string])[] = [
-  ['window', 'Window/level (W)'],
-  ['pan', 'Pan (M)'],
-  ['zoom', 'Zoom (Z)'],
-  ['rectangle', 'Rectangle (B)'],
-  ['ellipse', 'Ellipse (E)'],
-  ['polygon', 'Polygon (G)'],
-];
 const REASONS = ['not frontal', 'not a chest', 'unreadable', 'other'] as const;
 
 export interface PageEvents {
-  tool(tool: Tool): void;
-  preset(name: Preset): void;
+  /** Args: index: of a window, the shipped ones first. */
+  window(index: number): void;
   run(command: Command): void;
   skip(reason: string): void;
   retry(): void;
@@ -59,6 +52,8 @@ export class Page {
   readonly marks = new MarkLayer();
   /** other images of the patient */
   readonly beside = new Beside();
+  /** what is written over the image */
+  readonly overlay = new Overlay();
   readonly #events: PageEvents;
   readonly #message = h('div', { class: 'cxr-message', hidden: true });
   readonly #failure = h('div', { class: 'cxr-failure', role: 'alert', hidden: true });
@@ -78,11 +73,13 @@ export class Page {
   readonly #keys: HTMLDialogElement;
   readonly #skip: HTMLDialogElement;
   #fading: ReturnType<typeof setTimeout> | undefined;
-  readonly #buttons = new Map<string, HTMLButtonElement>();
+  readonly #toolbar = new Toolbar();
+  readonly #windows = h('div', { class: 'cxr-windows', role: 'toolbar', 'aria-label': 'Windows' });
+  readonly #keyTable = h('div');
 
   constructor(events: PageEvents) {
     this.#events = events;
-    this.#keys = dialog('Keys', keyTable());
+    this.#keys = dialog('Keys', this.#keyTable);
     this.#skip = this.#skipDialog();
     const back = (): void => events.run('previous');
     this.#previous = button({ 'data-action': 'previous', title: 'The image before (PageUp)' }, back, '‹ Previous');
@@ -103,13 +100,18 @@ export class Page {
 
   /** Fill the root; Args: panel: the findings, built elsewhere. */
   mount(root: HTMLElement, panel: HTMLElement): void {
-    const view = h('div', { class: 'cxr-view' }, this.stage, this.marks.element, this.#tags);
+    const view = h('div', { class: 'cxr-view' }, this.stage, this.marks.element, this.#tags, this.overlay.element);
     // a live region has to be there before what it says
     view.append(this.#loading, this.#failure, h('div', { role: 'status' }, this.#message));
     root.replaceChildren(
       this.#header(),
-      this.#toolbar(),
-      h('main', { class: 'cxr-main' }, h('div', { class: 'cxr-views' }, view, this.beside.element), this.#presets()),
+      this.#toolbar.element,
+      h(
+        'main',
+        { class: 'cxr-main' },
+        h('div', { class: 'cxr-views' }, view, this.beside.element),
+        h('div', { class: 'cxr-presets' }, this.#windows, this.#notes, this.#readout),
+      ),
       panel,
       this.#keys,
       this.#guide.element,
@@ -151,19 +153,27 @@ export class Page {
     this.#skip.showModal();
   }
 
+  /** Tools, windows and help as a job has them; Args: notes: wishes that could not be met. */
+  equip(settings: PageSettings, bindings: readonly Binding[], mouse: Mouse, notes: readonly string[]): void {
+    this.#toolbar.equip(bindings, (command) => this.#events.run(command));
+    this.#windows.replaceChildren(...windowButtons(settings, bindings, (index) => this.#events.window(index)));
+    this.#keyTable.replaceChildren(keyTable(bindings, mouse, settings, notes));
+  }
+
   showTool(tool: Tool): void {
-    for (const [name] of TOOLS) {
-      this.#buttons.get(name)?.setAttribute('aria-pressed', String(name === tool));
-    }
+    this.#toolbar.showTool(tool);
     this.stage.dataset['activeTool'] = tool;
   }
 
-  /** Args: notes: what of the file's greys is not as it says, or empty. */
-  showView(readout: string, notes: string, inverted: boolean): void {
-    this.#readout.textContent = readout;
-    this.#notes.textContent = notes === '' ? '' : `⚠ ${notes}`;
-    this.#notes.title = notes;
-    this.#buttons.get('invert')?.setAttribute('aria-pressed', String(inverted));
+  /** Args: regions: whether they are shown. */
+  showView(shown: Shown, regions: boolean): void {
+    const { greys, notes, zoom } = shown;
+    this.#readout.textContent = `${greys}   ${Math.round(zoom * 100)} %`;
+    const said = notes.join('; ');
+    this.#notes.textContent = said === '' ? '' : `⚠ ${said}`;
+    this.#notes.title = said;
+    this.#toolbar.showState(shown, regions);
+    this.overlay.show(shown, regions);
   }
 
   showClock(ms: number): void {
@@ -227,34 +237,6 @@ export class Page {
     );
   }
 
-  #toolbar(): HTMLElement {
-    const bar = h('div', { class: 'cxr-toolbar', role: 'toolbar', 'aria-label': 'Tools' });
-    bar.setAttribute('aria-orientation', 'vertical');
-    const add = (name: keyof typeof ICONS, label: string, kind: string, act: () => void): void => {
-      const attributes = { [kind]: name, 'aria-label': label, title: label, 'aria-pressed': 'false' };
-      const made = button(attributes, act, icon(ICONS[name]));
-      this.#buttons.set(name, made);
-      bar.append(made);
-    };
-    for (const [tool, label] of TOOLS) {
-      add(tool, label, 'data-tool', () => this.#events.tool(tool));
-    }
-    add('invert', 'Invert (I)', 'data-action', () => this.#events.run('invert'));
-    add('reset', 'Reset (R)', 'data-action', () => this.#events.run('reset'));
-    this.#buttons.get('reset')?.removeAttribute('aria-pressed');
-    return bar;
-  }
-
-  #presets(): HTMLElement {
-    const bar = h('div', { class: 'cxr-presets', role: 'toolbar', 'aria-label': 'Windows' });
-    PRESETS.forEach(({ name, text }, i) => {
-      const act = (): void => this.#events.preset(name);
-      bar.append(button({ 'data-preset': name }, act, h('kbd', {}, String(i + 1)), text));
-    });
-    bar.append(this.#notes, this.#readout);
-    return bar;
-  }
-
   #skipDialog(): HTMLDialogElement {
     const options = REASONS.map((reason) => h('option', { value: reason }, reason));
     const select = h('select', { 'aria-label': 'Reason', 'data-skip': 'reason' }, ...options);
@@ -287,12 +269,4 @@ function dialog(title: string, ...content: readonly Node[]): HTMLDialogElement {
   const made = h('dialog', { class: 'cxr-dialog', 'aria-label': title }, h('h2', {}, title), ...content);
   made.append(button({ 'data-action': 'close' }, () => made.close(), 'Close'));
   return made;
-}
-
-function keyTable(): HTMLElement {
-  const rows = BINDINGS.map((binding) =>
-    h('div', {}, h('dt', {}, h('kbd', {}, keyName(binding))), h('dd', {}, binding.says)),
-  );
-  const mouse = 'Mouse: left button as the tool says, middle pans, right or wheel zooms.';
-  return h('div', {}, h('dl', { class: 'cxr-keys' }, ...rows), h('p', { class: 'cxr-text' }, mouse));
 }

@@ -11,26 +11,22 @@ import type { Answer, Answers, Change } from './findings.ts';
 import type { Point } from './geometry.ts';
 import { texts } from './given.ts';
 import { Steps } from './history.ts';
-import type { Radiograph } from './image.ts';
 import type { Command } from './keys.ts';
-import type { Page } from './page.ts';
+import type { Offer } from './page.ts';
 import type { Panel, PanelEvents } from './panel.ts';
 import { linesOf } from './marks.ts';
 import * as opinions from './opinions.ts';
 import type { Mark, Opinion } from './opinions.ts';
 import * as regions from './regions.ts';
-import type { Rois } from './rois.ts';
 import type { Saved } from './saved.ts';
 import type { Task } from './task.ts';
 import { ActiveClock } from './timing.ts';
 import { view } from './viewing.ts';
+import type { View } from './viewing.ts';
 
 /** What outlives one image: the parts of the page, and the way to submit. */
-export interface Room {
-  readonly page: Page;
+export interface Room extends View {
   readonly panel: Panel;
-  readonly radiograph: Radiograph;
-  readonly rois: Rois;
   submit(): void;
   /** What a draft holds may have changed. */
   changed(): void;
@@ -115,12 +111,13 @@ export class Reading implements PanelEvents {
   }
 
   run(command: Command): void {
-    if (view(command, this.#room)) return;
+    if (view(command, this.#room, this.task.page)) return;
     if (command === 'submit') return this.#room.submit();
     if (!this.#open) return;
     const { rois } = this.#room;
     switch (command) {
       case 'undo':
+        if (rois.drawing) return void (rois.back() || rois.cancel());
         return this.#goTo(this.#steps.undo());
       case 'redo':
         return this.#goTo(this.#steps.redo());
@@ -138,8 +135,18 @@ export class Reading implements PanelEvents {
         return this.choose(findings.nextUnanswered(this.#answers, this.task, this.#chosen));
       case 'rest-absent':
         return this.restAbsent();
+      case 'unanswered':
+        return this.withdraw(this.#chosen);
+      case 'comment':
+        return this.#room.panel.comment.focus();
+      case 'comment-finding':
+        return this.#room.panel.openNote(this.#chosen);
       case 'delete':
+        if (rois.back()) return;
         return rois.selected === null ? undefined : rois.remove(rois.selected);
+      case 'rebind':
+        if (rois.selected === null) return this.#room.page.say('Select a region first, then the finding it belongs to');
+        return this.rebindRoi(rois.selected, this.#chosen);
     }
   }
 
@@ -181,9 +188,17 @@ export class Reading implements PanelEvents {
 
   rebindRoi(id: string, label: string): void {
     if (!this.#open) return;
+    const { page, rois } = this.#room;
+    const roi = rois.read(id);
+    if (roi === null || roi.label === label) return;
+    if (label === this.task.noFinding && !regions.measuring(roi.type)) {
+      this.#draw(); // a choice in the list goes back to what it was
+      return page.say(`${label} has no region: choose another finding`);
+    }
     this.#chosen = label;
-    this.#room.rois.bind(id, label);
-    this.#settle(id, label);
+    rois.bind(id, label);
+    const back = (): void => rois.bind(id, roi.label);
+    this.#settle(id, label, { text: `Leave it with ${roi.label}`, act: back });
   }
 
   showRoi(id: string, visible: boolean): void {
@@ -204,7 +219,7 @@ export class Reading implements PanelEvents {
   }
 
   showReaders(): void {
-    if (this.#room.radiograph.ready) this.#drawTags(this.#room.rois.drawn());
+    if (this.#room.radiograph.ready) this.#drawOver(this.#room.rois.drawn());
   }
 
   /** A region was drawn: bind it to the chosen finding, or say why it cannot stay. */
@@ -215,7 +230,7 @@ export class Reading implements PanelEvents {
     if (!drawn || !facts) return;
     const label = this.#chosen;
     const refused =
-      label === this.task.noFinding
+      label === this.task.noFinding && !regions.measuring(drawn.type)
         ? `${label} has no region: choose the finding first`
         : refusal(drawn, facts);
     if (refused !== '') {
@@ -226,11 +241,13 @@ export class Reading implements PanelEvents {
     this.#settle(id, label);
   }
 
-  /** A region came to a finding: what is said of it may have to follow. */
-  #settle(id: string, label: string): void {
+  /** A region came to a finding: what is said of it may have to follow. Args: instead: of that. */
+  #settle(id: string, label: string, instead?: Offer): void {
+    const remove = { text: 'Delete the region', act: (): void => this.#room.rois.remove(id) };
     const said = this.#answers[label];
-    if (said === 'unanswered') this.answer(label, 'present');
-    else if (said === 'absent') this.#ask(id, label);
+    const measures = regions.measuring(this.#room.rois.read(id)?.type ?? 'point');
+    if (said === 'unanswered' && !measures) this.answer(label, 'present');
+    else if (said === 'absent' && !measures) this.#ask(label, instead ?? remove);
     this.#draw();
   }
 
@@ -243,9 +260,9 @@ export class Reading implements PanelEvents {
   /** The view moved: what lies over the image moves with it. */
   drawView(): void {
     const { page, radiograph, rois } = this.#room;
-    const { greys, notes, zoom, inverted } = radiograph.shown();
-    page.showView(`${greys}   ${Math.round(zoom * 100)} %`, notes.join('; '), inverted);
-    this.#drawTags(rois.drawn());
+    const drawn = rois.drawn();
+    page.showView(radiograph.shown(), rois.shown);
+    this.#drawOver(drawn);
   }
 
   /** Whether the answer can be submitted; if not, the page says what is left to do. */
@@ -320,15 +337,18 @@ export class Reading implements PanelEvents {
   }
 
   /** A region on an absent finding: ask, without standing in the way. */
-  #ask(id: string, label: string): void {
-    const settle = (act: () => void) => (): void => {
-      this.#room.page.say('');
-      act();
-    };
+  #ask(label: string, instead: Offer): void {
+    const settle = ({ text, act }: Offer): Offer => ({
+      text,
+      act: () => {
+        this.#room.page.say('');
+        act();
+      },
+    });
     this.#room.page.say(`${label} is marked absent, and now has a region.`, [
-      { text: 'Set present', act: settle(() => this.answer(label, 'present')) },
-      { text: 'Set uncertain', act: settle(() => this.answer(label, 'uncertain')) },
-      { text: 'Delete the region', act: settle(() => this.#room.rois.remove(id)) },
+      settle({ text: 'Set present', act: () => this.answer(label, 'present') }),
+      settle({ text: 'Set uncertain', act: () => this.answer(label, 'uncertain') }),
+      settle(instead),
     ]);
   }
 
@@ -344,23 +364,31 @@ export class Reading implements PanelEvents {
       hidden: rois.hidden,
       comments: this.#comments,
       asking: regions.asking(drawn, this.#answers, this.task),
-      measure: () => '',
+      measure: this.#measure,
     });
     if (!radiograph.ready) {
       page.marks.draw([]);
       return page.showTags([]);
     }
-    radiograph.viewport.render();
-    this.#drawTags(drawn);
+    page.showView(radiograph.shown(), rois.shown);
+    this.#drawOver(drawn);
   }
 
-  #drawTags(drawn: readonly Drawn[]): void {
+  /** What lies over the image. */
+  #drawOver(drawn: readonly Drawn[]): void {
     const { page, panel, radiograph, rois } = this.#room;
+    rois.redraw();
     const toScreen = (point: Point): Point => radiograph.toScreen(point);
-    const seen = drawn.filter((roi) => !rois.hidden.has(roi.id));
-    page.showTags(regions.tags(seen, this.#answers, toScreen));
+    const seen = drawn.filter((roi) => rois.shown && !rois.hidden.has(roi.id));
+    page.showTags(regions.tags(seen, this.#answers, toScreen, this.#measure));
     page.marks.draw(linesOf(this.task.opinions, panel.visibleReaders, toScreen));
   }
+
+  /** How large a region is, in words. */
+  readonly #measure = (roi: Drawn): string => {
+    const { facts } = this.#room.radiograph;
+    return facts === null ? '' : regions.measures(facts)(roi);
+  };
 }
 
 /** Image pixels on a grid so fine that nobody sees it, where going to and fro changes nothing. */

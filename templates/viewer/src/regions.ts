@@ -3,11 +3,12 @@
  */
 
 import { refusal } from './annotation.ts';
-import type { Drawn, ImageFacts } from './annotation.ts';
+import type { Drawn, ImageFacts, RoiType } from './annotation.ts';
 import { unanswered } from './findings.ts';
 import type { Answers } from './findings.ts';
 import { corners } from './geometry.ts';
 import type { Point } from './geometry.ts';
+import { says, scaleOf } from './measure.ts';
 import type { Tag } from './page.ts';
 import { COLORS } from './style.ts';
 import type { Task } from './task.ts';
@@ -63,34 +64,32 @@ export function left(
 }
 
 /** The names to show on the regions, at their top left corners. */
-export function tags(drawn: readonly Drawn[], answers: Answers, toScreen: (p: Point) => Point): Tag[] {
+export function tags(
+  drawn: readonly Drawn[],
+  answers: Answers,
+  toScreen: (p: Point) => Point,
+  measure: (roi: Drawn) => string = () => '',
+): Tag[] {
   return drawn.map((roi) => {
     const [at] = corners(roi.points.map(toScreen));
-    return { text: roi.label, at, color: color(roi, answers) };
+    const text = [roi.label, measure(roi)].filter((part) => part !== '').join('  ');
+    return { text, at, color: color(roi, answers) };
   });
+}
+
+/** Whether it measures, and says nothing of its finding's state: lengths and points. */
+export function measuring(type: RoiType): boolean {
+  return type === 'length' || type === 'point';
+}
+
+/** What to write of the size of a region, such as "12.3 mm (detector)". */
+export function measures(image: ImageFacts): (roi: Drawn) => string {
+  const scale = scaleOf(image);
+  return ({ type, points }) => says(type, points, scale);
 }
 
 export function color(roi: Drawn, answers: Answers): string {
   const said = answers[roi.label];
+  if (measuring(roi.type) && (said === 'absent' || said === 'unanswered')) return COLORS.absent;
   return said === 'present' || said === 'uncertain' ? COLORS[said] : COLORS.wrong;
-}
-
-/**
- * The points that Cornerstone holds a region by: four corners, or four ends of two diameters, the
- * more upright one first. Exported rectangles have two corners, exported ellipses the major axis first.
- */
-export function handlesOf(roi: Drawn): readonly Point[] {
-  const { points } = roi;
-  if (roi.type === 'rectangle') {
-    const [[left, top], [right, bottom]] = corners(points);
-    return [[left, top], [right, top], [left, bottom], [right, bottom]]; // prettier-ignore
-  }
-  if (roi.type === 'polygon') return points;
-  const [a, b, c, d] = points;
-  if (!a || !b || !c || !d) return points;
-  const upright = Math.abs(b[1] - a[1]) >= Math.abs(d[1] - c[1]);
-  const [tall, wide] = upright ? [[a, b], [c, d]] : [[c, d], [a, b]]; // prettier-ignore
-  const lowestFirst = (ends: readonly Point[]): Point[] => [...ends].sort((p, q) => q[1] - p[1]);
-  const leftFirst = (ends: readonly Point[]): Point[] => [...ends].sort((p, q) => p[0] - q[0]);
-  return [...lowestFirst(tall!), ...leftFirst(wide!)];
 }

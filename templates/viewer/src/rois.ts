@@ -1,157 +1,159 @@
 /**
- * Tools on the image: window, pan, zoom, and regions bound to a finding.
+ * The regions on the image: drawn, selected, moved, reshaped, each bound to a finding.
+ *
+ * Regions are plain points in image pixels; how they look is an SVG over the image. Cornerstone's
+ * own tools are not used: they hold clicks back, measure wrongly and know no turned ellipses.
  */
 
-import * as core from '@cornerstonejs/core';
-import * as tools from '@cornerstonejs/tools';
-import type { Drawn, RoiType } from './annotation.ts';
-import { handlesOf } from './regions.ts';
-import type { Point, Vector } from './geometry.ts';
-import { ENGINE, VIEWPORT } from './image.ts';
+import type { Drawn } from './annotation.ts';
+import { distance } from './geometry.ts';
+import type { Point } from './geometry.ts';
 import type { Radiograph } from './image.ts';
+import { Layer } from './layer.ts';
+import type { Look } from './layer.ts';
+import { closed, distanceTo, handles, moved, outline, reshape } from './shapes.ts';
+import { Sketch } from './sketch.ts';
+import type { DrawTool } from './sketch.ts';
 
-export type Tool = 'window' | 'pan' | 'zoom' | RoiType;
-
-const GROUP = 'cxr-tools';
-const { MouseBindings, Events } = tools.Enums;
-
-/** Our tool to Cornerstone's. */
-const NAMES: Readonly<Record<Tool, string>> = {
-  window: 'CxrWindow',
-  pan: 'CxrPan',
-  zoom: 'CxrZoom',
-  rectangle: tools.RectangleROITool.toolName,
-  ellipse: tools.EllipticalROITool.toolName,
-  polygon: tools.SplineROITool.toolName,
-};
-const ROI_TOOLS: readonly RoiType[] = ['rectangle', 'ellipse', 'polygon'];
-
-interface DragEvent {
-  readonly detail: {
-    readonly deltaPoints: { readonly canvas: Point };
-    readonly startPoints: { readonly canvas: Point };
-  };
-}
+/** Screen pixels within which a handle, then a line, is meant. */
+const HANDLE = 8;
+const LINE = 6;
 
 /** What the page does about regions. */
 export interface RoiEvents {
   /** a region was finished; it has no finding yet */
   completed(id: string): void;
-  /** a region was moved, reshaped, selected or removed */
+  /** a region was moved, reshaped, selected or removed: paint them, and `redraw` */
   changed(): void;
+  /** a region that was being moved or reshaped lies where it shall */
+  settled(): void;
+}
+
+interface Hit {
+  readonly id: string;
+  /** null: the line itself */
+  readonly handle: number | null;
 }
 
 export class Rois {
   readonly #radiograph: Radiograph;
-  readonly #labels = new Map<string, string>();
-  readonly #hidden = new Set<string>();
   readonly #events: RoiEvents;
-  #tool: Tool = 'window';
-  #cancelling = false;
-  #booted = false;
+  readonly #layer: Layer;
+  readonly #all = new Map<string, Drawn>();
+  readonly #colors = new Map<string, string>();
+  readonly #hidden = new Set<string>();
+  #selected: string | null = null;
+  #hovered: Hit | null = null;
+  #sketch: Sketch | null = null;
+  #grabbed: (Hit & { readonly from: Point; readonly before: Drawn }) | null = null;
+  #shown = true;
 
   constructor(radiograph: Radiograph, events: RoiEvents) {
     this.#radiograph = radiograph;
     this.#events = events;
-  }
-
-  /** Once, after `Radiograph.boot`. */
-  boot(): void {
-    const group = tools.ToolGroupManager.createToolGroup(GROUP);
-    if (!group) throw new Error('the tool group exists already');
-    for (const tool of dragTools(this.#radiograph)) {
-      tools.addTool(tool);
-      group.addTool(tool.toolName);
-    }
-    // Cornerstone's areas and lengths are wrong for CR (pixels called mm): no text of its own
-    const silent = { calculateStats: false, getTextLines: () => [] };
-    tools.addTool(tools.RectangleROITool);
-    tools.addTool(tools.EllipticalROITool);
-    tools.addTool(tools.SplineROITool);
-    group.addTool(NAMES.rectangle, silent);
-    group.addTool(NAMES.ellipse, silent);
-    group.addTool(NAMES.polygon, {
-      ...silent,
-      spline: { type: tools.SplineROITool.SplineTypes.Linear, enableTwoPointPreview: true },
-    });
-    group.addViewport(VIEWPORT, ENGINE);
-    for (const type of ROI_TOOLS) group.setToolPassive(NAMES[type]);
-    group.setToolActive(NAMES.pan, { bindings: [{ mouseButton: MouseBindings.Auxiliary }] });
-    group.setToolActive(NAMES.zoom, { bindings: [{ mouseButton: MouseBindings.Secondary }] });
-    this.#booted = true;
-    this.use('window');
-    this.#listen();
-  }
-
-  get tool(): Tool {
-    return this.#tool;
-  }
-
-  /** Give the left mouse button to a tool; middle always pans, right always zooms. */
-  use(tool: Tool): void {
-    if (!this.#booted) return;
-    const group = this.#group();
-    this.cancel();
-    const always = { pan: MouseBindings.Auxiliary, zoom: MouseBindings.Secondary } as const;
-    const left = { mouseButton: MouseBindings.Primary };
-    group.setToolPassive(NAMES[this.#tool], { removeAllBindings: true });
-    for (const [name, mouseButton] of Object.entries(always)) {
-      group.setToolActive(NAMES[name as 'pan' | 'zoom'], { bindings: [{ mouseButton }] });
-    }
-    group.setToolActive(NAMES[tool], { bindings: [left] });
-    this.#tool = tool;
+    this.#layer = new Layer(radiograph.element);
   }
 
   /** Whether a region is begun and not finished. */
   get drawing(): boolean {
-    const group = this.#group();
-    return ROI_TOOLS.some((type) => group.getToolInstance(NAMES[type])?.isDrawing === true);
+    return this.#sketch !== null;
   }
 
-  /** Drop what is being drawn; true if there was something. */
+  /** Drop what is being drawn, or put back what is being dragged; true if there was something. */
   cancel(): boolean {
-    const { element } = this.#radiograph;
-    this.#cancelling = true;
-    const id = tools.cancelActiveManipulations(element);
-    this.#cancelling = false;
-    if (!id) return false;
-    // Cornerstone keeps a half-drawn rectangle or ellipse as if it were finished
-    if (!this.#labels.has(id)) this.#remove(id);
+    const grabbed = this.#grabbed;
+    if (this.#sketch === null && grabbed === null) return false;
+    if (grabbed !== null && this.#all.has(grabbed.id)) this.#all.set(grabbed.id, grabbed.before);
+    this.#sketch = null;
+    this.#grabbed = null;
+    this.#tell();
     return true;
+  }
+
+  /** Take back the last vertex of a polygon being drawn; false if there is none. */
+  back(): boolean {
+    const taken = this.#sketch?.back() ?? false;
+    this.redraw();
+    return taken;
   }
 
   /** The regions bound to a finding, in the order drawn. */
   drawn(): Drawn[] {
-    return [...this.#labels.keys()].flatMap((id) => this.read(id) ?? []);
+    return [...this.#all.values()].filter(({ label }) => label !== '');
   }
 
   /** One region, bound or not; null if it is gone. */
   read(id: string): Drawn | null {
-    const annotation = tools.annotation.state.getAnnotation(id);
-    const type = ROI_TOOLS.find((tool) => NAMES[tool] === annotation?.metadata?.toolName);
-    if (!annotation || !type) return null;
-    const world = (annotation.data.handles?.points ?? []) as readonly Vector[];
-    const points = world.map((point) => this.#radiograph.toPixel(point));
-    return { id, type, label: this.#labels.get(id) ?? '', points };
+    return this.#all.get(id) ?? null;
   }
 
   bind(id: string, label: string): void {
-    this.#labels.set(id, label);
-    this.#events.changed();
+    const roi = this.#all.get(id);
+    if (roi) this.#all.set(id, { ...roi, label });
+    this.#tell();
   }
 
   remove(id: string): void {
-    this.#labels.delete(id);
-    this.#remove(id);
-    this.#events.changed();
+    this.#all.delete(id);
+    if (this.#selected === id) this.#selected = null;
+    this.#tell();
   }
 
   /** Put one more region on the image; gives its id. */
   add(roi: Omit<Drawn, 'id'>): string {
-    const id = core.utilities.uuidv4();
-    this.#place({ ...roi, id });
-    this.#events.changed();
+    const id = uuid();
+    this.#all.set(id, { ...roi, id });
+    this.#tell();
     return id;
+  }
+
+  /** Take every region off the image. */
+  clear(): void {
+    this.#all.clear();
+    this.#colors.clear();
+    this.#hidden.clear();
+    this.#sketch = this.#grabbed = this.#selected = this.#hovered = null;
+    this.redraw();
+  }
+
+  /** Put regions on the image in the place of those there; they can be edited like any other. */
+  restore(drawn: readonly Drawn[]): void {
+    const selected = this.#selected;
+    this.#sketch = this.#grabbed = this.#hovered = null;
+    this.#all.clear();
+    for (const roi of drawn) this.#all.set(roi.id, roi);
+    this.#selected = selected !== null && this.#all.has(selected) ? selected : null;
+    this.#tell();
+  }
+
+  get selected(): string | null {
+    return this.#selected;
+  }
+
+  select(id: string | null): void {
+    this.#selected = id !== null && this.#all.has(id) ? id : null;
+    if (this.#selected !== null) this.#shown = true;
+    if (this.#selected !== null) this.#hidden.delete(this.#selected);
+    this.#tell();
+  }
+
+  /** The region `step` further than the selected one, round the end; null if there is none. */
+  neighbour(step: 1 | -1): string | null {
+    const ids = this.drawn().map(({ id }) => id);
+    if (this.#selected === null) return ids.at(step > 0 ? 0 : -1) ?? null;
+    return ids[(ids.indexOf(this.#selected) + step + ids.length) % ids.length] ?? null;
+  }
+
+  /** Whether regions are shown at all. */
+  get shown(): boolean {
+    return this.#shown;
+  }
+
+  /** Show or hide all regions; hidden ones come back when one is drawn or selected. */
+  overlays(shown: boolean): void {
+    this.#shown = shown;
+    if (!shown) this.#selected = this.#hovered = null;
+    this.#tell();
   }
 
   /** Regions that stay but are not seen; ids of regions that are gone do no harm. */
@@ -163,139 +165,123 @@ export class Rois {
   show(id: string, visible: boolean): void {
     if (visible) this.#hidden.delete(id);
     else this.#hidden.add(id);
-    if (!visible) tools.annotation.selection.setAnnotationSelected(id, false);
-    tools.annotation.visibility.setAnnotationVisibility(id, visible);
-    this.#events.changed();
-  }
-
-  /** Take every region off the image. */
-  clear(): void {
-    if (!this.#booted) return;
-    this.cancel();
-    this.#labels.clear();
-    tools.annotation.selection.deselectAnnotation();
-    tools.annotation.state.removeAllAnnotations();
-  }
-
-  /** Put regions on the image in the place of those there; they can be edited like any other. */
-  restore(drawn: readonly Drawn[]): void {
-    this.clear();
-    for (const roi of drawn) this.#place(roi);
-    this.#events.changed();
-  }
-
-  #place(roi: Drawn): void {
-    const { element, viewport } = this.#radiograph;
-    const points = handlesOf(roi).map((point) => [...this.#radiograph.toWorld(point)]);
-    const metadata = { ...viewport.getViewReference(), toolName: NAMES[roi.type] };
-    const isVisible = !this.#hidden.has(roi.id);
-    const made = { annotationUID: roi.id, highlighted: false, isLocked: false, isVisible };
-    const data = { label: '', cachedStats: {}, handles: handlesData(points), ...SHAPE[roi.type]() };
-    this.#labels.set(roi.id, roi.label);
-    tools.annotation.state.addAnnotation(
-      { ...made, invalidated: true, metadata, data } as unknown as tools.Types.Annotation,
-      element,
-    );
-  }
-
-  get selected(): string | null {
-    const [id] = tools.annotation.selection.getAnnotationsSelected();
-    return id !== undefined && this.#labels.has(id) ? id : null;
-  }
-
-  select(id: string | null): void {
-    if (id !== null && this.#hidden.has(id)) this.show(id, true);
-    const { selection } = tools.annotation;
-    for (const other of selection.getAnnotationsSelected()) {
-      selection.setAnnotationSelected(other, false);
-    }
-    if (id !== null) selection.setAnnotationSelected(id, true);
-    this.#radiograph.viewport.render();
+    if (!visible && this.#selected === id) this.#selected = null;
+    this.#tell();
   }
 
   paint(id: string, color: string): void {
-    tools.annotation.config.style.setAnnotationStyles(id, {
-      color,
-      colorHighlighted: '#ffffff',
-      colorSelected: '#ffffff',
-      lineWidth: '2',
-      shadow: false,
-    });
+    this.#colors.set(id, color);
   }
 
-  #remove(id: string): void {
-    if (!tools.annotation.state.getAnnotation(id)) return; // a cancelled polygon is gone already
-    tools.annotation.selection.setAnnotationSelected(id, false);
-    tools.annotation.state.removeAnnotation(id);
-    this.#radiograph.viewport.render();
+  /** Press the drawing button at a place on the screen: begin a region, or go on with it. */
+  press(tool: DrawTool, at: Point): void {
+    this.#shown = true;
+    const pixel = this.#radiograph.toPixel(at);
+    if (this.#sketch === null) {
+      this.#selected = null;
+      this.#sketch = new Sketch(tool, pixel, (point) => this.#radiograph.toScreen(point));
+    } else this.#sketch.press(pixel);
+    this.#progress();
   }
 
-  #group(): NonNullable<ReturnType<typeof tools.ToolGroupManager.getToolGroup>> {
-    const group = tools.ToolGroupManager.getToolGroup(GROUP);
-    if (!group) throw new Error('the tools have not started');
-    return group;
+  /** Take hold of what lies under the pointer; false if nothing does. */
+  grab(at: Point): boolean {
+    const hit = this.#sketch === null ? this.#hit(at) : null;
+    const before = hit === null ? null : this.read(hit.id);
+    if (hit === null || before === null) return false;
+    this.#grabbed = { ...hit, from: this.#radiograph.toPixel(at), before };
+    this.select(hit.id);
+    return true;
   }
 
-  #listen(): void {
-    const on = (name: string, act: (id: string) => void): void => {
-      core.eventTarget.addEventListener(name, ((event: CustomEvent) => {
-        const { annotation } = event.detail as { annotation?: { annotationUID?: string } };
-        act(annotation?.annotationUID ?? '');
-      }) as EventListener);
-    };
-    on(Events.ANNOTATION_COMPLETED, (id) => {
-      if (!this.#cancelling && !this.#labels.has(id)) this.#events.completed(id);
-    });
-    on(Events.ANNOTATION_MODIFIED, () => this.#events.changed());
-    on(Events.ANNOTATION_SELECTION_CHANGE, () => this.#events.changed());
+  /** The pointer moved, with a button held or without. */
+  move(at: Point): void {
+    const pixel = this.#radiograph.toPixel(at);
+    if (this.#sketch !== null) {
+      this.#sketch.move(pixel);
+      return this.redraw();
+    }
+    if (this.#grabbed === null) return this.#hover(at);
+    const { id, handle, from, before } = this.#grabbed;
+    const by: Point = [pixel[0] - from[0], pixel[1] - from[1]];
+    const shape = handle === null ? moved(before, by) : reshape(before, handle, pixel);
+    this.#all.set(id, { ...before, points: shape.points });
+    this.#tell();
+  }
+
+  release(at: Point): void {
+    if (this.#sketch !== null) {
+      this.#sketch.release(this.#radiograph.toPixel(at));
+      return this.#progress();
+    }
+    const grabbed = this.#grabbed;
+    this.#grabbed = null;
+    if (grabbed !== null && this.read(grabbed.id) !== grabbed.before) this.#events.settled();
+  }
+
+  /** Draw what there is, where the camera has it now. */
+  redraw(): void {
+    if (!this.#radiograph.ready) return this.#layer.draw([], () => [0, 0]);
+    const looks: Look[] = [];
+    for (const roi of this.#seen()) {
+      const held = roi.id === this.#selected;
+      const over = roi.id === this.#hovered?.id;
+      const color = held || over ? '#ffffff' : (this.#colors.get(roi.id) ?? '#ffffff');
+      looks.push({ shape: roi, color, id: roi.id, handles: held || over });
+    }
+    if (this.#sketch) looks.push({ shape: this.#sketch.shape, color: '#ffffff', open: !this.#sketch.done });
+    this.#layer.draw(looks, (pixel) => this.#radiograph.toScreen(pixel));
+  }
+
+  #progress(): void {
+    const sketch = this.#sketch;
+    if (!sketch?.done) return this.redraw();
+    this.#sketch = null;
+    const id = uuid();
+    this.#all.set(id, { id, label: '', ...sketch.shape });
+    this.#selected = id;
+    this.#events.completed(id);
+    this.redraw();
+  }
+
+  #hover(at: Point): void {
+    const hit = this.#hit(at);
+    const { dataset } = this.#radiograph.element;
+    dataset['over'] = hit === null ? '' : hit.handle === null ? 'line' : 'handle';
+    if (hit?.id === this.#hovered?.id) return;
+    this.#hovered = hit;
+    this.redraw();
+  }
+
+  #hit(at: Point): Hit | null {
+    if (!this.#radiograph.ready) return null;
+    const toScreen = (pixel: Point): Point => this.#radiograph.toScreen(pixel);
+    // the selected one first, then what lies on top
+    const rois = this.#seen().filter(({ label }) => label !== '').reverse();
+    rois.sort((a, b) => Number(b.id === this.#selected) - Number(a.id === this.#selected));
+    for (const roi of rois) {
+      const near = handles(roi).findIndex((point) => distance(toScreen(point), at) <= HANDLE);
+      if (near >= 0) return { id: roi.id, handle: near };
+    }
+    const over = rois.find((roi) => distanceTo(outline(roi).map(toScreen), closed(roi.type), at) <= LINE);
+    return over ? { id: over.id, handle: null } : null;
+  }
+
+  #seen(): Drawn[] {
+    return this.#shown ? [...this.#all.values()].filter(({ id }) => !this.#hidden.has(id)) : [];
+  }
+
+  #tell(): void {
+    this.#events.changed();
   }
 }
 
-/** What Cornerstone keeps of a shape beside its handles. */
-const SHAPE: Readonly<Record<RoiType, () => object>> = {
-  rectangle: () => ({}),
-  ellipse: () => ({}),
-  polygon: () => ({
-    contour: { polyline: [], closed: true },
-    spline: { type: tools.SplineROITool.SplineTypes.Linear, instance: null, resolution: 0 },
-  }),
-};
-
-function handlesData(points: readonly (readonly number[])[]): object {
-  const [topLeft, topRight, bottomLeft, bottomRight] = Array.from({ length: 4 }, () => [0, 0, 0]);
-  const worldBoundingBox = { topLeft, topRight, bottomLeft, bottomRight };
-  return {
-    points,
-    activeHandleIndex: null,
-    textBox: { hasMoved: false, worldPosition: [0, 0, 0], worldBoundingBox },
-  };
-}
-
-/** Cornerstone's own pan, zoom and window tools, on our camera and window. */
-function dragTools(radiograph: Radiograph): { new (): tools.BaseTool; toolName: string }[] {
-  const drag = (toolName: string, act: (delta: Point, start: Point) => void) =>
-    class extends tools.BaseTool {
-      static override toolName = toolName;
-
-      constructor(
-        toolProps = {},
-        defaults = { supportedInteractionTypes: ['Mouse', 'Touch'] as ('Mouse' | 'Touch')[] },
-      ) {
-        super(toolProps, defaults as ConstructorParameters<typeof tools.BaseTool>[1]);
-      }
-
-      mouseDragCallback(event: DragEvent): void {
-        const { deltaPoints, startPoints } = event.detail;
-        act(deltaPoints.canvas, startPoints.canvas);
-      }
-
-      touchDragCallback(event: DragEvent): void {
-        this.mouseDragCallback(event);
-      }
-    };
-  return [
-    drag(NAMES.window, (delta) => radiograph.dragWindow(delta[0], delta[1])),
-    drag(NAMES.pan, (delta) => radiograph.pan(delta[0], delta[1])),
-    drag(NAMES.zoom, (delta, start) => radiograph.zoom(Math.exp(-delta[1] / 150), start)),
-  ];
+function uuid(): string {
+  if (typeof crypto.randomUUID === 'function') return crypto.randomUUID();
+  // a page outside a secure context
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  bytes[6] = (bytes[6]! & 0x0f) | 0x40;
+  bytes[8] = (bytes[8]! & 0x3f) | 0x80;
+  const hex = [...bytes].map((byte) => byte.toString(16).padStart(2, '0')).join('');
+  return [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20)].join('-');
 }

@@ -7,19 +7,22 @@ import { DraftKeeper, LocalDrafts } from './drafts.ts';
 import { fetchDicom, ImageError } from './file.ts';
 import { Radiograph } from './image.ts';
 import * as input from './input.ts';
-import type { Command } from './keys.ts';
+import { bind, BINDINGS } from './keys.ts';
+import type { Binding, Command } from './keys.ts';
+import { mouseOf, TOOLS } from './mouse.ts';
 import { Page } from './page.ts';
 import { Panel } from './panel.ts';
 import { decodePicture, preparePicture, release } from './picture.ts';
 import type { Picture } from './picture.ts';
+import { Pointer } from './pointer.ts';
 import { loneOffer, offerIn, Portal, PortalError } from './portal.ts';
 import type { Offer } from './portal.ts';
 import { Reading } from './reading.ts';
 import type { Room } from './reading.ts';
 import { Rois } from './rois.ts';
 import { readSaved } from './saved.ts';
-import type { Task } from './task.ts';
-import { use } from './viewing.ts';
+import type { PageSettings, Task } from './task.ts';
+import { showWindow, use } from './viewing.ts';
 
 /** Milliseconds until an image that is on its way is said to be. */
 const PATIENCE_MS = 100;
@@ -35,6 +38,8 @@ export class Session implements Room {
   readonly panel = new Panel();
   readonly radiograph: Radiograph;
   readonly rois: Rois;
+  readonly pointer: Pointer;
+  #keys: readonly Binding[] = BINDINGS;
   readonly #form: Form;
   readonly #portal = Portal.find();
   readonly #ahead = new Ahead(this.#portal);
@@ -47,8 +52,7 @@ export class Session implements Room {
   constructor(root: HTMLElement, form: Form, task: Task) {
     this.#form = form;
     this.page = new Page({
-      tool: (tool) => use(tool, this),
-      preset: (name) => this.radiograph.ready && this.radiograph.usePreset(name),
+      window: (index) => this.radiograph.ready && showWindow(index, this.radiograph, this.#reading.task.page.windows),
       run: (command) => this.#run(command),
       skip: (reason) => this.#submitSkip(reason),
       retry: () => void this.#load(null),
@@ -57,6 +61,10 @@ export class Session implements Room {
     this.rois = new Rois(this.radiograph, {
       completed: (id) => this.#reading.completed(id),
       changed: () => this.#reading.changed(),
+      settled: () => this.#reading.changed(),
+    });
+    this.pointer = new Pointer(this.radiograph, this.rois, {
+      probed: (at) => this.page.overlay.probe(at && this.radiograph.probe(this.radiograph.toPixel(at)), at),
     });
     this.page.mount(root, this.panel.element);
     this.panel.foot.append(form.submitButton);
@@ -71,8 +79,6 @@ export class Session implements Room {
     const coming = fetchDicom(this.#offer.task.imageUrl); // while the viewer starts
     coming.catch(() => undefined); // `#load` says what went wrong
     await this.radiograph.boot();
-    this.rois.boot();
-    use('window', this);
     await this.#load(coming.then(decodePicture));
   }
 
@@ -90,6 +96,7 @@ export class Session implements Room {
     this.#offer = offer;
     this.#portal?.point(offer);
     this.radiograph.clear();
+    this.#equip(offer.task.page);
     this.#reading = new Reading(this, offer.task);
     this.#reading.begin();
     this.page.note('');
@@ -113,6 +120,18 @@ export class Session implements Room {
     const reading = this.#reading;
     this.#keeper = store && new DraftKeeper(store, () => reading.snapshot(), told);
     if (!this.#portal && !this.#local) this.page.note('No drafts here: finish before you leave the page');
+  }
+
+  /** Tools, keys and mouse buttons as the job wants them. */
+  #equip(settings: PageSettings): void {
+    const keys = bind(settings);
+    const buttons = mouseOf(settings);
+    this.#keys = keys.bindings;
+    this.pointer.mouse = buttons.mouse;
+    this.page.equip(settings, keys.bindings, buttons.mouse, [...keys.notes, ...buttons.notes]);
+    const { tools } = settings;
+    if (tools === null || tools.includes(this.pointer.tool)) return use(this.pointer.tool, this);
+    use((TOOLS.find((tool) => tools.includes(tool)) ?? 'window'), this);
   }
 
   /** Args: ready: the picture, if it was begun already. */
@@ -188,7 +207,7 @@ export class Session implements Room {
   }
 
   #listen(root: HTMLElement): void {
-    input.listenKeys((command) => !this.page.dialogOpen && (this.#run(command), true));
+    input.listenKeys(() => this.#keys, (command) => !this.page.dialogOpen && (this.#run(command), true));
     input.listenActivity(
       () => this.#reading.clock,
       (ms) => this.page.showClock(ms),

@@ -4,6 +4,7 @@
  */
 
 import { SIDE } from './style-side.ts';
+import { STAGE } from './style-stage.ts';
 
 export const COLORS = {
   present: '#6cb6ff',
@@ -21,7 +22,7 @@ short-instructions, full-instructions { display: none; }
   --ground: #111; --raised: #1b1d20; --line: #43484f; --text: #e8eaed; --quiet: #a9b0b8;
   --accent: ${COLORS.present}; --amber: ${COLORS.uncertain}; --wrong: ${COLORS.wrong};
   position: fixed; inset: 0; z-index: 1; display: grid; overflow: hidden;
-  grid-template: 44px minmax(0, 1fr) / 48px minmax(0, 1fr) auto;
+  grid-template: 44px minmax(0, 1fr) / 82px minmax(0, 1fr) auto;
   grid-template-areas: "header header header" "tools main panel";
   background: var(--ground); color: var(--text);
   font: 14px/1.3 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif;
@@ -59,21 +60,8 @@ short-instructions, full-instructions { display: none; }
 .cxr-quiet { flex: 0 1 auto; min-width: 0; overflow: hidden; text-overflow: ellipsis; color: var(--quiet); font-size: 12px; }
 .cxr-clock { min-width: 44px; text-align: right; color: var(--quiet); font-variant-numeric: tabular-nums; }
 
-.cxr-toolbar { grid-area: tools; display: flex; flex-direction: column; gap: 4px; padding: 6px 4px; }
-#cxr-root .cxr-toolbar button { height: 40px; padding: 0; border-color: transparent; background: none;
-  display: grid; place-items: center; }
-#cxr-root .cxr-toolbar button:hover { background: var(--raised); }
-#cxr-root .cxr-toolbar button[aria-pressed="true"] { background: #17324d; border-color: var(--accent);
-  color: var(--accent); }
-#cxr-root .cxr-toolbar [data-tool="rectangle"], #cxr-root .cxr-toolbar [data-action="invert"] { margin-top: 10px; }
-
 .cxr-main { grid-area: main; display: grid; grid-template: minmax(0, 1fr) 44px / minmax(0, 1fr); min-width: 0; }
 .cxr-view { position: relative; overflow: hidden; background: #000; }
-.cxr-stage { position: absolute; inset: 0; user-select: none; cursor: default !important; }
-.cxr-stage[data-active-tool="pan"] { cursor: grab !important; }
-.cxr-stage[data-active-tool="zoom"] { cursor: zoom-in !important; }
-.cxr-stage:is([data-active-tool="rectangle"], [data-active-tool="ellipse"], [data-active-tool="polygon"]) {
-  cursor: crosshair !important; }
 .cxr-marks { position: absolute; inset: 0; width: 100% !important; height: 100% !important; pointer-events: none; }
 .cxr-marks path { stroke-width: 2; stroke-dasharray: 7 4; }
 .cxr-marks text { font-size: 12px; font-weight: 600; stroke: rgb(0 0 0 / 80%); stroke-width: 3px; paint-order: stroke; }
@@ -88,12 +76,7 @@ short-instructions, full-instructions { display: none; }
   flex-wrap: wrap; align-items: center; justify-content: center; gap: 8px; width: max-content;
   max-width: calc(100% - 24px); padding: 8px 12px; border: 1px solid var(--line); border-radius: 6px;
   background: rgb(20 22 24 / 94%); }
-.cxr-presets { display: flex; align-items: center; gap: 4px; padding: 0 8px; white-space: nowrap;
-  border-top: 1px solid #26292d; }
-.cxr-notes { flex: 1; min-width: 0; overflow: hidden; display: -webkit-box; -webkit-box-orient: vertical; -webkit-line-clamp: 2;
-  white-space: normal; overflow-wrap: anywhere; padding: 0 6px; color: var(--amber); font-size: 12px; line-height: 16px; }
-.cxr-readout { flex: none; white-space: pre; color: var(--quiet); font-variant-numeric: tabular-nums; font-size: 13px; }
-
+${STAGE}
 ${SIDE}
 #cxr-root .cxr-dialog { width: min(720px, 92vw); max-height: 88vh; padding: 18px; color: var(--text);
   background: var(--raised); border: 1px solid var(--line); border-radius: 8px; }
@@ -101,14 +84,8 @@ ${SIDE}
 .cxr-dialog::backdrop { background: rgb(0 0 0 / 60%); }
 #cxr-root .cxr-dialog select, #cxr-root .cxr-dialog input { background: var(--ground); }
 .cxr-dialog > button:last-child { justify-self: end; min-width: 96px; }
-.cxr-keys { display: grid; grid-template-rows: repeat(12, auto); grid-auto-flow: column; gap: 6px 24px; margin: 0 0 12px; }
-.cxr-keys div { display: flex; align-items: center; gap: 8px; }
-.cxr-keys dt { min-width: 92px; text-align: right; }
-.cxr-keys dd { margin: 0; }
-#cxr-root .cxr-keys kbd { color: var(--text); }
 .cxr-text { margin: 0; white-space: pre-wrap; overflow-wrap: anywhere; color: var(--quiet); }
 @media (prefers-reduced-motion: reduce) { #cxr-root * { animation: none !important; transition: none !important; } }
-@media (min-width: 1600px) { #cxr-root { grid-template-columns: 52px minmax(0, 1fr) auto; } }
 `;
 
 export function adopt(): void {

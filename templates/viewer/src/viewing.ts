@@ -1,37 +1,104 @@
 /**
- * Commands on what is seen: tools, windows, help. None of them touches an answer.
+ * Commands on what is seen: tools, windows, the camera, help. None of them touches an answer.
  */
 
+import type { Radiograph } from './image.ts';
 import type { Command } from './keys.ts';
-import type { Room } from './reading.ts';
-import type { Tool } from './rois.ts';
+import type { Page } from './page.ts';
+import type { Tool } from './mouse.ts';
+import type { Pointer } from './pointer.ts';
+import type { Rois } from './rois.ts';
+import type { PageSettings } from './task.ts';
 import { PRESETS } from './windows.ts';
 
+/** The parts of the page that show the image. */
+export interface View {
+  readonly page: Page;
+  readonly radiograph: Radiograph;
+  readonly rois: Rois;
+  readonly pointer: Pointer;
+}
+
+/** CSS pixels that a key moves the image by. */
+const STEP = 60;
+/** What a key zooms by. */
+const CLOSER = 1.25;
+/** CSS pixels of dragging that a key stands for: 1/20 and 1/200 of the default window. */
+const COARSE = 25.6;
+const FINE = 2.56;
+
+/** Right and down, in which a drag is wider and darker. */
+const WAYS: Readonly<Record<string, readonly [number, number]>> = {
+  wider: [1, 0], narrower: [-1, 0], brighter: [0, -1], darker: [0, 1],
+  right: [1, 0], left: [-1, 0], up: [0, -1], down: [0, 1],
+}; // prettier-ignore
+
+type Act = (view: View) => void;
+
+const ACTS: Partial<Record<Command, Act>> = {
+  help: ({ page }) => page.showKeys(),
+  skip: ({ page }) => page.showSkip(),
+  instructions: ({ page }) => page.showGuide(),
+  companions: ({ page }) => void page.beside.toggle(),
+};
+
+/** Commands that need an image. */
+const IMAGE_ACTS: Partial<Record<Command, Act>> = {
+  cancel: ({ rois }) => void (rois.cancel() || rois.select(null)),
+  overlays: ({ rois }) => rois.overlays(!rois.shown),
+  'region-next': ({ rois }) => rois.select(rois.neighbour(1)),
+  'region-previous': ({ rois }) => rois.select(rois.neighbour(-1)),
+  invert: ({ radiograph }) => radiograph.toggleInvert(),
+  reset: ({ radiograph }) => radiograph.reset(),
+  fit: ({ radiograph }) => radiograph.fit(),
+  'one-to-one': ({ radiograph }) => radiograph.oneToOne(),
+  'rotate-right': ({ radiograph }) => radiograph.turn(1),
+  'rotate-left': ({ radiograph }) => radiograph.turn(-1),
+  'flip-h': ({ radiograph }) => radiograph.flip('h'),
+  'flip-v': ({ radiograph }) => radiograph.flip('v'),
+  'zoom-in': ({ radiograph }) => radiograph.zoom(CLOSER),
+  'zoom-out': ({ radiograph }) => radiograph.zoom(1 / CLOSER),
+};
+
 /** Do a command; false if it is not about the view. */
-export function view(command: Command, room: Omit<Room, 'submit'>): boolean {
-  const { page, radiograph: image, rois } = room;
-  switch (command) {
-    case 'help':
-      page.showKeys();
-      return true;
-    case 'cancel':
-      if (image.ready && !rois.cancel()) rois.select(null);
-      return true;
-    case 'invert':
-      if (image.ready) image.toggleInvert();
-      return true;
-    case 'reset':
-      if (image.ready) image.reset();
-      return true;
-  }
-  if (command.startsWith('tool-')) use(command.slice('tool-'.length) as Tool, room);
-  else if (!command.startsWith('window-')) return false;
-  else if (image.ready) image.usePreset(PRESETS[Number(command.slice('window-'.length)) - 1]!.name);
+export function view(command: Command, room: View, settings: PageSettings): boolean {
+  const act = ACTS[command];
+  if (act) return act(room), true;
+  if (command.startsWith('tool-')) return use(command.slice('tool-'.length) as Tool, room), true;
+  const onImage = IMAGE_ACTS[command] ?? dragging(command) ?? windowing(command, settings);
+  if (!onImage) return false;
+  if (room.radiograph.ready) onImage(room);
   return true;
 }
 
-/** Give a tool the left mouse button. */
-export function use(tool: Tool, { page, rois }: Omit<Room, 'submit'>): void {
-  rois.use(tool);
+/** Give a tool the button that is for the chosen one. */
+export function use(tool: Tool, { page, pointer, rois, radiograph }: View): void {
+  if (radiograph.ready) rois.cancel();
+  pointer.tool = tool;
   page.showTool(tool);
+}
+
+/** Keys that stand for a drag of the mouse. */
+function dragging(command: Command): Act | null {
+  const [, what, way = '', fine] = /^(window|pan)-([a-z]+)(-fine)?$/.exec(command) ?? [];
+  const towards = WAYS[way];
+  if (what === undefined || towards === undefined) return null;
+  const by = what === 'pan' ? STEP : fine === undefined ? COARSE : FINE;
+  const [right, down] = [towards[0] * by, towards[1] * by];
+  return ({ radiograph }) => (what === 'pan' ? radiograph.pan(right, down) : radiograph.dragWindow(right, down));
+}
+
+/** The shipped windows, then the job's own. */
+function windowing(command: Command, { windows }: PageSettings): Act | null {
+  const number = Number(/^window-(\d+)$/.exec(command)?.[1] ?? NaN);
+  if (Number.isNaN(number)) return null;
+  return ({ radiograph }) => showWindow(number - 1, radiograph, windows);
+}
+
+/** Args: index: among the shipped windows and then the job's own. */
+export function showWindow(index: number, radiograph: Radiograph, own: PageSettings['windows']): void {
+  const shipped = PRESETS[index];
+  const ours = own[index - PRESETS.length];
+  if (shipped) radiograph.usePreset(shipped.name);
+  else if (ours) radiograph.useWindow(ours.center, ours.width);
 }

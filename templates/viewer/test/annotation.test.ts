@@ -83,14 +83,20 @@ test('what lies outside the image is cut off a rectangle and a polygon', () => {
   assert.ok(exportPoints(ring, IMAGE).every(([x, y]) => x <= 80 && y <= 100));
 });
 
-test('clicked vertices survive, freehand points are thinned', () => {
-  const clicked: Drawn = { ...RECTANGLE, type: 'polygon', points: [[10, 10], [20, 10.3], [30, 10], [20, 40]] }; // prettier-ignore
+test('vertices survive, points on a straight line do not', () => {
+  const clicked: Drawn = { ...RECTANGLE, type: 'polygon', points: [[10, 10], [20, 10.3], [30, 10], [25, 25], [20, 40]] }; // prettier-ignore
   assert.equal(exportPoints(clicked, IMAGE).length, 4);
-  const points = Array.from({ length: 3000 }, (_, i): [number, number] => {
-    const t = (i / 3000) * 2 * Math.PI;
-    return [40 + 30 * Math.cos(t), 50 + 30 * Math.sin(t)];
-  });
-  assert.ok(exportPoints({ ...clicked, points }, IMAGE).length < 60);
+});
+
+test('a length has two ends on the image, a point one, rounded and as drawn', () => {
+  const line: Drawn = { ...RECTANGLE, type: 'length', points: [[30.123, 10], [10, 40.006]] }; // prettier-ignore
+  assert.deepEqual(exportPoints(line, IMAGE), [[30.12, 10], [10, 40.01]]); // prettier-ignore
+  assert.equal(refusal(line, IMAGE), '');
+  assert.match(refusal({ ...line, points: [[10, 10], [11, 10]] }, IMAGE), /too short/); // prettier-ignore
+  assert.match(refusal({ ...line, points: [[-9, 10], [30, 10]] }, IMAGE), /on the image/); // prettier-ignore
+  const point: Drawn = { ...RECTANGLE, type: 'point', points: [[5, 5]] }; // prettier-ignore
+  assert.equal(refusal(point, IMAGE), '');
+  assert.match(refusal({ ...point, points: [[5, -1]] }, IMAGE), /on the image/); // prettier-ignore
 });
 
 test('slips of the mouse and regions off the image are refused', () => {

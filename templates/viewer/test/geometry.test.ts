@@ -1,34 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import {
-  clampToImage, corners, displaySpacing, distance, ellipseAxes, pixelToWorld, round, simplify, worldToPixel,
+  clampToImage, corners, displaySpacing, distance, ellipseAxes, round, simplify,
 } from '../src/geometry.ts'; // prettier-ignore
-import type { Plane, Point } from '../src/geometry.ts';
-
-const PLAIN: Plane = {
-  origin: [0, 0, 0],
-  spacing: [0.1, 0.2],
-  columnAxis: [1, 0, 0],
-  rowAxis: [0, 1, 0],
-};
-
-test('the CPU path counts from the outer corner, the GPU path from the pixel centre', () => {
-  assert.deepEqual(worldToPixel([1, 1, 0], PLAIN, 'cpu'), [10, 5]);
-  assert.deepEqual(worldToPixel([1, 1, 0], PLAIN, 'gpu'), [10.5, 5.5]);
-});
-
-test('a world position goes to pixels and back on an oblique plane', () => {
-  const oblique: Plane = {
-    origin: [10, -20, 30],
-    spacing: [0.14, 0.3],
-    columnAxis: [0.6, 0.8, 0],
-    rowAxis: [0, 0, -1],
-  };
-  for (const backend of ['cpu', 'gpu'] as const) {
-    const [x, y] = worldToPixel(pixelToWorld([123.25, 7.5], oblique, backend), oblique, backend);
-    assert.ok(Math.abs(x - 123.25) < 1e-9 && Math.abs(y - 7.5) < 1e-9);
-  }
-});
+import type { Point } from '../src/geometry.ts';
 
 test('a rectangle is its two outermost corners whatever way it was drawn', () => {
   const drawn: Point[] = [[9, 2], [3, 2], [9, 8], [3, 8]]; // prettier-ignore

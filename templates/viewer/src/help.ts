@@ -1,0 +1,61 @@
+/**
+ * The table of keys, which shows what is really bound, and what the mouse does.
+ */
+
+import { h } from './dom.ts';
+import { keyName } from './keys.ts';
+import type { Binding, Command } from './keys.ts';
+import type { Mouse } from './mouse.ts';
+import type { PageSettings } from './task.ts';
+import { PRESETS } from './windows.ts';
+
+const REGIONS: readonly Command[] = [
+  'cancel', 'delete', 'rebind', 'region-next', 'region-previous', 'overlays', 'undo', 'redo',
+]; // prettier-ignore
+
+/** Args: bindings: as the job has them; notes: wishes of the job that could not be met. */
+export function keyTable(
+  bindings: readonly Binding[],
+  mouse: Mouse,
+  settings: PageSettings,
+  notes: readonly string[],
+): HTMLElement {
+  const groups: Readonly<Record<string, Binding[]>> = { Answers: [], 'Tools and regions': [], Windows: [], View: [] };
+  for (const binding of bindings) {
+    const says = saysOf(binding, settings);
+    if (says !== '') groups[groupOf(binding)]?.push({ ...binding, says });
+  }
+  const columns = Object.entries(groups).map(([title, rows]) =>
+    h('section', {}, h('h3', {}, title), h('dl', { class: 'cxr-keys' }, ...rows.map(row))),
+  );
+  return h(
+    'div',
+    {},
+    h('div', { class: 'cxr-key-columns' }, ...columns),
+    h('p', { class: 'cxr-text' }, mouseSays(mouse)),
+    ...notes.map((note) => h('p', { class: 'cxr-text cxr-warning' }, `This job's settings: ${note}`)),
+  );
+}
+
+function row({ key, says }: Binding): HTMLElement {
+  return h('div', {}, h('dt', {}, h('kbd', {}, keyName(key))), h('dd', {}, says));
+}
+
+function groupOf({ command, tool }: Binding): string {
+  if (command.startsWith('tool-') || REGIONS.includes(command)) return 'Tools and regions';
+  return tool === undefined ? 'Answers' : tool === 'window' ? 'Windows' : 'View';
+}
+
+/** A job's own window is called by its name; a key for one that there is not does nothing. */
+function saysOf({ command, says }: Binding, { windows }: PageSettings): string {
+  const number = Number(/^window-(\d+)$/.exec(command)?.[1] ?? 0);
+  if (number <= PRESETS.length) return says;
+  const own = windows[number - 1 - PRESETS.length];
+  return own ? `Window: ${own.name}` : '';
+}
+
+function mouseSays(mouse: Mouse): string {
+  const does = (tool: string): string => (tool === 'tool' ? 'the chosen tool' : tool);
+  const buttons = Object.entries(mouse).map(([name, tool]) => `${name} button: ${does(tool)}`);
+  return `Mouse: ${buttons.join(', ')}, wheel: zoom.`;
+}
