@@ -34,13 +34,18 @@ CREATE TABLE IF NOT EXISTS ended(token_hash BLOB PRIMARY KEY, expires REAL NOT N
 class Accounts:
     """Passphrases and ended sessions of a data root; safe to use from several threads."""
 
-    def __init__(self, path: Path) -> None:
-        """Open or create the file, readable by its owner alone."""
+    def __init__(self, path: Path, hasher: argon2.PasswordHasher | None = None) -> None:
+        """Open or create the file, readable by its owner alone.
+
+        Args:
+            path: Of the SQLite database.
+            hasher: How dear a guess is; None is argon2id as RFC 9106's second choice.
+        """
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         # made before SQLite does, which would follow the umask
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
         path.chmod(0o600)
-        self._hasher = argon2.PasswordHasher()  # argon2id, RFC 9106's second choice
+        self._hasher = hasher or argon2.PasswordHasher()
         self._hashing = threading.BoundedSemaphore(_AT_ONCE)
         self._lock = threading.Lock()
         self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=30)
