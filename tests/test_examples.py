@@ -141,3 +141,18 @@ def test_images_left_out_later_are_counted_too(tmp_path):
     assert fewer.left_out == {examples.UNREADABLE: 1}
     with pytest.raises(DataError, match="no image is left"):
         fewer.without({"1"})
+
+
+def test_what_consolidation_adds_is_passed_over(tmp_path):
+    added = line("1.2")
+    added["chest"]["findings"][0] |= {"probability": 0.7, "reason": "adjudicated"}
+    added["chest"] |= {
+        "adjudication": {"workerId": "judge", "annotationData": {"content": "{}"}},
+        "consensus": [{"label": "Edema"}], "unmatched": [],
+        "rois": [{"label": "Edema", "adjudicator": True, "measure": None}],
+    }  # fmt: skip
+    added["chest-metadata"] |= {"consolidation": "adjudicated", "shown": ["age"], "unit": "image"}
+
+    cohort = examples.read(written(tmp_path, added), Shelf("1.2"))
+
+    assert cohort == examples.read(written(tmp_path, line("1.2")), Shelf("1.2"))

@@ -135,6 +135,19 @@ def test_metadata_says_by_which_rule_and_what_readers_were_shown(tmp_path):
     assert (found["shown"], found["unit"]) == (["age", "sex"], "study")
 
 
+def test_of_a_replay_no_rule_is_said(tmp_path):
+    job = Job("demo", tmp_path, LABELS)
+    line = {"source": "s0", **labels.to_data_object(LABELS)}
+    findings = [{"label": n, "state": "not_mentioned", "votes": {}} for n in LABELS.names]
+    replayed = {"schema": manifest.SCHEMA, "findings": findings, consolidate.FROM_ALL: []}
+
+    output.write(job, [(line, replayed)], human_annotated=False, label_source="model")
+
+    (found,) = manifest.read(job.output_manifest)
+    assert found["demo"] == replayed
+    assert "consolidation" not in found["demo-metadata"]
+
+
 def test_a_job_is_consolidated_by_its_rule(tmp_path):
     answers = {"ann": form("paaa"), "bob": form("aaap"), "eve": form("aaap")}
 

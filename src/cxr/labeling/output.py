@@ -78,13 +78,11 @@ def write(
         job.name,
         human_annotated=human_annotated,
         created=datetime.now(UTC),
-        **{
-            "label-source": label_source,
-            "consolidation": job.consolidation,
-            "unit": job.unit,
-            "shown": list(job.shown),
-        },
+        **{"label-source": label_source},
     )
+    if any(label.get(consolidate.FROM_ALL) for label in collected.values()):
+        # of a replay nobody knows
+        meta |= {"consolidation": job.consolidation, "unit": job.unit, "shown": list(job.shown)}
 
     def merged(line: Mapping[str, Any]) -> dict[str, Any]:
         label = made.attributes.get(manifest.source(line))
@@ -98,13 +96,27 @@ def write(
     return job.output_manifest
 
 
-def _tables(job: Job) -> dict[str, dict[str, Annotation]]:
-    """Write what people open in a spreadsheet, from the manifest just written.
+@dataclass(frozen=True)
+class _Told:
+    """What is counted over the whole job; no more of each answer, of which there may be many.
 
-    Returns:
-        Source → worker → answer, for what is counted over the whole job.
+    Attributes:
+        states: Source → worker → label → state.
+        timings: Worker → the `timing` of each answer, as documents that hold nothing else.
     """
-    answers: dict[str, dict[str, Annotation]] = {}
+
+    states: dict[str, dict[str, Mapping[str, State]]] = field(default_factory=dict)
+    timings: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+
+    def add(self, source: str, worker: str, answer: Annotation) -> None:
+        self.states.setdefault(source, {})[worker] = answer.findings
+        timing = {"timing": answer.document.get("timing")}
+        self.timings.setdefault(worker, []).append(timing)
+
+
+def _tables(job: Job) -> _Told:
+    """Write what people open in a spreadsheet, from the manifest just written."""
+    told = _Told()
     with ExitStack() as open_files:
         writers = {
             name: csv.writer(
@@ -125,15 +137,14 @@ def _tables(job: Job) -> dict[str, dict[str, Annotation]]:
             warnings = "; ".join(found.document.get("warnings", ()))
             writers["labels"].writerow([*image, found.usable, *states, _cell(warnings)])
             writers["rois"].writerows([*image, *_roi(roi)] for roi in found.rois)
-            answers[source] = {}
             for item in found.document.get(consolidate.FROM_ALL, ()):
                 worker, content = item["workerId"], item["annotationData"]["content"]
                 answer = consolidate.read_content(content, labels.from_data_object(line))
-                answers[source][worker] = answer
+                told.add(source, worker, answer)
                 writers["answers"].writerows(
                     [*image, _cell(worker), *row] for row in _answer(answer)
                 )
-    return answers
+    return told
 
 
 def _answer(answer: Annotation) -> list[list[object]]:
@@ -164,22 +175,17 @@ def _box(roi: Mapping[str, Any]) -> list[float]:
     return [round(end(side), 2) for end in (min, max) for side in sides]
 
 
-def _summaries(job: Job, answers: Mapping[str, Mapping[str, Annotation]], extras: Extras) -> None:
+def _summaries(job: Job, told: _Told, extras: Extras) -> None:
     """Write how far readers agree, and how well and fast each one reads."""
-    states = {
-        source: {worker: answer.findings for worker, answer in by_worker.items()}
-        for source, by_worker in answers.items()
-    }
-    rows = agreement.agreement(states, job.labels.names)
+    rows = agreement.agreement(told.states, job.labels.names)
     _json(job.folder / "agreement.json", agreement.to_document(rows))
-    documents: dict[str, list[Mapping[str, Any]]] = {}
-    for by_worker in answers.values():
-        for worker, answer in by_worker.items():
-            documents.setdefault(worker, []).append(answer.document)
-    told = quality.to_document(
-        job.labels.findings, known=extras.known, repeats=extras.repeats, documents=documents
+    each = quality.to_document(
+        job.labels.findings,
+        known=extras.known,
+        repeats=extras.repeats,
+        documents=told.timings,
     )
-    _json(job.folder / "quality.json", told)
+    _json(job.folder / "quality.json", each)
 
 
 def _estimates(job: Job, made: Consolidated) -> None:
