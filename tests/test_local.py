@@ -1,8 +1,10 @@
 """A whole job on this machine, over HTTP, in Ground Truth's layout; kill -9 loses nothing."""
 
+import hashlib
 import json
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 from contextlib import closing
@@ -15,7 +17,7 @@ from specimens import LABELS, dicom, form
 from cxr.contract import manifest, signing
 from cxr.contract.labels import State
 from cxr.errors import JobError
-from cxr.labeling import Job, Reader, scripted, selection
+from cxr.labeling import Checks, Job, Reader, audit, scripted, selection
 from cxr.labeling.answers import Answers
 from cxr.labeling.local import LocalLabeling
 from cxr.pacs.folder import FolderPacs
@@ -239,3 +241,87 @@ def test_kill_9_between_two_submissions_loses_nothing(tmp_path, pacs):
     assert [manifest.labelled(lines[source]).states["Edema"] for source in answered] == [
         State.PRESENT, State.ABSENT
     ] * 3  # fmt: skip
+
+
+def test_a_job_is_served_by_one_process(tmp_path, pacs):
+    job, backend = begin(tmp_path / "job", pacs, Reader("ann"))
+    second = LocalLabeling(pacs=pacs, keys=KEYS, port=0)
+
+    with pytest.raises(JobError, match=r"job\.lock: job 'job' is open in process \d+; stop that"):
+        second.start(job, job.input_manifest)
+    second.close()
+    assert httpx.get(backend.status(job).url, verify=False).status_code in (200, 303)
+    backend.close()
+
+    second.start(job, job.input_manifest)
+    second.close()
+
+
+def test_every_export_is_in_the_log_and_its_end_beside_it(labelled):
+    job, backend, _ = labelled
+    path = backend.collect(job)
+    backend.collect(job)
+
+    count = audit.verify(job.folder / selection.ANSWERS, audit.keys(KEYS))
+
+    heads = [line.split() for line in (job.folder / audit.HEAD).read_text().splitlines()]
+    assert [int(head[0]) for head in heads] == [count - 1, count]
+    with sqlite3.connect(job.folder / selection.ANSWERS) as db:
+        rows = db.execute("SELECT hash, detail FROM audit WHERE event='exported'").fetchall()
+    db.close()
+    assert [row[0] for row in rows] == [head[1] for head in heads]
+    told = json.loads(rows[1][1])
+    assert told["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert (told["images"], told["labelled"]) == (6, 6)
+
+
+def test_a_job_that_its_lead_closes_goes_on_until_then(tmp_path, pacs):
+    job, backend = begin(tmp_path / "job", pacs, Reader("ann"), closes="lead")
+    with httpx.Client(verify=False, base_url=backend.status(job).url) as client:
+        client.get(backend.links(job)["ann"])
+        answer(client)
+        backend._opened.close_job("lead")
+        assert backend.status(job).state == "Stopped"
+        backend._opened.reopen_job("lead")
+        for _ in range(5):
+            answer(client)
+
+    assert (backend.status(job).state, backend.status(job).labelled) == ("InProgress", 6)
+    backend._opened.close_job("lead")
+    assert backend.status(job).state == "Completed"
+    backend.close()
+
+
+def test_honeypots_are_answered_and_not_put_out(labelled, tmp_path, pacs):
+    known = labelled[1].collect(labelled[0])
+    mine = list(manifest.read(known))[:3]
+    folder = tmp_path / "next"
+    manifest.write(folder / "mine.manifest", ({"source": line["source"]} for line in mine))
+    path = selection.from_manifest(folder, folder / "mine.manifest", LABELS).path
+    checks = Checks(known, 0.9)
+    job = Job("next", folder, LABELS, (Reader("ann"),), checks=checks)
+    backend = LocalLabeling(pacs=pacs, keys=KEYS, port=0)
+    backend.start(job, path)
+    with httpx.Client(verify=False, base_url=backend.status(job).url) as client:
+        client.get(backend.links(job)["ann"])
+        while client.get("/api/task").json()["task"]:
+            answer(client)
+
+    lines = list(manifest.read(backend.collect(job)))
+
+    assert [line["source"] for line in lines] == [line["source"] for line in mine]
+    met = backend._opened.known_results()
+    assert len(met) == 3  # the other three are the job's own
+    assert {line["source"] for _, line, _ in met} == {
+        line["source"] for line in manifest.read(known)
+    } - {line["source"] for line in mine}
+    assert all(manifest.labelled(line, "demo") for _, line, _ in met)
+    backend.close()
+
+
+def test_honeypots_that_cannot_be_shown_are_refused(tmp_path, pacs):
+    (tmp_path / "known.manifest").write_text('{"source": "elsewhere"}\n')
+    checks = Checks(tmp_path / "known.manifest", 0.1)
+
+    with pytest.raises(JobError, match=r"job\.honeypots: .*known\.manifest holds no labelled"):
+        begin(tmp_path / "job", pacs, Reader("ann"), checks=checks)

@@ -8,7 +8,7 @@ from specimens import LABELS, dicom
 
 from cxr.contract import labels, manifest
 from cxr.errors import JobError, LabelError, ManifestError, PacsError
-from cxr.labeling import selection
+from cxr.labeling import companions, selection
 from cxr.pacs.folder import FolderPacs
 
 
@@ -144,3 +144,38 @@ def test_job_that_has_begun_keeps_its_images_and_labels(tmp_path):
     other = labels.LabelSet("other", ("Hernia",))
     with pytest.raises(JobError, match=r"began with label set .*; choose another job.name"):
         selection.begun(tmp_path, other)
+
+
+def known(pacs, tmp_path, **job):
+    """What is asked of images whose answer is known: one here, one elsewhere, one not labelled."""
+    here, other = list(pacs.search())[:2]
+    label = {
+        "schema": "cxr-consolidated/1",
+        "findings": [{"label": "Edema", "state": "present", "votes": {}}],
+    }
+    lines = [
+        {"source": here.orthanc_id, "labels": ["Edema"], "label-set": "old", "old": label,
+         "old-metadata": {}, "shown": {"age": 9}, "unit": "study", "companions": [], "kept": 1},
+        {"source": "elsewhere", "labels": ["Edema"], "old": label, "old-metadata": {}},
+        {"source": other.orthanc_id, "labels": ["Edema"]},
+    ]  # fmt: skip
+    path = tmp_path / "known.manifest"
+    manifest.write(path, lines)
+    return lines[0], list(selection.known(path, pacs, LABELS, **job))
+
+
+def test_a_known_image_is_asked_about_like_all_others(pacs, tmp_path):
+    whole, [(asked, line)] = known(pacs, tmp_path, unit="image")
+
+    assert line == whole
+    assert asked == {"source": whole["source"], "kept": 1} | labels.to_data_object(LABELS)
+
+
+def test_a_known_image_shows_what_the_others_show(pacs, tmp_path):
+    _, [(asked, _)] = known(pacs, tmp_path, unit="study", shown=["age", "sex"])
+
+    assert asked["unit"] == "study"
+    assert asked["companions"] == []
+    assert asked["shown"] == companions.shown(
+        pacs.find(asked["source"]), pacs, ["age", "sex"]
+    )  # fmt: skip
