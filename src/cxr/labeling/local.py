@@ -5,6 +5,7 @@ Files are laid out as Ground Truth lays them out, so whatever reads its output r
 
 import hashlib
 import json
+import threading
 import webbrowser
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -71,6 +72,7 @@ class LocalLabeling:
         self._answers: Answers | None = None
         self._served: http.Background | None = None
         self._portal: Portal | None = None
+        self._collecting = threading.Lock()
         self._url = ""
 
     def start(self, job: Job, manifest: Path) -> None:
@@ -108,8 +110,9 @@ class LocalLabeling:
         )
         self._accounts = Accounts(self._accounts_path or job.folder / "accounts.db")
         app = portal.app(
-            job, self._opened, self._pacs, self._keys, entrance=reached, accounts=self._accounts
-        )
+            job, self._opened, self._pacs, self._keys, entrance=reached, accounts=self._accounts,
+            collects=lambda reader: self.collect(job, reader),
+        )  # fmt: skip
         self._portal = app.state.portal
         self._served = http.Background(app, listener)
 
@@ -120,14 +123,31 @@ class LocalLabeling:
         if done < total:
             state = "Stopped" if closed else "InProgress"
         else:
-            state = "Completed" if closed or job.closes == "done" else "InProgress"
+            ends = job.closes == "done" and not self._undecided(job)
+            state = "Completed" if closed or ends else "InProgress"
         return Status(state, done, total, url=self._url)
 
-    def collect(self, job: Job) -> Path:
+    def _undecided(self, job: Job) -> bool:
+        """Say whether a disagreement waits for its adjudicator."""
+        if job.consolidation != "adjudicated" or self._portal is None:
+            return False
+        decided = self._opened.decisions()
+        told = self._portal.board.told(fresh=True)
+        return any(dispute.object_id not in decided for dispute in told.disputes)
+
+    def collect(self, job: Job, by: str = "") -> Path:
         """Consolidate what was answered by the post-annotation Lambda's handler.
 
         The audit log tells of it, and its end is written down beside it.
+
+        Args:
+            job: What is collected.
+            by: Who asked for it, where it was somebody at the portal.
         """
+        with self._collecting:  # a lead may download while the command collects
+            return self._collect(job, by)
+
+    def _collect(self, job: Job, by: str) -> Path:
         results = list(self._opened.results())
         found = dict(_consolidated(job, results))
         lines = ((line, found.get(object_id)) for object_id, line, _ in results)
@@ -141,7 +161,7 @@ class LocalLabeling:
             extras=self._extras(job, {i: manifest.source(line) for i, line, _ in results}),
         )
         sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-        self._opened.record("exported", images=len(results), labelled=len(found), sha256=sha256)
+        self._opened.record("exported", by, images=len(results), labelled=len(found), sha256=sha256)
         audit.note_head(job.folder, self._opened.head())
         return path
 

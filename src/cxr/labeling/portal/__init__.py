@@ -6,6 +6,7 @@ signed URL. Each module holds the routes of one matter; `context` is what they s
 """
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 from fastapi import APIRouter, FastAPI, HTTPException, Request
@@ -18,7 +19,7 @@ from cxr.contract.signing import Keys
 from cxr.labeling import Job, handlers, page
 from cxr.labeling.accounts import Accounts
 from cxr.labeling.answers import Answers
-from cxr.labeling.portal import access, context, guard, reading, sign_in
+from cxr.labeling.portal import access, adjudication, context, guard, lead, reading, sign_in
 from cxr.labeling.portal.context import Portal, ThePortal
 from cxr.labeling.portal.guard import Entrance
 from cxr.pacs import server
@@ -44,6 +45,7 @@ def app(
     url: str = "",
     entrance: Entrance | None = None,
     accounts: Accounts | None = None,
+    collects: Callable[[str], Path] | None = None,
 ) -> FastAPI:
     """Make the portal of one job.
 
@@ -55,6 +57,8 @@ def app(
         url: The portal's own address; requests for another host are refused.
         entrance: How it is reached, where there is more to say than `url`.
         accounts: The readers' passphrases; None keeps them in the job's folder.
+        collects: Writes the output manifest of what there is for somebody, and gives its path;
+            None where there is nothing to write.
     """
     viewer = page.viewer()
     files = schema.shipped("templates") / "portal"
@@ -70,9 +74,17 @@ def app(
         accounts or Accounts(job.folder / "accounts.db"),
         assets,
         handlers.load("pre_annotation", _environment(job, keys, reached.url, viewer)),
+        collects or _nothing,
     )
     application.mount("/pacs", server.app(pacs, keys))
-    for routes in (_routes, access.routes, sign_in.routes, reading.routes):
+    for routes in (
+        _routes,
+        access.routes,
+        sign_in.routes,
+        reading.routes,
+        lead.routes,
+        adjudication.routes,
+    ):
         application.include_router(routes)
     application.add_middleware(guard.Guard, entrance=reached)
     application.exception_handler(StarletteHTTPException)(_refused)  # the router's own too
@@ -115,6 +127,10 @@ def _asset(name: str, portal: ThePortal) -> Response:
     # the viewer's name holds its hash, so it may be kept for good
     kept = "max-age=31536000, immutable" if name.startswith("viewer-") else "no-cache"
     return FileResponse(portal.assets[name], media_type=kind, headers={"Cache-Control": kept})
+
+
+def _nothing(_: str) -> Path:
+    raise HTTPException(404, "this portal writes no output manifest")
 
 
 def _environment(job: Job, keys: Keys, url: str, viewer: Path) -> dict[str, str]:

@@ -7,7 +7,7 @@ import asyncio
 import hmac
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,7 +20,8 @@ from cxr.contract.signing import Keys
 from cxr.errors import TokenError
 from cxr.labeling import Job, Reader, handlers
 from cxr.labeling.accounts import Accounts, Attempts
-from cxr.labeling.answers import Answers, Task
+from cxr.labeling.answers import Answers
+from cxr.labeling.portal.board import Board
 from cxr.labeling.portal.guard import Entrance
 
 MAX_BODY = 2_000_000
@@ -62,10 +63,12 @@ class Portal:
         accounts: The readers' passphrases.
         assets: Name → file, of what pages load.
         pre_annotate: The pre-annotation Lambda's handler, configured for this portal.
+        collects: Writes the output manifest of what there is for somebody, and gives its path.
         csrf_key: New at each start; a page opened before asks to be reloaded.
         by_name: Failed sign-ins by name.
         by_address: Failed sign-ins by address; many readers may share a hospital's.
         hashing: Few passphrases are checked at once, and who waits holds no thread.
+        board: What lead and adjudicators look at.
     """
 
     job: Job
@@ -75,10 +78,15 @@ class Portal:
     accounts: Accounts
     assets: Mapping[str, Path]
     pre_annotate: handlers.Handler
+    collects: Callable[[str], Path]
     csrf_key: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
     by_name: Attempts = field(default_factory=lambda: Attempts(free=5))
     by_address: Attempts = field(default_factory=lambda: Attempts(free=20))
     hashing: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
+    board: Board = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "board", Board(self.job, self.answers))
 
     @property
     def url(self) -> str:
@@ -95,13 +103,17 @@ class Portal:
         """Give what a page of this worker must send with an answer."""
         return hmac.new(self.csrf_key, worker.encode(), "sha256").hexdigest()
 
-    def task_input(self, task: Task) -> dict[str, Any]:
+    def name(self, reader_id: str) -> str:
+        """Give what a reader is called: her name where the team says one, else her ID."""
+        return next((r.name for r in self.job.readers if r.id == reader_id and r.name), reader_id)
+
+    def task_input(self, data_object: Mapping[str, Any]) -> dict[str, Any]:
         """Give what the page reads, by the event that Ground Truth would send."""
         name = self.job.name
         event = {
             "version": "2018-10-16",
             "labelingJobArn": f"arn:aws:sagemaker:local:000000000000:labeling-job/{name}",
-            "dataObject": dict(task.data_object),
+            "dataObject": dict(data_object),
         }
         result: dict[str, Any] = self.pre_annotate(event, None)["taskInput"]
         return result

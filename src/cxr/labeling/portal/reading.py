@@ -1,9 +1,8 @@
 """Your next image, the one after it, and your answers: the first, and what you correct in it."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import UTC, datetime
-from math import isfinite
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, HTTPException, Request
@@ -12,12 +11,10 @@ from markupsafe import Markup
 from starlette.concurrency import run_in_threadpool
 
 from cxr import NOTE
-from cxr.contract import annotation, consolidate, labels, manifest
-from cxr.contract.annotation import Annotation
-from cxr.errors import AnnotationError, ClosedError, CxrError, JobError
+from cxr.errors import ClosedError, JobError
 from cxr.labeling import page
 from cxr.labeling.answers import Task
-from cxr.labeling.portal import context
+from cxr.labeling.portal import context, forms
 from cxr.labeling.portal.access import Worker
 from cxr.labeling.portal.context import Portal, ThePortal
 
@@ -139,7 +136,7 @@ def _status(worker: Worker, portal: ThePortal) -> dict[str, Any]:
 @routes.post("/tasks/{task_id}/answer")
 async def _answer(request: Request, worker: Worker, task: Own, portal: ThePortal) -> Response:
     context.check_csrf(request, portal, worker)
-    content, said = _checked(await context.body(request), task)
+    content, said = forms.checked(await context.body(request), task.data_object)
 
     def keep() -> Response:
         _kept(lambda: portal.answers.submit(task.id, content, skipped=said.skipped))
@@ -171,11 +168,11 @@ def offer(portal: Portal, task: Task | None) -> dict[str, Any] | None:
     answered, total = answers.position(task.worker_id)
     return {
         "id": task.id,
-        "input": portal.task_input(task),
+        "input": portal.task_input(task.data_object),
         "submitUrl": f"/tasks/{task.id}/answer",
         "draftUrl": f"/tasks/{task.id}/draft",
         "draft": None if draft is None else json.loads(draft),
-        "answer": None if said is None else _document(said.content),
+        "answer": None if said is None else forms.document(said.content),
         "position": {"answered": answered, "total": total},
         "previous": answers.previous(task.id),
     }
@@ -220,20 +217,6 @@ def _kept(keep: Callable[[], object]) -> None:
         raise HTTPException(410, str(error)) from error
 
 
-def _checked(body: bytes, task: Task) -> tuple[str, Annotation]:
-    """Give the form as a JSON string, and the answer in it if it can be understood."""
-    try:
-        content = json.dumps(json.loads(body))
-        said = consolidate.read_content(content, labels.from_data_object(task.data_object))
-    except AnnotationError as error:
-        raise HTTPException(422, str(error)) from error
-    except (ValueError, RecursionError) as error:
-        raise HTTPException(422, "expected JSON") from error
-    except CxrError as error:
-        raise HTTPException(500, f"{manifest.source(task.data_object)}: {error}") from error
-    return content, said
-
-
 def _state(body: bytes) -> str:
     """Give a draft as it is kept, if it can be given back."""
     try:
@@ -256,20 +239,6 @@ def _state(body: bytes) -> str:
         if not level:
             return text
     raise HTTPException(422, f"expected at most {_DEEPEST} levels")
-
-
-def _document(content: str) -> Mapping[str, Any]:
-    """Give the answer in a form that was accepted, as the page reads it."""
-    text = json.loads(content)[annotation.FIELD]
-    document: dict[str, Any] = json.loads(
-        text, parse_constant=lambda _: None, parse_float=_finite_or_none
-    )
-    return document
-
-
-def _finite_or_none(text: str) -> float | None:
-    number = float(text)
-    return number if isfinite(number) else None
 
 
 def _time(seconds: float) -> str:

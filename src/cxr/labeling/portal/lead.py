@@ -1,0 +1,115 @@
+"""How the job goes, for its lead: the job page, its figures, the files, and closing.
+
+Progress is cheap and asked for every two seconds; what takes long stands on an address of its own.
+"""
+
+import time
+from typing import Any
+
+from fastapi import APIRouter, Depends
+from fastapi.responses import FileResponse, HTMLResponse, Response
+
+from cxr import NOTE
+from cxr.labeling import ADJUDICATOR, overview, page
+from cxr.labeling.portal import access, rooms
+from cxr.labeling.portal.access import Lead
+from cxr.labeling.portal.context import Portal, ThePortal
+
+routes = APIRouter()
+_NO_RATE = f"fewer than three answers in the last {overview.RECENT_S // 60} minutes"
+
+
+@routes.get("/job")
+def _page(lead: Lead, portal: ThePortal) -> Response:
+    decides = ADJUDICATOR in lead.roles and portal.job.consolidation == "adjudicated"
+    return HTMLResponse(
+        page.own(
+            "job.html",
+            title=f"{portal.job.name} · job",
+            job=portal.job.name,
+            nav=rooms.nav(lead, "/job"),
+            csrf=portal.csrf(lead.id),
+            adjudicates="yes" if decides else "no",
+        )
+    )
+
+
+@routes.get("/api/job")
+def _progress(_: Lead, portal: ThePortal) -> dict[str, Any]:
+    """Say how far the job and each reader are; `stamp` changes when the figures may."""
+    now = time.time()
+    told = portal.board.told()
+    done, total = portal.answers.counts()
+    given = len(told.readings)
+    per_hour = overview.rate((r.submitted_at for r in told.readings), now)
+    left = max(0, told.wanted - given)
+    return {
+        "note": NOTE,
+        "stamp": told.stamp,
+        "job": {
+            "name": portal.job.name,
+            "state": state(portal),
+            "consolidation": portal.job.consolidation,
+            "closes": portal.job.closes,
+        },
+        "progress": {
+            "labelled": done,
+            "total": total,
+            "answers": given,
+            "wanted": told.wanted,
+            "perHour": per_hour,
+            "leftS": 0 if not left else left / per_hour * 3600 if per_hour else None,
+            "why": None if per_hour else _NO_RATE,
+        },
+        "workers": overview.workers(told.readings, portal.job, now),
+    }
+
+
+def state(portal: Portal) -> str:
+    """Give `closed`, `complete` where every image has its answers, or `open`."""
+    if portal.answers.closed:
+        return "closed"
+    done, total = portal.answers.counts()
+    return "complete" if done == total else "open"
+
+
+@routes.get("/api/job/figures")
+def _figures(_: Lead, portal: ThePortal) -> dict[str, Any]:
+    """Give agreement, quality and disagreements; not newer than they are cheap to have."""
+    decided = portal.answers.decisions()
+    listed = [
+        {
+            "id": dispute.object_id,
+            "source": dispute.source,
+            "labels": dispute.labels,
+            "state": "decided" if dispute.object_id in decided else "open",
+            "by": portal.name(decided[dispute.object_id].worker_id)
+            if dispute.object_id in decided
+            else None,
+        }
+        for dispute in portal.board.told().disputes
+    ]
+    return {"note": NOTE, **portal.board.figures(), "disputes": listed}
+
+
+@routes.get("/job/output.manifest")
+def _manifest(lead: Lead, portal: ThePortal) -> Response:
+    """Collect what there is now, as the command does at the end, and give the output manifest."""
+    path = portal.collects(lead.id)
+    name = f"{portal.job.name}.output.manifest"
+    return FileResponse(path, media_type="application/jsonl", filename=name)
+
+
+@routes.get("/job/labels.csv")
+def _labels(lead: Lead, portal: ThePortal) -> Response:
+    """Collect, and give the consolidated labels as a table."""
+    portal.collects(lead.id)
+    name = f"{portal.job.name}.labels.csv"
+    return FileResponse(portal.job.folder / "labels.csv", media_type="text/csv", filename=name)
+
+
+@routes.post("/job/close", dependencies=[Depends(access.from_own_page)])
+def _close(lead: Lead, portal: ThePortal) -> dict[str, Any]:
+    """Take nothing more; again is harmless."""
+    portal.answers.close_job(lead.id)
+    return {"state": "closed"}
