@@ -230,16 +230,28 @@ def test_instructions_show_example_images_with_their_captions(browser: Browser) 
 def test_only_what_the_job_shows_of_a_patient_is_shown_and_as_text(browser: Browser) -> None:
     with lone_page.serving(lone_page.task_input()) as lone:
         page = lone.open(browser)
-        nothing = page.locator(".cxr-patient").inner_text()
+        nothing = page.locator(".cxr-patient").is_visible()
         page.close()
     shown = {"age": 63, "sex": "F", "indication": HOSTILE}
     with lone_page.serving(lone_page.task_input(shown=shown)) as lone:
         page = lone.open(browser)
         line = page.locator(".cxr-patient").inner_text()
         page.close()
+    told = {"indication": "fever " * 200}
+    with lone_page.serving(lone_page.task_input(shown=told)) as lone:
+        page = lone.open(browser)
+        whole = "e => [e.scrollHeight <= e.clientHeight, e.offsetParent !== null]"
+        cut = page.locator(".cxr-patient").evaluate(whole)
+        page.locator(".cxr-patient").focus()
+        opened = page.locator(".cxr-patient").evaluate(whole)
+        stage = page.locator(".cxr-stage").bounding_box()
+        page.close()
 
-    assert nothing == ""
+    assert not nothing
     assert line == f"63 y · F · {HOSTILE}"
+    assert (cut, opened) == ([False, True], [True, True])
+    assert stage is not None
+    assert stage["y"] == pytest.approx(44)
     assert lone.met == []
 
 

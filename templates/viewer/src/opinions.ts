@@ -14,7 +14,7 @@ import type { Given } from './given.ts';
 /** A region of a reader's; it cannot be changed here, only copied. */
 export interface Mark {
   readonly id: string;
-  readonly type: string;
+  readonly type: RoiType;
   readonly label: string;
   readonly points: readonly Point[];
   readonly comment: string;
@@ -67,7 +67,7 @@ function parseMark(given: Given, labels: readonly string[]): Mark | null {
   const [fewest, most] = ROI_POINTS[type] ?? [1, 0];
   if (!labels.includes(label) || points.length < fewest || points.length > most) return null;
   if (points.includes(null)) return null;
-  return { id: text(given['id']), type, label, points: points as Point[], comment: text(given['comment']).trim() };
+  return { id: text(given['id']), type: type as RoiType, label, points: points as Point[], comment: text(given['comment']).trim() };
 }
 
 function parsePoint(given: unknown): Point | null {
@@ -102,11 +102,6 @@ export function take(answers: Answers, set: LabelSet, opinion: Opinion, label: s
   const said = opinion.states[label] ?? 'unanswered';
   if (said !== 'unanswered') return answer(answers, set, label, said);
   return { answers, note: `Reader ${opinion.name} did not answer ${label}` };
-}
-
-/** Whether a mark's type can become a region of one's own. */
-export function copies(mark: Mark): mark is Mark & { readonly type: RoiType } {
-  return mark.type === 'rectangle' || mark.type === 'ellipse' || mark.type === 'polygon';
 }
 
 /** The line to draw for a mark, in image pixels; `closed` if it ends where it began. */

@@ -4,7 +4,6 @@
 
 import { button, h, icon } from './dom.ts';
 import { ICONS } from './icons.ts';
-import { copies } from './opinions.ts';
 import type { Mark, Opinion } from './opinions.ts';
 import { LETTERS, NAMES } from './row.ts';
 
@@ -92,7 +91,6 @@ export class Readers {
 
   #copy(one: Opinion, mark: Mark): HTMLElement {
     const title = `Copy this ${mark.type} of reader ${one.name}${mark.comment === '' ? '' : ` (${mark.comment})`}`;
-    if (!copies(mark)) return h('span', { title: mark.type });
     return button(
       { 'data-action': 'copy-mark', 'aria-label': `${title} of ${mark.label}`, title },
       () => this.#events.copyMark(mark),

@@ -212,7 +212,7 @@ export class Reading implements PanelEvents {
 
   copyMark(mark: Mark): void {
     const { radiograph, rois } = this.#room;
-    if (!this.#open || !radiograph.ready || !opinions.copies(mark)) return;
+    if (!this.#open || !radiograph.ready) return;
     const { type, label, points } = mark;
     const id = rois.add({ type, label, points });
     this.#settle(id, label);

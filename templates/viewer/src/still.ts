@@ -38,6 +38,7 @@ export class Still {
 
   /** Args: picture: null for none. */
   show(picture: Picture | null, says: string): void {
+    if (picture === null && this.#picture === null) return; // measuring it would cost a layout
     this.#picture = picture;
     this.#sheet = null;
     this.canvas.setAttribute('aria-label', `${says}, read-only`);

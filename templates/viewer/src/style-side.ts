@@ -81,6 +81,9 @@ export const SIDE = `
 #cxr-root .cxr-finding[data-disputed][data-answer="unanswered"] { box-shadow: inset 3px 0 var(--amber); }
 #cxr-root .cxr-finding[data-disputed]:has([aria-current="true"]) { background: #3a3018; box-shadow: inset 3px 0 var(--accent); }
 .cxr-finding:is([data-disputed], [data-asks]) .cxr-mark { color: var(--amber); }
+.cxr-patient { flex: 1 1 0; align-self: start; z-index: 2; min-width: 0; max-height: 36px; margin: 4px 0; padding: 1px 6px;
+  overflow: hidden; white-space: normal; overflow-wrap: anywhere; line-height: 17px; border-radius: 5px; }
+.cxr-patient:is(:hover, :focus) { max-height: 60vh; overflow: auto; background: var(--raised); box-shadow: 0 6px 18px rgb(0 0 0 / 60%); }
 .cxr-views { display: flex; min-width: 0; min-height: 0; }
 .cxr-views > .cxr-view { flex: 1; min-width: 0; }
 .cxr-beside { flex: 0 0 42%; min-width: 0; display: flex; flex-direction: column; border-left: 1px solid #26292d; background: #000; }
@@ -118,6 +121,9 @@ export const SIDE = `
 #cxr-root .cxr-foot crowd-button, #cxr-root .cxr-primary { min-height: 38px; display: grid; place-items: center;
   background: var(--accent); border-color: var(--accent); color: #06121f; font-weight: 650; text-align: center; }
 #cxr-root .cxr-foot crowd-button[disabled] { opacity: 0.55; cursor: progress; }
+@media (forced-colors: active) {
+  #cxr-root :is([aria-checked="true"], [aria-pressed="true"]), .cxr-finding:has([aria-current="true"]) { forced-color-adjust: none; }
+}
 @media (min-height: 900px) {
   #cxr-root .cxr-comment { height: 72px; }
   .cxr-finding { height: 38px; }

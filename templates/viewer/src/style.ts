@@ -48,9 +48,8 @@ short-instructions, full-instructions { display: none; }
 .cxr-header { grid-area: header; display: flex; align-items: center; gap: 10px; padding: 0 8px 0 14px;
   border-bottom: 1px solid #26292d; white-space: nowrap; }
 .cxr-item { color: var(--quiet); font-size: 12px; font-variant-numeric: tabular-nums; }
-.cxr-patient { flex: 1 1 0; min-width: 0; max-height: 34px; overflow: hidden; display: -webkit-box; -webkit-box-orient: vertical;
-  -webkit-line-clamp: 2; white-space: normal; overflow-wrap: anywhere; line-height: 17px; }
 .cxr-disclaimer { flex: 0 1 auto; text-align: center; font-weight: 500; color: var(--amber); }
+.cxr-patient[hidden] + .cxr-disclaimer { flex: 1; }
 .cxr-place { font-variant-numeric: tabular-nums; }
 .cxr-progress { width: 72px; height: 6px; border: 0; border-radius: 3px; overflow: hidden; background: #2b3036;
   accent-color: var(--accent); }

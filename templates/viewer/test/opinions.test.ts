@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { start } from '../src/findings.ts';
 import type { LabelSet } from '../src/findings.ts';
-import { copies, disputed, outline, parseOpinion, prefilled, take, unanimous } from '../src/opinions.ts';
+import { disputed, outline, parseOpinion, prefilled, take, unanimous } from '../src/opinions.ts';
 import type { Opinion } from '../src/opinions.ts';
 
 const SET: LabelSet = {
@@ -86,10 +86,4 @@ test('an outline runs through the corners of a rectangle and the ends of an elli
   }
   for (const [x, y] of points) assert.ok(Math.abs(((x - 10) / 10) ** 2 + ((y - 5) / 4) ** 2 - 1) < 1e-9);
   assert.equal(outline({ type: 'length', points: [[0, 0], [1, 1]] }).closed, false); // prettier-ignore
-});
-
-test('only regions can be copied, not lengths', () => {
-  const mark = { id: '', label: 'Edema', points: [], comment: '' };
-  assert.ok(copies({ ...mark, type: 'ellipse' }));
-  assert.ok(!copies({ ...mark, type: 'length' }));
 });
