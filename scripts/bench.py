@@ -79,6 +79,13 @@ def portal() -> Figures:
     return {"answer_ms": 1000 * ours, "bare_fsync_ms": 1000 * bare, "vs_bare": ours / bare}
 
 
+def reading_room() -> Figures:
+    """Turn the answers of a large job into labels."""
+    import bench_consolidation
+
+    return bench_consolidation.figures()
+
+
 def fastest(*calls: Callable[[], object], rounds: int = 7) -> list[float]:
     """Time calls in turns, and give each one's fastest, in seconds."""
     times = [[] for _ in calls]  # type: list[list[float]]
@@ -90,7 +97,12 @@ def fastest(*calls: Callable[[], object], rounds: int = 7) -> list[float]:
     return [min(each) for each in times]
 
 
-SECTIONS = {"pixels": pixels, "learning": learning, "portal": portal}
+SECTIONS = {
+    "pixels": pixels,
+    "learning": learning,
+    "portal": portal,
+    "reading_room": reading_room,
+}
 
 
 def main() -> None:
