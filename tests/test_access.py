@@ -2,9 +2,14 @@
 
 import html.parser
 import json
+import os
 import re
 import socket
+import sqlite3
 import ssl
+import subprocess
+import sys
+from pathlib import Path
 
 import httpx
 import pytest
@@ -19,6 +24,7 @@ from cxr.labeling.local import LocalLabeling
 from cxr.labeling.portal import access
 from cxr.pacs.folder import FolderPacs
 
+ROOT = Path(__file__).parents[1]
 PHRASE = "six walls and a lamp"
 TEAM = (
     Reader("ann", name="Ann Example", email="Ann@hospital.example"),
@@ -816,3 +822,51 @@ def test_no_path_leads_out_of_the_portal(standing, prefix, trick):
     assert response.status_code in (400, 401, 403, 404, 405, 410, 422)
     for secret in ("[tool.ruff]", "root:x", "SQLite format"):
         assert secret not in response.text
+
+
+# the log
+
+
+def test_signing_in_and_a_new_passphrase_stand_in_the_log(site, tmp_path):
+    client = site.client("ann")
+    csrf = Page(client.get("/passphrase").text).fields["csrf"]
+    site.form(client, "/passphrase", csrf=csrf, passphrase=PHRASE, again=PHRASE)
+    site.form(site.client(), "/sign-in", name="ann", passphrase=PHRASE)
+
+    with sqlite3.connect(tmp_path / "answers.db") as db:
+        rows = list(db.execute("SELECT event, worker, detail FROM audit ORDER BY seq"))
+    assert rows == [
+        ("signed-in", "ann", '{"by": "link"}'),
+        ("passphrase-set", "ann", "{}"),
+        ("signed-in", "ann", '{"by": "passphrase"}'),
+    ]
+
+
+@pytest.mark.slow
+def test_the_command_verifies_the_log_of_a_job(tmp_path, pacs):
+    job, backend, path = local(tmp_path, pacs)
+    backend.start(job, path)
+    with httpx.Client() as client:
+        client.get(backend.links(job)["ann"])
+        client.get(f"{backend.status(job).url}/api/task")
+    backend.close()
+
+    def verify():
+        return subprocess.run(
+            [sys.executable, "-m", "cxr.label", "audit=verify", "job.name=demo",
+             f"root={tmp_path}"],
+            capture_output=True, text=True, timeout=120, check=False, cwd=ROOT,
+            env=os.environ | {"CXR_TOKEN_KEY": f"test:{(b'k' * 32).hex()}"},
+        )  # fmt: skip
+
+    database = tmp_path / "jobs" / "demo" / "answers.db"
+    whole = verify()
+    with sqlite3.connect(database) as db:
+        db.execute("DROP TRIGGER audit_no_update")
+        db.execute("UPDATE audit SET worker='bob' WHERE seq=2")
+    changed = verify()
+
+    assert (whole.returncode, whole.stderr) == (0, "")
+    assert whole.stdout == f"2 entries of {database}: none changed or missing\n"
+    assert (changed.returncode, changed.stdout) == (1, "")
+    assert f"{database}: entry 2 of the audit log was changed" in changed.stderr

@@ -32,10 +32,18 @@ def main(cfg: schema.Label, _: DictConfig) -> None:
     from cxr.pacs.folder import FolderPacs
 
     manifest.check_job_name(cfg.job.name)
+    if cfg.invite and cfg.audit:
+        raise ConfigError("audit: expected audit=verify or invite=true, not both")
     folder = root.prepare(cfg.root)
     keys = root.token_keys(folder)
     if cfg.invite:
         _invite(cfg, folder, keys)
+        return
+    if cfg.audit:
+        from cxr.labeling import audit, selection
+
+        path = folder / "jobs" / cfg.job.name / selection.ANSWERS
+        print(f"{audit.verify(path, audit.keys(keys))} entries of {path}: none changed or missing")
         return
     with FolderPacs(Path(cfg.pacs.folder), keys=keys) as pacs:
         _label(cfg, folder, keys, pacs)

@@ -325,6 +325,7 @@ class Label(Site):
 
     new: Name | None
     invite: bool
+    audit: Literal["verify"] | None
     labels: Labels
     team: Team
     job: Job

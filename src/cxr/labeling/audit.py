@@ -73,8 +73,8 @@ def append(
     Args:
         db: In a transaction.
         key: From `keys`.
-        event: `seen`, `answered`, `corrected`, `decided`, `exported`, `signed-in`, `closed` or
-            `reopened`.
+        event: `seen`, `answered`, `corrected`, `decided`, `exported`, `signed-in`,
+            `passphrase-set`, `closed` or `reopened`.
         worker: Who did it, or empty.
         source: Which image, or empty.
         detail: What else, as JSON.

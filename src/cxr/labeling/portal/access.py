@@ -138,6 +138,7 @@ def _enter(request: Request, portal: ThePortal, token: str = "") -> Response:
 def signed_in(portal: Portal, reader: Reader, *, by: str, to: str = "") -> Response:
     """Send a reader on with a session's cookie, by default to where she begins."""
     response = RedirectResponse(to or home(reader), 303)
+    portal.answers.record("signed-in", reader.id, by=by)
     set_session(response, portal, portal.begin_session(reader, by))
     return response
 

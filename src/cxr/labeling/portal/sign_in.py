@@ -133,6 +133,7 @@ async def _changed(
             await run_in_threadpool(portal.accounts.set_passphrase, reader.id, new)
     except AccessError as error:
         return f"{error}.".capitalize(), 422
+    await run_in_threadpool(portal.answers.record, "passphrase-set", reader.id)
     return "", 200
 
 
