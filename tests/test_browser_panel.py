@@ -81,6 +81,35 @@ def test_a_comment_on_a_finding_is_marked_and_submitted(browser: Browser) -> Non
     assert lone.met == []
 
 
+def test_keys_comment_take_back_and_compare(browser: Browser) -> None:
+    with lone_page.serving(lone_page.task_input(companions=COMPANIONS)) as lone:
+        page = lone.open(browser)
+        row(page, "Fracture").locator(".cxr-name").click()
+        page.keyboard.press("Shift+C")
+        page.keyboard.type("sixth rib")
+        page.keyboard.press("Escape")
+        title = (
+            row(page, "Fracture").locator('[data-action="comment-finding"]').get_attribute("title")
+        )
+        page.keyboard.press("p")
+        page.keyboard.press("ArrowUp")
+        page.keyboard.press("x")
+        state = row(page, "Fracture").get_attribute("data-answer")
+        page.keyboard.press("y")
+        beside = page.locator(".cxr-beside").is_visible()
+        page.keyboard.press("y")
+        gone = page.locator(".cxr-beside").is_visible()
+        page.keyboard.press("c")
+        page.keyboard.type("pys")  # no commands while typing
+        typed = page.locator(".cxr-comment").input_value()
+        page.close()
+
+    assert title == "sixth rib"
+    assert state == "unanswered"
+    assert (beside, gone) == (True, False)
+    assert typed == "pys"
+
+
 def test_a_job_may_do_without_comments_on_findings(browser: Browser) -> None:
     with lone_page.serving(lone_page.task_input(page={"comments": False})) as lone:
         page = lone.open(browser)
@@ -241,9 +270,9 @@ def test_only_what_the_job_shows_of_a_patient_is_shown_and_as_text(browser: Brow
     with lone_page.serving(lone_page.task_input(shown=told)) as lone:
         page = lone.open(browser)
         whole = "e => [e.scrollHeight <= e.clientHeight, e.offsetParent !== null]"
-        cut = page.locator(".cxr-patient").evaluate(whole)
+        cut = page.locator(".cxr-patient span").evaluate(whole)
         page.locator(".cxr-patient").focus()
-        opened = page.locator(".cxr-patient").evaluate(whole)
+        opened = page.locator(".cxr-patient span").evaluate(whole)
         stage = page.locator(".cxr-stage").bounding_box()
         page.close()
 

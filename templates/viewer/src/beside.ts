@@ -36,7 +36,7 @@ export class Beside {
     this.element = h(
       'aside',
       { class: 'cxr-beside', 'aria-label': 'Other images of the patient, read-only', hidden: true },
-      h('div', { class: 'cxr-beside-head' }, this.#tabs, h('span', { class: 'cxr-read-only' }, 'read-only')),
+      this.#tabs,
       h('div', { class: 'cxr-beside-view' }, this.#still.canvas, this.#state),
       h(
         'div',
@@ -44,6 +44,7 @@ export class Beside {
         small('zoom-out', 'Zoom out', () => this.#still.zoom(0.8), '−'),
         small('zoom-in', 'Zoom in', () => this.#still.zoom(1.25), '+'),
         small('fit', 'Fit', () => this.#still.fit(), 'Fit'),
+        h('span', { class: 'cxr-read-only' }, 'read-only'),
         small('close', 'Close the other image', () => this.toggle(), icon(ICONS.cross)),
       ),
     );

@@ -64,7 +64,8 @@ export class Page {
   readonly #clock = h('span', { class: 'cxr-clock', title: 'Active time on this image' }, '0:00');
   readonly #job = h('h1');
   readonly #item = h('span', { class: 'cxr-item' });
-  readonly #patient = h('span', { class: 'cxr-patient', role: 'note', 'aria-label': 'Patient', tabindex: '0' });
+  readonly #patient = h('span');
+  readonly #patientBox = h('div', { class: 'cxr-patient', role: 'note', 'aria-label': 'Patient', tabindex: '0' }, this.#patient);
   readonly #guide = new Guide();
   readonly #place = h('span', { class: 'cxr-place' });
   readonly #progress = h('progress', { class: 'cxr-progress', 'aria-label': 'Images answered' });
@@ -91,7 +92,7 @@ export class Page {
     this.#item.textContent = task.itemId.slice(0, 17);
     this.#item.title = task.itemId;
     this.#patient.textContent = patientLine(task.shown);
-    this.#patient.hidden = this.#patient.textContent === '';
+    this.#patientBox.hidden = this.#patient.textContent === '';
     for (const one of [this.#keys, this.#skip]) one.close();
     this.#guide.begin(task);
     this.beside.begin(task.companions);
@@ -223,7 +224,7 @@ export class Page {
       { class: 'cxr-header' },
       this.#job,
       this.#item,
-      this.#patient,
+      this.#patientBox,
       this.#place,
       this.#progress,
       h('strong', { class: 'cxr-disclaimer' }, DISCLAIMER),

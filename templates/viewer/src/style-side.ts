@@ -81,17 +81,21 @@ export const SIDE = `
 #cxr-root .cxr-finding[data-disputed][data-answer="unanswered"] { box-shadow: inset 3px 0 var(--amber); }
 #cxr-root .cxr-finding[data-disputed]:has([aria-current="true"]) { background: #3a3018; box-shadow: inset 3px 0 var(--accent); }
 .cxr-finding:is([data-disputed], [data-asks]) .cxr-mark { color: var(--amber); }
-.cxr-patient { flex: 1 1 0; align-self: start; z-index: 2; min-width: 0; max-height: 36px; margin: 4px 0; padding: 1px 6px;
-  overflow: hidden; white-space: normal; overflow-wrap: anywhere; line-height: 17px; border-radius: 5px; }
-.cxr-patient:is(:hover, :focus) { max-height: 60vh; overflow: auto; background: var(--raised); box-shadow: 0 6px 18px rgb(0 0 0 / 60%); }
+.cxr-patient { flex: 1 1 0; align-self: start; z-index: 2; min-width: 0; min-height: 43px; padding: 4px 6px; display: grid;
+  align-content: center; white-space: normal; overflow-wrap: anywhere; line-height: 17px; }
+.cxr-patient > span { overflow: hidden; display: -webkit-box; -webkit-box-orient: vertical; -webkit-line-clamp: 2; }
+.cxr-patient:is(:hover, :focus) { max-height: 60vh; overflow: auto; background: var(--ground); box-shadow: 0 8px 18px rgb(0 0 0 / 60%); }
+.cxr-patient:is(:hover, :focus) > span { -webkit-line-clamp: none; }
+.cxr-main { container: cxr-main / inline-size; }
+@container cxr-main (max-width: 740px) { #cxr-root .cxr-presets kbd { display: none; } }
 .cxr-views { display: flex; min-width: 0; min-height: 0; }
 .cxr-views > .cxr-view { flex: 1; min-width: 0; }
 .cxr-beside { flex: 0 0 42%; min-width: 0; display: flex; flex-direction: column; border-left: 1px solid #26292d; background: #000; }
-.cxr-beside-head { display: flex; align-items: center; gap: 8px; min-height: 40px; padding: 4px 8px; background: var(--ground); }
-.cxr-tabs { flex: 1; min-width: 0; display: flex; gap: 4px; }
+.cxr-tabs { display: flex; gap: 4px; min-width: 0; padding: 5px 8px; background: var(--ground); }
 #cxr-root .cxr-tabs button { flex: 0 1 auto; min-width: 0; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
 #cxr-root .cxr-tabs [aria-pressed="true"] { border-color: var(--accent); color: var(--accent); background: #17324d; }
-.cxr-read-only { flex: none; color: var(--amber); font-size: 12px; }
+#cxr-root .cxr-tabs button { padding: 0 8px; font-size: 13px; }
+.cxr-read-only { flex: 1; text-align: center; color: var(--amber); font-size: 12px; }
 .cxr-beside-view { position: relative; flex: 1; min-height: 0; }
 .cxr-beside-view canvas { position: absolute; inset: 0; width: 100%; height: 100%; touch-action: none; }
 #cxr-root .cxr-beside-view canvas:focus-visible { outline-offset: -2px; }
@@ -99,7 +103,7 @@ export const SIDE = `
   pointer-events: none; }
 .cxr-beside-state p { margin: 0; max-width: 40ch; overflow-wrap: anywhere; }
 .cxr-beside-state button { pointer-events: auto; justify-self: center; }
-.cxr-beside-foot { display: flex; gap: 4px; padding: 5px 8px; background: var(--ground); }
+.cxr-beside-foot { display: flex; align-items: center; gap: 4px; padding: 5px 8px; background: var(--ground); }
 #cxr-root .cxr-beside-foot button { min-width: 34px; display: grid; place-items: center; }
 .cxr-beside-foot button:last-child { margin-left: auto; }
 #cxr-root .cxr-header button[aria-expanded="true"] { border-color: var(--accent); color: var(--accent); background: #17324d; }
