@@ -87,10 +87,11 @@ export class Toolbar {
 
 /** Buttons for the shipped windows and the job's own; Args: show: by index, shipped ones first. */
 export function windowButtons(
-  { windows }: PageSettings,
+  { tools, windows }: PageSettings,
   bindings: readonly Binding[],
   show: (index: number) => void,
 ): HTMLButtonElement[] {
+  if (tools !== null && !tools.includes('window')) return [];
   const shipped = PRESETS.map(({ name, text }) => ({ attributes: { 'data-preset': name }, text }));
   const own = windows.map(({ name, center, width }) => ({
     attributes: { 'data-window': name, title: `${name}: W ${width} L ${center}` },
