@@ -152,7 +152,7 @@ class Portal:
         reader = self._whose(claims)
         if self.accounts.ended(token):
             raise TokenError("this session was ended")
-        return Session(reader, str(claims.get("sub")), token, float(claims["exp"]))
+        return Session(reader, str(claims.get("sub")).partition(" ")[0], token, float(claims["exp"]))
 
     def begin_session(self, reader: Reader, by: str) -> str:
         """Sign a session's token.
@@ -167,7 +167,8 @@ class Portal:
             self.keys,
             [_scope(self.job, reader.id)],
             ttl_s=SESSION_TTL_S,
-            subject=by,
+            # two sessions begun in one second must not be one, for either may be ended
+            subject=f"{by} {secrets.token_hex(8)}",
             audience=_SESSION,
             now=now,
         )
