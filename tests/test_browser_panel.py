@@ -6,6 +6,7 @@ from typing import Any
 
 import lone_page
 import pytest
+from panel import Panel
 from playwright.sync_api import Browser, Locator, Page, sync_playwright
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -453,6 +454,44 @@ def test_each_readers_regions_follow_the_image_and_can_be_hidden(browser: Browse
     assert left == colors[1:]
 
 
+def test_disputes_of_a_real_job_are_decided_one_after_another(
+    browser: Browser, tmp_path: Path
+) -> None:
+    panel = Panel(tmp_path)
+    said = {"ann1": ["ppaa", "aapa", "aaap"], "bob2": ["appa", "aaap", "aaap"]}
+    for name in ("ann1", "bob2", "cyd3"):
+        panel.read(name, lambda image, n=name: said.get(n, ["apaa", "aaap", "aaap"])[image])
+    page = browser.new_page(viewport={"width": 1280, "height": 720})
+    met: list[str] = []
+    page.on("pageerror", lambda error: met.append(str(error)))
+    page.on("response", lambda r: met.append(f"{r.status} {r.url}") if r.status >= 400 else None)
+    page.goto(panel.links["dan"])
+    page.goto(f"{panel.url}/adjudicate")
+    decided, steps = [], []
+    for _ in range(2):
+        page.wait_for_selector('html[data-cxr-ready="1"]', timeout=20_000)
+        item = page.locator("html").get_attribute("data-cxr-item")
+        ways = [page.locator(f'[data-action="{way}-dispute"]') for way in ("previous", "next")]
+        steps.append(tuple(way.get_attribute("href") for way in ways))
+        for label in page.locator(".cxr-finding[data-disputed]").evaluate_all(
+            "all => all.map((e) => e.dataset.label)"
+        ):
+            row(page, label).locator(".cxr-cells button:not(:disabled)").first.click()
+            decided.append(label)
+        page.keyboard.press("Shift+A")
+        page.keyboard.press("Control+Enter")
+        page.wait_for_function(
+            "item => document.documentElement.dataset.cxrItem !== item", arg=item, timeout=10_000
+        )
+    page.get_by_role("heading", name="are decided").wait_for(timeout=10_000)
+    page.close()
+    panel.stop()
+
+    assert decided == ["Edema", "Support Devices", "Support Devices", "No Finding"]
+    assert steps == [(None, "/adjudicate/1"), ("/adjudicate/0", None)]
+    assert met == []
+
+
 SIZES = [(1280, 720), (1920, 1080)]
 FULL = {
     "instructions": "Answer every finding.",
@@ -626,6 +665,17 @@ def test_roles_and_names_say_what_things_are(browser: Browser) -> None:
     assert lives >= 3
     assert toolbars >= 1
     assert (switches, dialogs) == (3, 1)
+
+
+@pytest.mark.parametrize("shown", [{}, FULL["shown"]], ids=["nothing", "context"])
+def test_the_header_reaches_from_side_to_side(browser: Browser, shown: dict[str, Any]) -> None:
+    with lone_page.serving(lone_page.task_input(shown=shown)) as lone:
+        page = lone.open(browser)
+        last = page.locator('.cxr-header [data-action="skip"]').bounding_box()
+        page.close()
+
+    assert last is not None
+    assert 1265 <= last["x"] + last["width"] <= 1280
 
 
 def test_nothing_moves_when_a_finding_is_answered(browser: Browser) -> None:

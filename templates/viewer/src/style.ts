@@ -49,7 +49,7 @@ short-instructions, full-instructions { display: none; }
   border-bottom: 1px solid #26292d; white-space: nowrap; }
 .cxr-item { color: var(--quiet); font-size: 12px; font-variant-numeric: tabular-nums; }
 .cxr-disclaimer { flex: 0 1 auto; text-align: center; font-weight: 500; color: var(--amber); }
-.cxr-patient[hidden] + .cxr-disclaimer { flex: 1; }
+.cxr-patient[hidden] ~ .cxr-disclaimer { flex: 1; }
 .cxr-place { font-variant-numeric: tabular-nums; }
 .cxr-progress { width: 72px; height: 6px; border: 0; border-radius: 3px; overflow: hidden; background: #2b3036;
   accent-color: var(--accent); }
