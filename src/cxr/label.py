@@ -50,15 +50,23 @@ def main(cfg: schema.Label, _: DictConfig) -> None:
 
 
 def _label(cfg: schema.Label, folder: Path, keys: "Keys", pacs: "FolderPacs") -> None:
+    from dataclasses import replace
+
     from hydra.utils import instantiate
 
+    from cxr.labeling import LEAD
+
     job = _job(cfg, folder)
+    if cfg.reopen:
+        job = replace(job, closes=LEAD)  # or a job that is done would end at once
     selection, job = _select(cfg, job, pacs, folder)
     local = isinstance(cfg.labeling, schema.LocalLabeling)
     own = {"accounts": folder / "accounts.db"} if local else {}
     backend = instantiate(cfg.labeling.model_dump(by_alias=True), pacs=pacs, keys=keys, **own)
     try:
         backend.start(job, selection.path)
+        if cfg.reopen:
+            backend.reopen()
         job.save()
         print(
             f"{backend.status(job).total} images, {len(job.labels.names)} labels, "
@@ -202,7 +210,8 @@ def _query(cfg: schema.Label, job: "Job", pacs: "FolderPacs", folder: Path) -> "
 def _follow(job: "Job", backend: "LabelingBackend") -> None:
     """Show progress until all is labelled; Ctrl-C stops waiting and keeps what there is."""
     status = backend.status(job)
-    if status.state == "Completed":
+    if status.state != "InProgress":
+        _log.info("nothing is left to answer; reopen=true takes corrections")
         return
     scripts = _start_readers(job, backend, status)
     from cxr import progress
@@ -229,19 +238,20 @@ def _start_readers(
     job: "Job", backend: "LabelingBackend", status: "Status"
 ) -> "list[scripted.Script]":
     """Start the scripted readers, and tell the others where to answer."""
-    from cxr.labeling import scripted
+    from cxr.labeling import LEAD, scripted
     from cxr.labeling.local import LocalLabeling
 
     if not isinstance(backend, LocalLabeling):
         return []
     links = backend.links(job)
-    people = [reader.id for reader in job.readers if reader.skill is None]
+    people = [reader for reader in job.readers if reader.skill is None]
+    ends = f"; close the job at {status.url}/job" if job.closes == LEAD else ""
     if len(links) == 1 and people:
-        where = status.url if backend.open else links[people[0]]
-        print(f"label at {where}   (Ctrl-C keeps what is labelled)", flush=True)
+        where = status.url if backend.open else links[people[0].id]
+        print(f"label at {where}   (Ctrl-C keeps what is labelled{ends})", flush=True)
         return []
-    for reader in people:
-        print(f"{reader} labels at {links[reader]}", flush=True)
+    for person in people:
+        print(f"{person.id} ({', '.join(person.roles)}) enters at {links[person.id]}", flush=True)
     if len(people) == len(links):
         return []
     if job.truth is None:

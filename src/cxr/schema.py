@@ -324,6 +324,7 @@ class Label(Site):
     """python -m cxr.label."""
 
     new: Name | None
+    reopen: bool
     invite: bool
     audit: Literal["verify"] | None
     labels: Labels
@@ -352,6 +353,8 @@ class Label(Site):
         for name in self.job.ask_roi:
             if name not in asked:
                 raise ValueError(f'job.ask_roi: expected findings of labels.names, met "{name}"')
+        if self.reopen and not local:
+            raise ValueError("reopen: expected labeling=local, whose answers can be corrected")
         if isinstance(self.labeling, ReplayLabeling) and not self.job.answers and not self.new:
             raise ValueError("job.answers: expected the CSV of existing labels, met none")
         return self

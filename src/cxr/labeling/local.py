@@ -116,6 +116,10 @@ class LocalLabeling:
         self._portal = app.state.portal
         self._served = http.Background(app, listener)
 
+    def reopen(self) -> None:
+        """Take answers and corrections again, if the job was closed."""
+        self._opened.reopen_job("")
+
     def status(self, job: Job) -> Status:
         """Count the data objects that have all their answers, and say whether more are taken."""
         done, total = self._opened.counts()
