@@ -149,6 +149,19 @@ def test_disputes_stand_in_a_row_and_know_their_place(standing):
     assert (first["id"], first["answer"], first["draft"]) == ("0", None, None)
 
 
+def test_a_dispute_is_offered_anew_with_fresh_links(standing):
+    page = opened(standing, "/adjudicate/1?label=Support+Devices")
+
+    offered = standing.client("dan").get("/api/disputes/1?label=Support+Devices").json()
+
+    assert offered["csrf"] == page.metas["cxr-csrf"]
+    assert {k: v for k, v in offered["task"].items() if k != "input"} == page.offer
+    assert offered["task"]["input"]["opinions"] == page.task["opinions"]
+    assert standing.client(None).get(offered["task"]["input"]["imageUrl"]).status_code == 200
+    assert standing.client("ann1").get("/api/disputes/1").status_code == 403
+    assert standing.client("dan").get("/api/disputes/2").status_code == 404
+
+
 def test_one_finding_can_be_gone_through_alone(standing):
     page = opened(standing, "/adjudicate?label=Edema")
 

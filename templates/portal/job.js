@@ -149,13 +149,12 @@
   }
 
   function showWorkers() {
-    const known = figures?.workers ?? {};
-    const rows = progress.workers.map((w) => ({ ...w, ...(known[w.id] ?? {}) }));
+    const rows = progress.workers;
     const most = Math.max(1, progress.progress.total);
     fill(byId('workers').tBodies[0], rows, () => rows.map((w) => el('tr', {},
       el('th', { scope: 'row', title: w.id }, w.name || w.id, ...(w.name && w.name !== w.id ? [el('span', { class: 'id' }, w.id)] : [])),
       el('td', {}, el('div', { class: 'share' }, track(w.answered / most), el('output', {}, whole(w.answered)))),
-      el('td', { class: 'number' }, w.perHour ? whole(Math.round(w.perHour.value ?? 0)) : none('fewer than two answers in a row')),
+      el('td', { class: 'number' }, w.perHour.value === null ? none(w.perHour.why) : whole(Math.round(w.perHour.value))),
       el('td', { class: 'number' }, typeof w.activeS === 'number' ? `${w.activeS.toFixed(1)} s` : none('no answer says how long it took')),
       el('td', { class: 'number' }, w.skips ? whole(w.skips) : w.answered ? '0' : none('no answer yet')),
       el('td', { class: 'number' }, w.lastS === null || w.lastS === undefined ? none('no answer yet') : ago(w.lastS)),
@@ -300,7 +299,6 @@
       showWorkers();
       await figuresIfNew();
       showFigures();
-      showWorkers();
       byId('confirm-missing').textContent = missing(progress.progress);
       trouble('');
     } catch (error) {

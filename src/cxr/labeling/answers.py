@@ -272,10 +272,12 @@ class Answers:
         with self._file.reading() as db:
             return results.answered_by(db, worker_id)
 
-    def results(self) -> Iterator[tuple[int, dict[str, Any], list[Answer]]]:
-        """Give every data object with the newest version of each worker's answer, in order."""
+    def results(
+        self, only: int | None = None
+    ) -> Iterator[tuple[int, dict[str, Any], list[Answer]]]:
+        """Give every data object, or only one, with each worker's newest answer, in order."""
         with self._file.reading() as db:
-            found = results.of_objects(db)
+            found = results.of_objects(db, only)
         for object_id, line, answers in found:
             yield object_id, json.loads(line), answers
 

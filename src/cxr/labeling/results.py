@@ -108,13 +108,22 @@ def answered_by(db: sqlite3.Connection, worker_id: str) -> int:
     return int(one(db, count, worker_id))
 
 
-def of_objects(db: sqlite3.Connection) -> list[tuple[int, str, list[Answer]]]:
-    """Give every data object of the job, its line unread, with each worker's answer, in order."""
+def of_objects(
+    db: sqlite3.Connection, only: int | None = None
+) -> list[tuple[int, str, list[Answer]]]:
+    """Give every data object of the job, its line unread, with each worker's answer, in order.
+
+    Args:
+        db: To be read.
+        only: The ID of one data object; None gives all.
+    """
     objects = db.execute(
-        "SELECT object_id, line FROM objects WHERE kind='read' ORDER BY object_id"
+        "SELECT object_id, line FROM objects WHERE kind='read' AND object_id=coalesce(?, object_id)"
+        " ORDER BY object_id",
+        (only,),
     ).fetchall()
     found: dict[int, list[Answer]] = {}
-    for object_id, answer in _newest(db, "read"):
+    for object_id, answer in _newest(db, "read", only):
         found.setdefault(object_id, []).append(answer)
     return [(object_id, line, found.get(object_id, [])) for object_id, line in objects]
 
@@ -137,14 +146,20 @@ def repeats(db: sqlite3.Connection) -> list[tuple[str, int, Answer, Answer]]:
     ]
 
 
-def _newest(db: sqlite3.Connection, kind: str) -> Iterator[tuple[int, Answer]]:
+def _newest(
+    db: sqlite3.Connection, kind: str, only: int | None = None
+) -> Iterator[tuple[int, Answer]]:
+    # one object's tasks are few, and found by an index; else a scan is the fastest
+    of_one = (
+        "" if only is None else "WHERE task_id IN (SELECT task_id FROM tasks WHERE object_id=?)"
+    )
     rows = db.execute(
         "SELECT object_id, worker_id, content, accepted_at, submitted_at, versions"
         " FROM answers JOIN tasks USING(task_id)"
         " JOIN (SELECT max(answer_id) AS answer_id, count(*) AS versions"
-        "       FROM answers GROUP BY task_id) USING(answer_id)"
+        f"       FROM answers {of_one} GROUP BY task_id) USING(answer_id)"
         " WHERE kind=? ORDER BY object_id, worker_id",
-        (kind,),
+        (kind,) if only is None else (only, kind),
     )
     for object_id, *row in rows:
         yield object_id, Answer(*row)

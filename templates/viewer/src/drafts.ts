@@ -111,10 +111,15 @@ export class LocalDrafts implements DraftStore {
     this.#key = key;
   }
 
-  /** Give those of one image and viewer; null where the page may keep nothing. */
-  static open(itemId: string, viewerSha: string): LocalDrafts | null {
+  /**
+   * Give those of one image and viewer; null where the page may keep nothing.
+   *
+   * Args: lasting: beyond this tab.
+   */
+  static open(itemId: string, viewerSha: string, lasting = true): LocalDrafts | null {
     try {
-      return new LocalDrafts(window.localStorage, `cxr-draft:${itemId}:${viewerSha.slice(0, 16)}`);
+      const storage = lasting ? window.localStorage : window.sessionStorage;
+      return new LocalDrafts(storage, `cxr-draft:${itemId}:${viewerSha.slice(0, 16)}`);
     } catch {
       return null; // an opaque origin: the sandbox of Ground Truth
     }

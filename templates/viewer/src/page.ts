@@ -13,7 +13,7 @@ import { MarkLayer } from './marks.ts';
 import { patientLine } from './patient.ts';
 import type { Command } from './keys.ts';
 import type { Point } from './geometry.ts';
-import type { Position } from './portal.ts';
+import type { Dispute, Position } from './portal.ts';
 import { Overlay } from './overlay.ts';
 import type { Mouse, Tool } from './mouse.ts';
 import type { PageSettings, Task } from './task.ts';
@@ -32,6 +32,8 @@ export interface PageEvents {
   run(command: Command): void;
   skip(reason: string): void;
   retry(): void;
+  /** the next disagreement */
+  next(): void;
 }
 
 /** A choice offered beside a message. */
@@ -72,6 +74,7 @@ export class Page {
   readonly #progress = h('progress', { class: 'cxr-progress', 'aria-label': 'Images answered' });
   readonly #note = h('span', { class: 'cxr-quiet', role: 'status' });
   readonly #previous: HTMLButtonElement;
+  readonly #next: HTMLButtonElement;
   readonly #keys: HTMLDialogElement;
   readonly #skip: HTMLDialogElement;
   #fading: ReturnType<typeof setTimeout> | undefined;
@@ -85,6 +88,7 @@ export class Page {
     this.#skip = this.#skipDialog();
     const back = (): void => events.run('previous');
     this.#previous = button({ 'data-action': 'previous', title: 'The image before (PageUp)' }, back, '‹ Previous');
+    this.#next = button({ 'data-action': 'next', title: 'The next disagreement', hidden: true }, () => events.next(), 'Next ›');
   }
 
   /** Show another task; nothing moves but what it says differently. */
@@ -131,6 +135,17 @@ export class Page {
     this.#place.textContent = again ? `answered, open again · ${answered} of ${total}` : `${at} of ${total}`;
     this.#progress.max = total;
     this.#progress.value = answered;
+  }
+
+  /** Show where a dispute stands among the others. */
+  showDispute({ number, of, decided, previousUrl, nextUrl }: Dispute): void {
+    this.#place.hidden = this.#progress.hidden = this.#previous.hidden = this.#next.hidden = false;
+    this.#previous.disabled = previousUrl === '';
+    this.#next.disabled = nextUrl === '';
+    this.#place.textContent = `disagreement ${number} of ${of} · ${decided} decided`;
+    this.#progress.max = of;
+    this.#progress.value = decided;
+    this.#progress.setAttribute('aria-label', 'Disagreements decided');
   }
 
   /** A quiet word in the header, or none. */
@@ -233,6 +248,7 @@ export class Page {
       this.#note,
       this.#clock,
       this.#previous,
+      this.#next,
       this.beside.opener,
       this.#guide.opener,
       opener('keys', '? Keys', this.#keys),

@@ -14,6 +14,17 @@ export interface Position {
   readonly total: number;
 }
 
+/** Where a dispute stands among those to be decided. */
+export interface Dispute {
+  /** from 1 */
+  readonly number: number;
+  readonly of: number;
+  readonly decided: number;
+  /** empty at either end */
+  readonly previousUrl: string;
+  readonly nextUrl: string;
+}
+
 /** An image to read, and what is known of the reading. */
 export interface Offer {
   /** empty in Ground Truth */
@@ -28,6 +39,8 @@ export interface Offer {
   readonly position: Position | null;
   /** the task answered before this one */
   readonly previous: string | null;
+  /** only where disputes are decided */
+  readonly dispute: Dispute | null;
 }
 
 /** The portal said no; `status` is 0 where it cannot be reached. */
@@ -72,7 +85,8 @@ export class Portal {
 
   /** An image with fresh links. Throws PortalError. */
   async task(id: string): Promise<Offer | null> {
-    return offerIn(await this.#get(`/api/tasks/${encodeURIComponent(id)}`));
+    const kind = this.looksAhead ? 'tasks' : 'disputes';
+    return offerIn(await this.#get(`/api/${kind}/${encodeURIComponent(id)}`));
   }
 
   /** Keep a draft; Args: leaving: the page is going away. Throws PortalError. */
@@ -143,6 +157,7 @@ function readOffer(given: unknown, task: Task): Offer {
     answer: readDocument(offer['answer']),
     position: readPosition(offer['position']),
     previous: text(offer['previous']) || null,
+    dispute: readDispute(offer['dispute']),
   };
 }
 
@@ -150,6 +165,18 @@ function readPosition(given: unknown): Position | null {
   if (!isRecord(given)) return null;
   const [answered, total] = [Number(given['answered']), Number(given['total'])];
   return answered >= 0 && total > 0 ? { answered, total } : null;
+}
+
+function readDispute(given: unknown): Dispute | null {
+  if (!isRecord(given)) return null;
+  const [number, of, decided] = [Number(given['number']), Number(given['of']), Number(given['decided'])];
+  if (!(number >= 1 && of >= number && decided >= 0)) return null;
+  return { number, of, decided, previousUrl: path(given['previousUrl']), nextUrl: path(given['nextUrl']) };
+}
+
+/** An address of this portal's own, or nothing. */
+function path(given: unknown): string {
+  return /^\/(?!\/)/.test(text(given)) ? text(given) : '';
 }
 
 function meta(name: string): string {

@@ -55,6 +55,7 @@ export class Session implements Room {
       window: (index) => this.radiograph.ready && showWindow(index, this.radiograph, this.#reading.task.page.windows),
       run: (command) => this.#run(command),
       skip: (reason) => this.#submitSkip(reason),
+      next: () => this.#turnTo(this.#offer.dispute?.nextUrl ?? ''),
       retry: () => void this.#load(null),
     });
     this.radiograph = new Radiograph(this.page.stage, () => this.#reading.drawView());
@@ -101,13 +102,15 @@ export class Session implements Room {
     this.#reading.begin();
     this.page.note('');
     this.page.showPlace(offer.position, offer.previous !== null, offer.answer !== null);
-    if (offer.position) document.title = `${offer.task.jobId} · image ${offer.position.answered + 1}`;
+    if (offer.dispute) this.page.showDispute(offer.dispute);
+    else if (offer.position) document.title = `${offer.task.jobId} · image ${offer.position.answered + 1}`;
     this.#restore(offer);
   }
 
   #restore(offer: Offer): void {
-    const { itemId, viewerSha } = offer.task;
+    const { itemId, jobId, viewerSha } = offer.task;
     if (this.#portal === null) this.#local = LocalDrafts.open(itemId, viewerSha);
+    if (offer.dispute) this.#local = LocalDrafts.open(`${jobId}/${itemId}`, viewerSha, false);
     const draft = this.#local === null ? offer.draft : readSaved(this.#local.load());
     const saved = draft ?? offer.answer;
     if (saved !== null) this.#reading.restore(saved);
@@ -185,7 +188,8 @@ export class Session implements Room {
   }
 
   async #goBack(): Promise<void> {
-    const { previous } = this.#offer;
+    const { previous, dispute } = this.#offer;
+    if (dispute) return this.#turnTo(dispute.previousUrl);
     if (previous === null || this.#portal === null) return this.page.say('There is no image before this one');
     try {
       await this.#keeper?.flush();
@@ -195,6 +199,12 @@ export class Session implements Room {
     } catch (error) {
       this.page.say(`The image before cannot be opened: ${error instanceof Error ? error.message : String(error)}`);
     }
+  }
+
+  /** Open another dispute; what is begun on this one stays in this tab. */
+  #turnTo(url: string): void {
+    if (url === '') return this.page.say('There is no disagreement that way');
+    location.assign(url);
   }
 
   /** Args: address: what a reload should open. */

@@ -53,10 +53,20 @@ def _one(object_id: int, adjudicator: Adjudicator, portal: ThePortal, label: str
     if portal.job.consolidation != "adjudicated" or portal.answers.closed:
         return RedirectResponse(HERE, 303)  # which says why
     found = _disputes(portal, label)
-    chosen = next((d for d in found if d.object_id == object_id), None)
-    if chosen is None:
-        raise HTTPException(404, f"readers do not differ on image {object_id + 1}")
-    return _shown(portal, adjudicator, chosen, found, label)
+    return _shown(portal, adjudicator, _chosen(found, object_id), found, label)
+
+
+@routes.get("/api/disputes/{object_id:int}")
+def _offered(
+    object_id: int, adjudicator: Adjudicator, portal: ThePortal, label: str = ""
+) -> Response:
+    """Offer a dispute as JSON: with fresh links, or for an adjudicator that is a program."""
+    found = _disputes(portal, label)
+    chosen = _chosen(found, object_id)
+    offer = _offer(portal, chosen, found, label)
+    return JSONResponse(
+        {"csrf": portal.csrf(adjudicator.id), "task": offer | {"input": _input(portal, chosen)}}
+    )
 
 
 @routes.post("/disputes/{object_id:int}/decision", dependencies=[Depends(access.from_own_page)])
@@ -77,7 +87,7 @@ def _decided(
         raise HTTPException(404, "no such image in this job")
     if not any(d.object_id == object_id for d in portal.board.told(fresh=True).disputes):
         raise HTTPException(409, "readers do not differ on this image; open the next one")
-    line, _ = _of_object(portal, object_id)
+    ((_, line, _),) = portal.answers.results(object_id)
     content, _ = forms.checked(body, line)
     try:
         portal.answers.decide(object_id, adjudicator.id, content)
@@ -102,6 +112,13 @@ def _disputes(portal: Portal, label: str) -> list[Dispute]:
     return [dispute for dispute in every if not label or label in dispute.labels]
 
 
+def _chosen(found: Sequence[Dispute], object_id: int) -> Dispute:
+    chosen = next((d for d in found if d.object_id == object_id), None)
+    if chosen is None:
+        raise HTTPException(404, f"readers do not differ on image {object_id + 1}")
+    return chosen
+
+
 def _in_turn(portal: Portal, adjudicator: Reader, found: Sequence[Dispute]) -> list[Dispute]:
     """Order disputes as they come; where several adjudicate, each begins elsewhere."""
     team = [reader.id for reader in portal.job.having(ADJUDICATOR)]
@@ -113,13 +130,8 @@ def _shown(
     portal: Portal, adjudicator: Reader, chosen: Dispute, found: Sequence[Dispute], label: str
 ) -> Response:
     """Render the worker page of one dispute."""
-    line, answers = _of_object(portal, chosen.object_id)
-    label_set = labels.from_data_object(line)
     portal.answers.record("seen", adjudicator.id, chosen.source, dispute=chosen.object_id)
-    task_input = portal.task_input(line) | {
-        "opinions": opinions(portal, chosen.object_id, answers, label_set),
-        "disputed": list(chosen.labels),
-    }
+    task_input = _input(portal, chosen)
     offer = _offer(portal, chosen, found, label)
     number, total = offer["dispute"]["number"], len(found)
     return HTMLResponse(
@@ -131,6 +143,16 @@ def _shown(
             offer=offer,
         )
     )
+
+
+def _input(portal: Portal, chosen: Dispute) -> dict[str, Any]:
+    """Give what the page reads: the task as any reader gets it, and what all of them said."""
+    ((_, line, answers),) = portal.answers.results(chosen.object_id)
+    label_set = labels.from_data_object(line)
+    return portal.task_input(line) | {
+        "opinions": opinions(portal, chosen.object_id, answers, label_set),
+        "disputed": list(chosen.labels),
+    }
 
 
 def _offer(portal: Portal, chosen: Dispute, found: Sequence[Dispute], label: str) -> dict[str, Any]:
@@ -224,7 +246,3 @@ def _message(
 
 def _query(label: str) -> str:
     return f"?label={quote(label, safe='')}" if label else ""
-
-
-def _of_object(portal: Portal, object_id: int) -> tuple[dict[str, Any], list[Answer]]:
-    return next((line, found) for i, line, found in portal.answers.results() if i == object_id)

@@ -152,7 +152,9 @@ class Portal:
         reader = self._whose(claims)
         if self.accounts.ended(token):
             raise TokenError("this session was ended")
-        return Session(reader, str(claims.get("sub")).partition(" ")[0], token, float(claims["exp"]))
+        return Session(
+            reader, str(claims.get("sub")).partition(" ")[0], token, float(claims["exp"])
+        )
 
     def begin_session(self, reader: Reader, by: str) -> str:
         """Sign a session's token.

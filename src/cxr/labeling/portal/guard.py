@@ -31,7 +31,7 @@ _ALWAYS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": (
         "camera=(), microphone=(), geolocation=(), payment=(), usb=(), serial=(), hid=(), "
-        "bluetooth=(), midi=(), display-capture=()"
+        "midi=(), display-capture=()"
     ),
 }
 _HSTS = f"max-age={365 * 86_400}"
