@@ -137,6 +137,8 @@ def test_keys_may_be_swapped():
         (["job=_defaults"], "job.name: expected a value, met none"),
         (["job.keys={presnt: j}"], 'job.keys: the page has no "presnt"; did you mean present?'),
         (["job.keys={present: A}"], 'job.keys: "a" would mean both present and absent'),
+        (["job.keys={present: hyper+q}"],
+         "job.keys.present: expected a key as shift+a or f9, met 'hyper+q'"),
         (["job.tools=[windw]"], 'job.tools: the page has no "windw"; did you mean window?'),
         (["job.mouse={left: pen}"], 'job.mouse: the page has no "pen"; did you mean pan?'),
         (["job.windows={tube: [3]}"], "job.windows.tube: expected [centre, width], the width ab"),

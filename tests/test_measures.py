@@ -98,3 +98,11 @@ def test_without_a_spacing_nothing_is_measured(image):
 
 def test_a_point_has_no_size():
     assert measure("point", [(3, 4)]) is None
+
+
+def test_a_pixel_spacing_that_repeats_the_detectors_is_the_detectors():
+    same = {"pixelSpacing": [0.2, 0.2], "imagerPixelSpacing": [0.2, 0.2]}
+    calibrated = {"pixelSpacing": [0.18, 0.18], "imagerPixelSpacing": [0.2, 0.2]}
+
+    assert measures.spacing(same) == ("ImagerPixelSpacing", (0.2, 0.2))
+    assert measures.spacing(calibrated) == ("PixelSpacing", (0.18, 0.18))

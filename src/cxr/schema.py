@@ -7,6 +7,7 @@ number and true is no integer. `config.py` turns what pydantic finds into one li
 import difflib
 import ipaddress
 import json
+import re
 from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -254,6 +255,9 @@ class Job(Section):
         self._known("tools", self.tools or (), offered["tools"])
         self._known("keys", self.keys, offered["commands"])
         self._known("mouse", self.mouse.values(), offered["mouse"]["tools"])
+        for name, key in self.keys.items():
+            if not self._is_key(key, offered["keys"]):
+                raise ValueError(f"keys.{name}: expected a key as shift+a or f9, met {key!r}")
         bound = {name: command["key"] for name, command in offered["commands"].items()} | self.keys
         taken: dict[str, str] = {}
         for name, key in bound.items():
@@ -261,6 +265,13 @@ class Job(Section):
             if other != name:
                 raise ValueError(f'keys: "{key}" would mean both {other} and {name}')
         return self
+
+    @staticmethod
+    def _is_key(key: str, offered: dict[str, list[str]]) -> bool:
+        last = re.sub(r"^(\w+\+)+", "", key.casefold())
+        modifiers = key.casefold().removesuffix(last).split("+")[:-1]
+        single = len(last) == 1 and not last.isspace()
+        return set(modifiers) <= set(offered["modifiers"]) and (single or last in offered["named"])
 
     @staticmethod
     def _known(key: str, met: Iterable[str], names: Collection[str]) -> None:

@@ -24,16 +24,24 @@ def spacing(image: object) -> tuple[str, Spacing] | None:
 
     Returns:
         `PixelSpacing`, or `ImagerPixelSpacing` where only the detector's is there, on which the
-        body appears magnified (PS3.3 C.8.7.1.1); and its value. None where the file has neither.
+        body appears magnified (PS3.3 C.8.7.1.1); and its value. A `PixelSpacing` that repeats the
+        detector's is the detector's (PS3.3 10.7.1.1). None where the file has neither.
     """
-    for keyword, key in _SPACINGS.items():
-        value = image.get(key) if isinstance(image, Mapping) else None
-        if (
-            isinstance(value, list)
-            and len(value) == 2
-            and all(isinstance(v, int | float) and 0 < v < math.inf for v in value)
-        ):
-            return keyword, (float(value[0]), float(value[1]))
+    given = image if isinstance(image, Mapping) else {}
+    found = {keyword: _pair(given.get(key)) for keyword, key in _SPACINGS.items()}
+    pixel, imager = found.values()
+    keyword = "PixelSpacing" if pixel and pixel != imager else "ImagerPixelSpacing"
+    value = found[keyword]
+    return None if value is None else (keyword, value)
+
+
+def _pair(value: object) -> Spacing | None:
+    if (
+        isinstance(value, list)
+        and len(value) == 2
+        and all(isinstance(v, int | float) and 0 < v < math.inf for v in value)
+    ):
+        return float(value[0]), float(value[1])
     return None
 
 

@@ -86,6 +86,11 @@ export function round(point: Point): [number, number] {
   return [Math.round(point[0] * 100) / 100 + 0, Math.round(point[1] * 100) / 100 + 0];
 }
 
+/** Image pixels on a grid so fine that nobody sees it, where going to and fro changes nothing. */
+export function thousandths([x, y]: Point): Point {
+  return [Math.round(x * 1000) / 1000, Math.round(y * 1000) / 1000];
+}
+
 export function distance(a: Point, b: Point): number {
   return Math.hypot(a[0] - b[0], a[1] - b[1]);
 }

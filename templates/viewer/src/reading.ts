@@ -4,15 +4,16 @@
  * It decides; page.ts, panel.ts and image.ts show. session.ts begins one for each image.
  */
 
-import { toDocument, refusal } from './annotation.ts';
+import { toDocument } from './annotation.ts';
 import type { Drawn } from './annotation.ts';
+import { Bindings } from './binding.ts';
 import * as findings from './findings.ts';
 import type { Answer, Answers, Change } from './findings.ts';
+import { thousandths } from './geometry.ts';
 import type { Point } from './geometry.ts';
 import { texts } from './given.ts';
 import { Steps } from './history.ts';
 import type { Command } from './keys.ts';
-import type { Offer } from './page.ts';
 import type { Panel, PanelEvents } from './panel.ts';
 import { linesOf } from './marks.ts';
 import * as opinions from './opinions.ts';
@@ -45,6 +46,7 @@ export class Reading implements PanelEvents {
   #chosen: string;
   /** whether it can be answered: not before the image is there, nor while an answer is sent */
   #open = false;
+  readonly #bindings: Bindings;
   readonly #steps = new Steps<Undoable>(() => this.#undoable());
   /** regions to put on the image once it is there */
   #waiting: readonly Drawn[] = [];
@@ -52,6 +54,14 @@ export class Reading implements PanelEvents {
   constructor(room: Room, task: Task) {
     this.#room = room;
     this.task = task;
+    this.#bindings = new Bindings(room, {
+      noFinding: task.noFinding,
+      chosen: () => this.#chosen,
+      choose: (label) => void (this.#chosen = label),
+      said: (label) => this.#answers[label] ?? 'unanswered',
+      answer: (label, answer) => this.answer(label, answer),
+      draw: () => this.#draw(),
+    });
     this.#answers = opinions.prefilled(task, task.opinions, task.disputed);
     this.#chosen = findings.unanswered(this.#answers, task)[0] ?? task.labels[0]!;
   }
@@ -142,11 +152,9 @@ export class Reading implements PanelEvents {
       case 'comment-finding':
         return this.#room.panel.openNote(this.#chosen);
       case 'delete':
-        if (rois.back()) return;
-        return rois.selected === null ? undefined : rois.remove(rois.selected);
+        return this.#bindings.removeLast();
       case 'rebind':
-        if (rois.selected === null) return this.#room.page.say('Select a region first, then the finding it belongs to');
-        return this.rebindRoi(rois.selected, this.#chosen);
+        return this.#bindings.rebindSelected();
     }
   }
 
@@ -187,18 +195,7 @@ export class Reading implements PanelEvents {
   }
 
   rebindRoi(id: string, label: string): void {
-    if (!this.#open) return;
-    const { page, rois } = this.#room;
-    const roi = rois.read(id);
-    if (roi === null || roi.label === label) return;
-    if (label === this.task.noFinding && !regions.measuring(roi.type)) {
-      this.#draw(); // a choice in the list goes back to what it was
-      return page.say(`${label} has no region: choose another finding`);
-    }
-    this.#chosen = label;
-    rois.bind(id, label);
-    const back = (): void => rois.bind(id, roi.label);
-    this.#settle(id, label, { text: `Leave it with ${roi.label}`, act: back });
+    if (this.#open) this.#bindings.rebind(id, label);
   }
 
   showRoi(id: string, visible: boolean): void {
@@ -211,44 +208,17 @@ export class Reading implements PanelEvents {
   }
 
   copyMark(mark: Mark): void {
-    const { radiograph, rois } = this.#room;
-    if (!this.#open || !radiograph.ready) return;
-    const { type, label, points } = mark;
-    const id = rois.add({ type, label, points });
-    this.#settle(id, label);
+    if (this.#open && this.#room.radiograph.ready) this.#bindings.copy(mark);
   }
 
   showReaders(): void {
     if (this.#room.radiograph.ready) this.#drawOver(this.#room.rois.drawn());
   }
 
-  /** A region was drawn: bind it to the chosen finding, or say why it cannot stay. */
+  /** A region was drawn. */
   completed(id: string): void {
-    const { page, radiograph, rois } = this.#room;
-    const drawn = rois.read(id);
-    const { facts } = radiograph;
-    if (!drawn || !facts) return;
-    const label = this.#chosen;
-    const refused =
-      label === this.task.noFinding && !regions.measuring(drawn.type)
-        ? `${label} has no region: choose the finding first`
-        : refusal(drawn, facts);
-    if (refused !== '') {
-      rois.remove(id);
-      return page.say(refused);
-    }
-    rois.bind(id, label);
-    this.#settle(id, label);
-  }
-
-  /** A region came to a finding: what is said of it may have to follow. Args: instead: of that. */
-  #settle(id: string, label: string, instead?: Offer): void {
-    const remove = { text: 'Delete the region', act: (): void => this.#room.rois.remove(id) };
-    const said = this.#answers[label];
-    const measures = regions.measuring(this.#room.rois.read(id)?.type ?? 'point');
-    if (said === 'unanswered' && !measures) this.answer(label, 'present');
-    else if (said === 'absent' && !measures) this.#ask(label, instead ?? remove);
-    this.#draw();
+    if (this.#open) this.#bindings.completed(id);
+    else this.#room.rois.remove(id);
   }
 
   /** Something about the regions changed on the image. */
@@ -336,22 +306,6 @@ export class Reading implements PanelEvents {
     this.#room.changed();
   }
 
-  /** A region on an absent finding: ask, without standing in the way. */
-  #ask(label: string, instead: Offer): void {
-    const settle = ({ text, act }: Offer): Offer => ({
-      text,
-      act: () => {
-        this.#room.page.say('');
-        act();
-      },
-    });
-    this.#room.page.say(`${label} is marked absent, and now has a region.`, [
-      settle({ text: 'Set present', act: () => this.answer(label, 'present') }),
-      settle({ text: 'Set uncertain', act: () => this.answer(label, 'uncertain') }),
-      settle(instead),
-    ]);
-  }
-
   #draw(): void {
     const { page, panel, radiograph, rois } = this.#room;
     const drawn = radiograph.ready ? rois.drawn() : [];
@@ -389,9 +343,4 @@ export class Reading implements PanelEvents {
     const { facts } = this.#room.radiograph;
     return facts === null ? '' : regions.measures(facts)(roi);
   };
-}
-
-/** Image pixels on a grid so fine that nobody sees it, where going to and fro changes nothing. */
-function thousandths([x, y]: Point): Point {
-  return [Math.round(x * 1000) / 1000, Math.round(y * 1000) / 1000];
 }

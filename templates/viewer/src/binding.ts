@@ -1,0 +1,115 @@
+/**
+ * Regions come to findings: which one a region belongs to, and what the answer makes of it.
+ */
+
+import { refusal } from './annotation.ts';
+import type { Drawn } from './annotation.ts';
+import type { Answer, State } from './findings.ts';
+import type { Mark } from './opinions.ts';
+import type { Offer } from './page.ts';
+import * as regions from './regions.ts';
+import type { View } from './viewing.ts';
+
+/** The answer that regions belong to. */
+export interface Desk {
+  /** the label that says there is nothing to find */
+  readonly noFinding: string | null;
+  chosen(): string;
+  choose(label: string): void;
+  said(label: string): State;
+  answer(label: string, answer: Answer): void;
+  draw(): void;
+}
+
+export class Bindings {
+  readonly #view: View;
+  readonly #desk: Desk;
+
+  constructor(view: View, desk: Desk) {
+    this.#view = view;
+    this.#desk = desk;
+  }
+
+  /** A region was drawn: bind it to the chosen finding, or say why it cannot stay. */
+  completed(id: string): void {
+    const { page, radiograph, rois } = this.#view;
+    const drawn = rois.read(id);
+    const { facts } = radiograph;
+    if (!drawn || !facts) return;
+    const label = this.#desk.chosen();
+    const refused = this.#takesNone(label, drawn)
+      ? `${label} has no region: choose the finding first`
+      : refusal(drawn, facts);
+    if (refused !== '') {
+      rois.remove(id);
+      return page.say(refused);
+    }
+    rois.bind(id, label);
+    this.#settle(id, label);
+  }
+
+  /** Give a region to another finding. */
+  rebind(id: string, label: string): void {
+    const { page, rois } = this.#view;
+    const roi = rois.read(id);
+    if (roi === null || roi.label === label) return;
+    if (this.#takesNone(label, roi)) {
+      this.#desk.draw(); // a choice in the list goes back to what it was
+      return page.say(`${label} has no region: choose another finding`);
+    }
+    rois.bind(id, label);
+    const back = (): void => rois.bind(id, roi.label);
+    this.#settle(id, label, { text: `Leave it with ${roi.label}`, act: back });
+  }
+
+  /** Give the selected region to the chosen finding. */
+  rebindSelected(): void {
+    const { page, rois } = this.#view;
+    if (rois.selected === null) return page.say('Select a region first, then the finding it belongs to');
+    this.rebind(rois.selected, this.#desk.chosen());
+  }
+
+  /** Make another reader's region one's own. */
+  copy({ type, label, points }: Mark): void {
+    this.#settle(this.#view.rois.add({ type, label, points }), label);
+  }
+
+  /** Take back the last vertex of a polygon that is being drawn, or delete what is selected. */
+  removeLast(): void {
+    const { rois } = this.#view;
+    if (!rois.back() && rois.selected !== null) rois.remove(rois.selected);
+  }
+
+  #takesNone(label: string, roi: Drawn): boolean {
+    return label === this.#desk.noFinding && !regions.measuring(roi.type);
+  }
+
+  /** What is said of the finding may have to follow. Args: instead: of that. */
+  #settle(id: string, label: string, instead?: Offer): void {
+    const { rois } = this.#view;
+    const remove = { text: 'Delete the region', act: (): void => rois.remove(id) };
+    this.#desk.choose(label);
+    const said = this.#desk.said(label);
+    const measures = regions.measuring(rois.read(id)?.type ?? 'point');
+    if (said === 'unanswered' && !measures) this.#desk.answer(label, 'present');
+    else if (said === 'absent' && !measures) this.#ask(label, instead ?? remove);
+    this.#desk.draw();
+  }
+
+  /** A region on an absent finding: ask, without standing in the way. */
+  #ask(label: string, instead: Offer): void {
+    const { page } = this.#view;
+    const settle = ({ text, act }: Offer): Offer => ({
+      text,
+      act: () => {
+        page.say('');
+        act();
+      },
+    });
+    page.say(`${label} is marked absent, and now has a region.`, [
+      settle({ text: 'Set present', act: () => this.#desk.answer(label, 'present') }),
+      settle({ text: 'Set uncertain', act: () => this.#desk.answer(label, 'uncertain') }),
+      settle(instead),
+    ]);
+  }
+}
