@@ -247,11 +247,12 @@ def test_an_answer_takes_about_as_long_as_its_fsync(tmp_path):
         answers.submit(task.id, "x" * 4000)
         took.append(time.perf_counter() - begun)
 
+    bare = []
     with (tmp_path / "bare").open("a") as file:
-        begun = time.perf_counter()
         for _ in range(100):
+            begun = time.perf_counter()
             file.write("x" * 4000)
             file.flush()
             os.fsync(file.fileno())
-        bare = (time.perf_counter() - begun) / 100
-    assert sorted(took)[150] < 2 * bare + 0.002  # seconds; the machine is shared
+            bare.append(time.perf_counter() - begun)
+    assert min(took) < 2 * min(bare) + 0.001  # seconds; the machine has others to serve

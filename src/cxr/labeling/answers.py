@@ -83,12 +83,16 @@ class Answers:
     def add(self, data_objects: Iterable[Mapping[str, Any]], attribute: str = "") -> int:
         """Take the job's data objects up, in order; see `objects.add`."""
         with self._file.transaction() as db:
-            return objects.add(db, data_objects, attribute)
+            count = objects.add(db, data_objects, attribute)
+            audit.append_listed(db, self._key, "read")
+            return count
 
     def add_known(self, pairs: Iterable[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> int:
         """Take up images whose answer is known, to be strewn in; see `objects.add_known`."""
         with self._file.transaction() as db:
-            return objects.add_known(db, pairs)
+            count = objects.add_known(db, pairs)
+            audit.append_listed(db, self._key, "known")
+            return count
 
     def assign(self, worker_id: str) -> Task | None:
         """Give a worker the task she has open, or the next one, or None when nothing is left.

@@ -2,7 +2,7 @@
 
 Each entry's hash is an HMAC over the entry and the hash before it, so nothing can be changed,
 taken out or put in between without the key; it is written in the transaction of what it tells.
-`verify` also holds every stored answer and decision against its entry.
+`verify` also holds every stored data object, answer and decision against its entry.
 
 A cut-off end is found by three things: answers without entries, SQLite's own count of entries ever
 written, and the heads (number and hash of the last entry) that every export adds to `audit.head`
@@ -73,8 +73,8 @@ def append(
     Args:
         db: In a transaction.
         key: From `keys`.
-        event: `seen`, `answered`, `corrected`, `decided`, `exported`, `signed-in`,
-            `passphrase-set`, `closed` or `reopened`.
+        event: `listed` (images taken up), `signed-in`, `passphrase-set`, `seen`, `answered`,
+            `corrected`, `decided`, `closed`, `reopened` or `exported`.
         worker: Who did it, or empty.
         source: Which image, or empty.
         detail: What else, as JSON.
@@ -98,8 +98,18 @@ def note_head(folder: Path, end: Head) -> None:
         file.write(f"{end.count} {end.hash} {datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}\n")
 
 
+def append_listed(db: sqlite3.Connection, key: bytes, kind: str) -> None:
+    """Add an entry on all data objects of a kind, if there are more than the last one tells of."""
+    count = db.execute("SELECT count(*) FROM objects WHERE kind=?", (kind,)).fetchone()[0]
+    entries = db.execute("SELECT detail FROM audit WHERE event='listed'")
+    told = [json.loads(detail) for (detail,) in entries]
+    if count > max((t["objects"] for t in told if t["kind"] == kind), default=0):
+        append(db, key, "listed", kind=kind, objects=count, sha256=_listing(db, kind, count))
+
+
 def take_up(db: sqlite3.Connection, key: bytes) -> None:
-    """Add the entries of answers that were given before there was a log."""
+    """Add the entries of what was there before there was a log."""
+    append_listed(db, key, "read")
     rows = db.execute(f"{_STORED['answer']} ORDER BY answer_id").fetchall()
     seen: set[tuple[str, str]] = set()
     for number, content, worker, source in rows:
@@ -137,9 +147,10 @@ def verify(path: Path, key: Sequence[bytes]) -> int:
 def _verify(db: sqlite3.Connection, path: Path, key: Sequence[bytes]) -> int:
     told: dict[str, dict[int, tuple[int, str, str, str]]] = {name: {} for name in _STORED}
     heads = dict(_heads(path.with_name(HEAD)))
+    listed: dict[str, tuple[int, int, str]] = {"read": (0, 0, ""), "known": (0, 0, "")}
     end = Head(0, "")
     for row in db.execute("SELECT * FROM audit ORDER BY seq"):
-        seq, _, _, worker, source, text, given = row
+        seq, _, event, worker, source, text, given = row
         place = f"{path}: entry {end.count + 1} of the audit log"
         if seq != end.count + 1:
             raise JobError(f"{place} is missing; the next one there is {seq}")
@@ -151,8 +162,12 @@ def _verify(db: sqlite3.Connection, path: Path, key: Sequence[bytes]) -> int:
         for kind in _STORED:
             if kind in detail:
                 told[kind][detail[kind]] = (seq, detail["sha256"], worker, source)
+        if event == "listed":
+            listed[detail["kind"]] = (seq, detail["objects"], detail["sha256"])
         end = Head(seq, given)
     _check_end(db, path, end, heads)
+    for kind, listing in listed.items():
+        _check_listed(db, path, kind, *listing)
     for kind, entries in told.items():
         _check_stored(db, path, kind, entries)
     return end.count
@@ -165,6 +180,20 @@ def _check_end(db: sqlite3.Connection, path: Path, end: Head, heads: dict[int, s
     if most > end.count:
         raise JobError(
             f"{path}: entry {end.count + 1} of the audit log is missing, and all up to {most}"
+        )
+
+
+def _check_listed(
+    db: sqlite3.Connection, path: Path, kind: str, seq: int, told: int, sha256: str
+) -> None:
+    """Hold the data objects against what the log tells of them."""
+    count = db.execute("SELECT count(*) FROM objects WHERE kind=?", (kind,)).fetchone()[0]
+    if count > told:
+        raise JobError(f"{path}: {count - told} {kind} data objects have no entry in the audit log")
+    if told and sha256 != _listing(db, kind, told):
+        raise JobError(
+            f"{path}: the {told} {kind} data objects are not those that entry {seq} of the "
+            "audit log tells of"
         )
 
 
@@ -195,6 +224,18 @@ def _heads(path: Path) -> Iterator[tuple[int, str]]:
             raise JobError(f"{path}:{number}: expected entries, hash and time, met {line[:40]!r}")
         if int(count):
             yield int(count), rest.partition(" ")[0]
+
+
+def _listing(db: sqlite3.Connection, kind: str, count: int) -> str:
+    """Give the hash of the first data objects of a kind, in hex."""
+    digest = hashlib.sha256()
+    for row in db.execute(
+        "SELECT object_id, source, line, known FROM objects WHERE kind=?"
+        " ORDER BY abs(object_id) LIMIT ?",
+        (kind, count),
+    ):
+        digest.update(json.dumps(row, default=repr).encode() + b"\n")
+    return digest.hexdigest()
 
 
 def _hash(key: bytes, before: str, row: Sequence[Any]) -> str:
