@@ -552,7 +552,8 @@ def test_behind_a_proxy_that_signs_in_there_is_no_other_door(proxied):
 
     assert client.get(proxied.link("bob")).headers["location"] == "/"
     assert proxied.form(client, "/sign-in", name="bob", passphrase=PHRASE).status_code == 403
-    assert client.get("/passphrase").status_code == 403
+    assert "Signed in by the proxy" in client.get("/passphrase").text
+    assert proxied.form(client, "/passphrase", passphrase=PHRASE, again=PHRASE).status_code == 403
     assert who(client) == "ann"
 
 

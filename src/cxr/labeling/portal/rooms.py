@@ -14,18 +14,21 @@ _ROOMS = (
     (ADJUDICATOR, "/adjudicate", "Adjudicate"),
     (LEAD, "/job", "Job"),
 )
+_ACCOUNT = ("/passphrase", "Account")
+"""Everybody's, whatever her roles."""
 
 
 def nav(reader: Reader | None, here: str = "") -> Markup:
-    """Give the links that a reader's roles open; empty where there would be one.
+    """Give the links that a reader's roles open; empty where nobody is signed in.
 
     Args:
         reader: Who is signed in, or None.
         here: Path of the page they stand on.
     """
     rooms = [(path, name) for role, path, name in _ROOMS if reader and role in reader.roles]
-    if len(rooms) < 2:
+    if not reader:
         return Markup("")
+    rooms.append(_ACCOUNT)
     links = Markup("").join(
         Markup('<a href="{}"{}>{}</a>').format(
             path, Markup(' aria-current="page"') if path == here else "", name

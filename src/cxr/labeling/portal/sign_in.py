@@ -17,7 +17,7 @@ from starlette.concurrency import run_in_threadpool
 from cxr.errors import AccessError
 from cxr.labeling import Reader, page
 from cxr.labeling.accounts import SHORTEST
-from cxr.labeling.portal import access, context, guard
+from cxr.labeling.portal import access, context, guard, rooms
 from cxr.labeling.portal.access import SignedIn
 from cxr.labeling.portal.context import Portal, ThePortal
 
@@ -91,6 +91,9 @@ async def _sign_out(request: Request, portal: ThePortal) -> Response:
 
 @routes.get("/passphrase")
 def _ask_passphrase(request: Request, reader: SignedIn, portal: ThePortal) -> Response:
+    if access.asserted(request):
+        text = f"You are {reader.name or reader.id}. Where you signed in, you also sign out."
+        return HTMLResponse(rooms.message(portal, reader, "Signed in by the proxy", text))
     return _passphrase_page(request, portal, reader)
 
 
@@ -195,8 +198,6 @@ def _check_origin(request: Request, portal: Portal) -> None:
 def _passphrase_page(
     request: Request, portal: Portal, reader: Reader, *, wrong: str = "", status: int = 200
 ) -> Response:
-    if access.asserted(request):
-        raise HTTPException(403, "the proxy signs you in; there is no passphrase here")
     current = Markup(
         '<label for="current">Current passphrase</label>\n<input id="current" name="current" '
         'type="password" autocomplete="current-password" required maxlength="1024">'
@@ -210,7 +211,7 @@ def _passphrase_page(
         current=current if _asks_current(request, portal, reader) else "",
         csrf=portal.csrf(reader.id),
         wrong=_alert(wrong),
-        home=access.home(reader),
+        nav=rooms.nav(reader, "/passphrase"),
     )
     return _form_page(text, status)
 
