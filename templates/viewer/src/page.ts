@@ -32,8 +32,6 @@ export interface PageEvents {
   run(command: Command): void;
   skip(reason: string): void;
   retry(): void;
-  /** the next disagreement */
-  next(): void;
 }
 
 /** A choice offered beside a message. */
@@ -74,7 +72,6 @@ export class Page {
   readonly #progress = h('progress', { class: 'cxr-progress', 'aria-label': 'Images answered' });
   readonly #note = h('span', { class: 'cxr-quiet', role: 'status' });
   readonly #previous: HTMLButtonElement;
-  readonly #next: HTMLButtonElement;
   readonly #keys: HTMLDialogElement;
   readonly #skip: HTMLDialogElement;
   #fading: ReturnType<typeof setTimeout> | undefined;
@@ -88,7 +85,6 @@ export class Page {
     this.#skip = this.#skipDialog();
     const back = (): void => events.run('previous');
     this.#previous = button({ 'data-action': 'previous', title: 'The image before (PageUp)' }, back, '‹ Previous');
-    this.#next = button({ 'data-action': 'next', title: 'The next disagreement', hidden: true }, () => events.next(), 'Next ›');
   }
 
   /** Show another task; nothing moves but what it says differently. */
@@ -138,10 +134,8 @@ export class Page {
   }
 
   /** Show where a dispute stands among the others. */
-  showDispute({ number, of, decided, previousUrl, nextUrl }: Dispute): void {
-    this.#place.hidden = this.#progress.hidden = this.#previous.hidden = this.#next.hidden = false;
-    this.#previous.disabled = previousUrl === '';
-    this.#next.disabled = nextUrl === '';
+  showDispute({ number, of, decided }: Dispute): void {
+    this.#place.hidden = this.#progress.hidden = false;
     this.#place.textContent = `disagreement ${number} of ${of} · ${decided} decided`;
     this.#progress.max = of;
     this.#progress.value = decided;
@@ -248,7 +242,6 @@ export class Page {
       this.#note,
       this.#clock,
       this.#previous,
-      this.#next,
       this.beside.opener,
       this.#guide.opener,
       opener('keys', '? Keys', this.#keys),

@@ -20,9 +20,8 @@ export interface Dispute {
   readonly number: number;
   readonly of: number;
   readonly decided: number;
-  /** empty at either end */
+  /** empty before the first */
   readonly previousUrl: string;
-  readonly nextUrl: string;
 }
 
 /** An image to read, and what is known of the reading. */
@@ -171,7 +170,7 @@ function readDispute(given: unknown): Dispute | null {
   if (!isRecord(given)) return null;
   const [number, of, decided] = [Number(given['number']), Number(given['of']), Number(given['decided'])];
   if (!(number >= 1 && of >= number && decided >= 0)) return null;
-  return { number, of, decided, previousUrl: path(given['previousUrl']), nextUrl: path(given['nextUrl']) };
+  return { number, of, decided, previousUrl: path(given['previousUrl']) };
 }
 
 /** An address of this portal's own, or nothing. */

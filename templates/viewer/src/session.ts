@@ -55,7 +55,6 @@ export class Session implements Room {
       window: (index) => this.radiograph.ready && showWindow(index, this.radiograph, this.#reading.task.page.windows),
       run: (command) => this.#run(command),
       skip: (reason) => this.#submitSkip(reason),
-      next: () => this.#turnTo(this.#offer.dispute?.nextUrl ?? ''),
       retry: () => void this.#load(null),
     });
     this.radiograph = new Radiograph(this.page.stage, () => this.#reading.drawView());
@@ -189,7 +188,7 @@ export class Session implements Room {
 
   async #goBack(): Promise<void> {
     const { previous, dispute } = this.#offer;
-    if (dispute) return this.#turnTo(dispute.previousUrl);
+    if (dispute?.previousUrl) return location.assign(dispute.previousUrl);
     if (previous === null || this.#portal === null) return this.page.say('There is no image before this one');
     try {
       await this.#keeper?.flush();
@@ -199,12 +198,6 @@ export class Session implements Room {
     } catch (error) {
       this.page.say(`The image before cannot be opened: ${error instanceof Error ? error.message : String(error)}`);
     }
-  }
-
-  /** Open another dispute; what is begun on this one stays in this tab. */
-  #turnTo(url: string): void {
-    if (url === '') return this.page.say('There is no disagreement that way');
-    location.assign(url);
   }
 
   /** Args: address: what a reload should open. */

@@ -35,7 +35,6 @@ short-instructions, full-instructions { display: none; }
   min-height: 32px; padding: 0 10px; border: 1px solid var(--line); border-radius: 5px;
   background: var(--raised); color: var(--text); font: inherit; cursor: pointer;
 }
-#cxr-root button:disabled { opacity: 0.5; cursor: default; }
 #cxr-root button:hover { border-color: #7d858e; }
 #cxr-root :focus-visible { outline: 2px solid #fff; outline-offset: 1px; }
 #cxr-root .cxr-stage:focus-visible { outline: none; }

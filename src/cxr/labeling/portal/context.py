@@ -103,9 +103,14 @@ class Portal:
         """Give what a page of this worker must send with an answer."""
         return hmac.new(self.csrf_key, worker.encode(), "sha256").hexdigest()
 
+    def member(self, reader_id: str) -> Reader:
+        """Find one of the team; who no longer is has no roles left."""
+        named = (r for r in self.job.readers if r.id == reader_id)
+        return next(named, Reader(reader_id, roles=()))
+
     def name(self, reader_id: str) -> str:
         """Give what a reader is called: her name where the team says one, else her ID."""
-        return next((r.name for r in self.job.readers if r.id == reader_id and r.name), reader_id)
+        return self.member(reader_id).name or reader_id
 
     def task_input(self, data_object: Mapping[str, Any]) -> dict[str, Any]:
         """Give what the page reads, by the event that Ground Truth would send."""

@@ -14,7 +14,7 @@ from cxr import NOTE
 from cxr.errors import ClosedError, JobError
 from cxr.labeling import page
 from cxr.labeling.answers import Task
-from cxr.labeling.portal import context, forms
+from cxr.labeling.portal import context, forms, rooms
 from cxr.labeling.portal.access import Worker
 from cxr.labeling.portal.context import Portal, ThePortal
 
@@ -77,6 +77,7 @@ def _answered_page(worker: Worker, portal: ThePortal) -> Response:
         page.own(
             "answered.html",
             job=portal.job.name,
+            nav=rooms.nav(portal.member(worker), "/answered"),
             note=note if portal.answers.closed else "Open one to look at it or correct it.",
             rows=Markup("").join(rows),
         )
@@ -194,13 +195,15 @@ def _page(portal: Portal, task: Task) -> str:
 def _done(portal: Portal, worker: str) -> str:
     done, total = portal.answers.counts()
     text = f"You answered {portal.answers.answered_by(worker)} images of job {portal.job.name}."
-    yours = ("/answered", "Your answers")
+    link = ("/answered", "Your answers")
     if portal.answers.closed:
-        return page.message("This job is closed", text, link=yours)
-    if done < total:
-        waiting = f"{text} {total - done} wait for other readers."
-        return page.message("Nothing left for you", waiting, link=("/task", "Look again"))
-    return page.message("All images are labelled", f"{text} You can close this window.", link=yours)
+        title = "This job is closed"
+    elif done < total:
+        title, text = "Nothing left for you", f"{text} {total - done} wait for other readers."
+        link = ("/task", "Look again")
+    else:
+        title, text = "All images are labelled", f"{text} You can close this window."
+    return rooms.message(portal, portal.member(worker), title, text, here="/task", link=link)
 
 
 def _kept(keep: Callable[[], object]) -> None:

@@ -10,7 +10,7 @@ from cxr.labeling.portal.context import Portal
 
 _ROOMS = (
     (READER, "/task", "Read"),
-    (READER, "/answered", "Answered"),
+    (READER, "/answered", "Your answers"),
     (ADJUDICATOR, "/adjudicate", "Adjudicate"),
     (LEAD, "/job", "Job"),
 )
