@@ -3,7 +3,6 @@
  */
 
 import { Beside } from './beside.ts';
-import { disputeLinks } from './dispute.ts';
 import { button, h } from './dom.ts';
 import { Guide } from './guide.ts';
 import { keyTable } from './help.ts';
@@ -74,6 +73,10 @@ export class Page {
   readonly #previous: HTMLButtonElement;
   readonly #keys: HTMLDialogElement;
   readonly #skip: HTMLDialogElement;
+  readonly #skipWords = h('input', {
+    type: 'text', maxlength: '200', 'data-skip': 'text', 'aria-label': 'In your words',
+    placeholder: 'In your words (needed for other)',
+  }); // prettier-ignore
   #fading: ReturnType<typeof setTimeout> | undefined;
   readonly #toolbar = new Toolbar();
   readonly #windows = h('div', { class: 'cxr-windows', role: 'toolbar', 'aria-label': 'Windows' });
@@ -95,6 +98,8 @@ export class Page {
     this.#patient.textContent = patientLine(task.shown);
     this.#patientBox.hidden = this.#patient.textContent === '';
     for (const one of [this.#keys, this.#skip]) one.close();
+    this.#skipWords.value = '';
+    this.#skipWords.hidden = !task.page.comments;
     this.#guide.begin(task);
     this.beside.begin(task.companions);
     this.say('');
@@ -237,7 +242,6 @@ export class Page {
       this.#patientBox,
       this.#place,
       this.#progress,
-      ...disputeLinks(),
       h('strong', { class: 'cxr-disclaimer' }, DISCLAIMER),
       this.#note,
       this.#clock,
@@ -252,13 +256,10 @@ export class Page {
   #skipDialog(): HTMLDialogElement {
     const options = REASONS.map((reason) => h('option', { value: reason }, reason));
     const select = h('select', { 'aria-label': 'Reason', 'data-skip': 'reason' }, ...options);
-    const other = h('input', {
-      type: 'text', maxlength: '200', 'data-skip': 'text', 'aria-label': 'In your words',
-      placeholder: 'In your words (needed for other)',
-    }); // prettier-ignore
+    const other = this.#skipWords;
     const skip = (): void => {
       const words = other.value.trim();
-      if (select.value === 'other' && words === '') return other.focus();
+      if (select.value === 'other' && words === '' && !other.hidden) return other.focus();
       made.close();
       this.#events.skip(words === '' ? select.value : `${select.value}: ${words}`);
     };

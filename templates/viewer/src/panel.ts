@@ -97,6 +97,7 @@ export class Panel {
     this.#task = task;
     this.#events = events;
     this.comment.value = '';
+    this.comment.hidden = !task.page.comments;
     this.#note.dismiss();
     const regionLabels = task.labels.filter((label) => label !== task.noFinding);
     this.#regions = new RegionList(regionLabels, events);

@@ -335,7 +335,7 @@ export class Reading implements PanelEvents {
     const toScreen = (point: Point): Point => radiograph.toScreen(point);
     const seen = drawn.filter((roi) => rois.shown && !rois.hidden.has(roi.id));
     page.showTags(regions.tags(seen, this.#answers, toScreen, this.#measure));
-    page.marks.draw(linesOf(this.task.opinions, panel.visibleReaders, toScreen));
+    page.marks.draw(rois.shown ? linesOf(this.task.opinions, panel.visibleReaders, toScreen) : []);
   }
 
   /** How large a region is, in words. */

@@ -20,7 +20,7 @@ export interface PageSettings {
   readonly keys: Readonly<Record<string, string>>;
   /** mouse button (left, middle, right) to tool */
   readonly mouse: Readonly<Record<string, string>>;
-  /** whether findings have a comment field */
+  /** whether there are fields of free text, which can name a patient */
   readonly comments: boolean;
 }
 
