@@ -141,6 +141,16 @@ def test_what_nobody_answered_here_stays_as_it_is(rule):
 
 
 @pytest.mark.parametrize("rule", RULES)
+def test_answers_that_another_lambda_only_passed_on_are_consolidated(rule):
+    told = (form("paaa"), form("paaa"), form("aaaa"))
+    bare = {consolidation.ANSWERS: attribute(*told)[consolidation.ANSWERS]}
+
+    made = consolidation.apply({"image": bare}, rule, LABELS)
+
+    assert made.attributes["image"] == applied(rule, *told)
+
+
+@pytest.mark.parametrize("rule", RULES)
 def test_where_all_skip_nobody_was_asked(rule):
     found = applied(rule, skip(), skip())
 

@@ -1,5 +1,7 @@
 """Regions of several readers are matched, and what they share is one shape."""
 
+import time
+
 import numpy as np
 import pytest
 import shapely
@@ -161,6 +163,21 @@ def test_a_ring_that_crosses_itself_is_repaired():
     )
     assert found["iou"] == 1
     assert len(found["points"]) >= 3
+
+
+def test_a_ring_of_thousands_of_points_is_matched_in_no_time():
+    turn = np.linspace(0, 2 * np.pi, 8000, endpoint=False)
+    rough = 60 + 3 * np.random.default_rng(0).normal(size=(5, len(turn)))
+    drawn = [
+        region(w, np.c_[100 + r * np.cos(turn), 100 + r * np.sin(turn)].tolist(), kind="polygon")
+        for w, r in zip("abcde", rough, strict=True)
+    ]
+    begun = time.process_time()
+
+    ((found,), _) = regions.consensus(drawn, 5)
+
+    assert time.process_time() - begun < 5
+    assert iou(area(found), area(circle("x", 100, 100, 60))) > 0.9
 
 
 @pytest.mark.parametrize(

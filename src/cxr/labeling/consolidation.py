@@ -76,7 +76,8 @@ def apply(
 
     Args:
         attributes: Data object → label attribute as the post-annotation Lambda made it, or as
-            this function did before; those without readers' answers stay as they are.
+            this function did before, or only everybody's answers; those without any stay as
+            they are.
         rule: One of `RULES`.
         label_set: What was asked.
         decisions: Data object → the adjudicator's.
@@ -145,8 +146,8 @@ def _answers(attribute: Attribute) -> dict[str, str]:
 
 
 def _as_collected(attribute: Attribute, label_set: LabelSet) -> Attribute:
-    """Take back an earlier decision, which may be another now."""
-    if "adjudication" in attribute:
+    """Take back an earlier decision, which may be another now; begin where nobody has yet."""
+    if "adjudication" in attribute or "findings" not in attribute:
         return consolidate.consolidate(_answers(attribute), label_set)
     return attribute
 

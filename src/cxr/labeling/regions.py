@@ -20,6 +20,8 @@ SAME = 0.3
 _CORNERS = 128
 """Of an ellipse as a polygon, whose area is then 0.04 % too small."""
 _SIMPLER_PX = 0.1
+_MOST_POINTS = 300
+"""Of a polygon before it is matched; areas of many thousands of points take minutes to overlay."""
 Region = Mapping[str, Any]
 """An ROI as the label attribute holds it."""
 _Overlaps = Mapping[tuple[int, int], float]
@@ -81,18 +83,30 @@ def outline(kind: str, points: Sequence[Sequence[float]]) -> BaseGeometry:
     """
     if kind == "rectangle":
         (x0, y0), (x1, y1) = points
-        return shapely.box(min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1))
+        return _areas(shapely.box(min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1)))
     if kind == "ellipse":
         ends = np.asarray(points, float)
         turn = np.linspace(0, 2 * math.pi, _CORNERS, endpoint=False)[:, None]
         major, minor = (ends[1] - ends[0]) / 2, (ends[3] - ends[2]) / 2
         ring = ends.mean(axis=0) + np.cos(turn) * major + np.sin(turn) * minor
         points = ring.tolist()
-    return _areas(shapely.make_valid(shapely.Polygon(points)))
+    return _areas(shapely.make_valid(_simpler(shapely.Polygon(points))))
+
+
+def _simpler(shape: BaseGeometry) -> BaseGeometry:
+    """Thin out a ring: what readers share is no matter of thousands of points."""
+    px = _SIMPLER_PX
+    while shapely.get_num_coordinates(shape) > _MOST_POINTS:
+        shape, px = shapely.simplify(shape, px, preserve_topology=False), 2 * px
+    return shape
 
 
 def _areas(shape: BaseGeometry) -> BaseGeometry:
     """Leave out the lines and points that repairing or intersecting may give."""
+    if not shape.area:
+        return shapely.Polygon()
+    if shape.geom_type in ("Polygon", "MultiPolygon"):
+        return shape
     parts = [part for part in shapely.get_parts(shape) if part.area > 0]
     if shape.geom_type == "GeometryCollection":
         parts = [piece for part in parts for piece in shapely.get_parts(part)]
@@ -111,13 +125,13 @@ def _overlaps(drawn: Sequence[Region], shapes: Sequence[BaseGeometry]) -> _Overl
     """Give the IoU of those pairs of different readers' regions that touch at all."""
     if len(shapes) < 2:
         return {}
-    found: dict[tuple[int, int], float] = {}
-    for i, j in shapely.STRtree(shapes).query(shapes, predicate="intersects").T.tolist():
-        if i < j and drawn[i]["workerId"] != drawn[j]["workerId"]:
-            both = shapes[i].intersection(shapes[j]).area
-            either = shapes[i].area + shapes[j].area - both
-            found[i, j] = both / either if either > 0 else 0.0
-    return found
+    pairs = shapely.STRtree(shapes).query(shapes, predicate="intersects")
+    _, who = np.unique([roi["workerId"] for roi in drawn], return_inverse=True)
+    i, j = pairs[:, (pairs[0] < pairs[1]) & (who[pairs[0]] != who[pairs[1]])]
+    every, sizes = np.array(shapes), shapely.area(shapes)
+    both = shapely.area(shapely.intersection(every[i], every[j]))
+    overlaps = both / (sizes[i] + sizes[j] - both)  # what has no area touches nothing
+    return dict(zip(zip(i.tolist(), j.tolist(), strict=True), overlaps.tolist(), strict=True))
 
 
 def _groups(workers: Sequence[str], overlaps: _Overlaps) -> list[list[int]]:
