@@ -527,3 +527,47 @@ def test_buttons_of_the_toolbar_do_what_their_keys_do(browser: Browser, tmp_path
         True,
     )
     assert len(document["rois"]) == 1
+
+
+def test_regions_are_drawn_and_moved_by_keyboard_alone(browser: Browser, tmp_path: Path) -> None:
+    with room(browser, tmp_path) as opened:
+        press = opened.page.keyboard.press
+
+        def walk(**steps: int) -> None:
+            for way, count in steps.items():
+                for _ in range(count):
+                    press(f"Arrow{way}")
+
+        press("b")
+        for _ in range(80):
+            press("Tab")
+            if opened.page.evaluate("document.activeElement.classList.contains('cxr-stage')"):
+                break
+        box = opened.page.locator(".cxr-stage").bounding_box()
+        assert box is not None
+        x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+        press("Enter")
+        walk(Right=10, Down=5)
+        press("Enter")
+        state = opened.state("Edema")
+        press("Enter")  # takes the corner
+        walk(Up=2)
+        press("Enter")
+        focused = opened.page.locator(".cxr-stage:focus-visible").count()
+        (roi,) = opened.submit()["rois"]
+
+    drawn = [opened.under((x, y)), opened.under((x + 80, y + 24))]  # type: ignore[arg-type]
+    assert (state, focused) == ("present", 1)
+    assert near(roi["points"], corner_points(drawn))
+
+
+def test_arrows_choose_findings_after_the_mouse_was_on_the_image(
+    browser: Browser, tmp_path: Path
+) -> None:
+    with room(browser, tmp_path) as opened:
+        opened.click((100, 100))
+        opened.page.keyboard.press("ArrowDown")
+        opened.page.keyboard.press("p")
+        states = opened.state("Edema"), opened.state("Pneumothorax")
+
+    assert states == ("unanswered", "present")

@@ -57,5 +57,6 @@ function saysOf({ command, says }: Binding, { windows }: PageSettings): string {
 function mouseSays(mouse: Mouse): string {
   const does = (tool: string): string => (tool === 'tool' ? 'the chosen tool' : tool);
   const buttons = Object.entries(mouse).map(([name, tool]) => `${name} button: ${does(tool)}`);
-  return `Mouse: ${buttons.join(', ')}, wheel: zoom.`;
+  const keyboard = 'With the image focused (Tab), arrows move a crosshair and Enter is its button.';
+  return `Mouse: ${buttons.join(', ')}, wheel: zoom. ${keyboard}`;
 }

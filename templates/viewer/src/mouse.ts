@@ -43,3 +43,9 @@ export function mouseOf({ tools, mouse }: MouseWishes): { readonly mouse: Mouse;
   }
   return { mouse: buttons, notes };
 }
+
+/** What a tool draws: the probe leaves points. */
+export function drawTool(tool: Tool): DrawTool | null {
+  if (tool === 'probe') return 'point';
+  return tool === 'window' || tool === 'pan' || tool === 'zoom' ? null : tool;
+}

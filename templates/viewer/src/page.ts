@@ -47,7 +47,7 @@ export interface Tag {
 }
 
 export class Page {
-  readonly stage = h('div', { class: 'cxr-stage', role: 'application', 'aria-label': 'Radiograph' });
+  readonly stage = h('div', { class: 'cxr-stage', role: 'application', 'aria-label': 'Radiograph: arrows move a crosshair, Enter draws' });
   /** the readers' regions, where a dispute is decided */
   readonly marks = new MarkLayer();
   /** other images of the patient */

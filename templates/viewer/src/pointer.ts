@@ -2,13 +2,11 @@
  * What the buttons of the mouse do on the image, as the job maps them.
  */
 
-import { isTyping } from './dom.ts';
 import type { Point } from './geometry.ts';
 import type { Radiograph } from './image.ts';
-import { BUTTONS, DEFAULT_MOUSE } from './mouse.ts';
+import { BUTTONS, DEFAULT_MOUSE, drawTool } from './mouse.ts';
 import type { Mouse, Tool } from './mouse.ts';
 import type { Rois } from './rois.ts';
-import type { DrawTool } from './sketch.ts';
 
 export interface PointerEvents {
   /** where the pointer is, while the probe is in use; null: nowhere */
@@ -37,15 +35,21 @@ export class Pointer {
     on('pointerup', (event) => this.#up(event));
     on('pointercancel', (event) => this.#up(event));
     on('pointerleave', () => this.#events.probed(null));
-    on('mousedown', (event) => event.button === 1 && event.preventDefault()); // no scrolling by it
+    // the middle one scrolls nothing, and none gives the image the keyboard: arrows choose findings
+    on('mousedown', (event) => event.preventDefault());
     on('contextmenu', (event) => event.preventDefault());
+  }
+
+  /** Tell of the probe, if it is in use; Args: at: CSS pixels from the stage's corner. */
+  probe(at: Point | null): void {
+    this.#events.probed(this.tool === 'probe' ? at : null);
   }
 
   #down(event: PointerEvent): void {
     const button = BUTTONS[event.button];
     if (button === undefined || this.#held !== null || !this.#radiograph.ready) return;
     // a key pressed next is meant for the image, not for the comment
-    if (isTyping(document.activeElement)) (document.activeElement as HTMLElement).blur();
+    if (document.activeElement instanceof HTMLElement) document.activeElement.blur();
     const at = this.#at(event);
     const chosen = this.mouse[button] === 'tool';
     const tool = chosen ? this.tool : (this.mouse[button] as Tool);
@@ -60,7 +64,7 @@ export class Pointer {
     const held = this.#held;
     if (!this.#radiograph.ready || (held !== null && held.pointer !== event.pointerId)) return;
     const at = this.#at(event);
-    this.#events.probed(this.tool === 'probe' ? at : null);
+    this.probe(at);
     if (held === null || held.tool === 'grab' || drawTool(held.tool) !== null) {
       const all = held === null ? [] : (event.getCoalescedEvents?.() ?? []);
       for (const one of all.length > 0 ? all : [event]) this.#rois.move(this.#at(one));
@@ -87,10 +91,4 @@ export class Pointer {
     const box = this.#stage.getBoundingClientRect();
     return [event.clientX - box.left, event.clientY - box.top];
   }
-}
-
-/** What a tool draws: the probe leaves points. */
-function drawTool(tool: Tool): DrawTool | null {
-  if (tool === 'probe') return 'point';
-  return tool === 'window' || tool === 'pan' || tool === 'zoom' ? null : tool;
 }

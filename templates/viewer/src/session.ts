@@ -3,6 +3,7 @@
  */
 
 import { Ahead } from './ahead.ts';
+import { Crosshair } from './crosshair.ts';
 import { DraftKeeper, LocalDrafts } from './drafts.ts';
 import { fetchDicom, ImageError } from './file.ts';
 import { Radiograph } from './image.ts';
@@ -66,6 +67,7 @@ export class Session implements Room {
     this.pointer = new Pointer(this.radiograph, this.rois, {
       probed: (at) => this.page.overlay.probe(at && this.radiograph.probe(this.radiograph.toPixel(at)), at),
     });
+    new Crosshair(this.radiograph, this.rois, this.pointer);
     this.page.mount(root, this.panel.element);
     this.panel.foot.append(form.submitButton);
     this.#offer = this.#portal?.first(task) ?? loneOffer(task);
@@ -79,6 +81,7 @@ export class Session implements Room {
     const coming = fetchDicom(this.#offer.task.imageUrl); // while the viewer starts
     coming.catch(() => undefined); // `#load` says what went wrong
     await this.radiograph.boot();
+    this.page.stage.tabIndex = 0; // Cornerstone takes it out of the keyboard's way
     await this.#load(coming.then(decodePicture));
   }
 

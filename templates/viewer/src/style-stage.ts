@@ -27,6 +27,11 @@ export const STAGE = `
 .cxr-regions .cxr-halo { stroke: rgb(0 0 0 / 55%); stroke-width: 4; }
 .cxr-regions circle { fill: #111; stroke-width: 1.5; }
 
+.cxr-crosshair { position: absolute; left: 0; top: 0; z-index: 2; pointer-events: none; }
+.cxr-crosshair::before, .cxr-crosshair::after { content: ""; position: absolute; background: #fff; box-shadow: 0 0 0 1px #000; }
+.cxr-crosshair::before { left: -14px; top: -0.5px; width: 28px; height: 1px; }
+.cxr-crosshair::after { left: -0.5px; top: -14px; width: 1px; height: 28px; }
+
 .cxr-overlay { position: absolute; inset: 0; overflow: hidden; pointer-events: none; }
 .cxr-edge { position: absolute; font-size: 17px; font-weight: 600; line-height: 20px; color: #d9dde2;
   text-shadow: 0 0 3px #000, 0 0 3px #000; }

@@ -37,7 +37,7 @@ short-instructions, full-instructions { display: none; }
 }
 #cxr-root button:hover { border-color: #7d858e; }
 #cxr-root :focus-visible { outline: 2px solid #fff; outline-offset: 1px; }
-#cxr-root .cxr-stage:focus-visible { outline: none; }
+#cxr-root .cxr-stage:focus-visible { outline-offset: -2px; }
 #cxr-root kbd {
   font: 11px/1 ui-monospace, "DejaVu Sans Mono", Menlo, monospace; color: var(--quiet);
   padding: 2px 4px; border: 1px solid var(--line); border-radius: 3px; margin: 0 6px 0 0;
