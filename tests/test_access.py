@@ -20,6 +20,7 @@ from cxr.contract import signing
 from cxr.contract.labels import LabelSet
 from cxr.errors import ConfigError
 from cxr.labeling import Job, Reader, selection
+from cxr.labeling import Page as Offered
 from cxr.labeling.local import LocalLabeling
 from cxr.labeling.portal import access
 from cxr.pacs.folder import FolderPacs
@@ -146,6 +147,35 @@ def test_a_refused_role_is_told_which_it_lacks(standing):
         "this is for a reader of the job",
     )
     assert refusal(standing.client().get("/api/test/lead"))[0] == 401
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "who_may"),
+    [
+        ("GET", "/job", "lead"),
+        ("GET", "/api/job", "lead"),
+        ("GET", "/api/job/figures", "lead"),
+        ("GET", "/job/output.manifest", "lead"),
+        ("GET", "/job/labels.csv", "lead"),
+        ("POST", "/job/close", "lead"),
+        ("GET", "/adjudicate", "adjudicator"),
+        ("GET", "/adjudicate/0", "adjudicator"),
+        ("POST", "/disputes/0/decision", "adjudicator"),
+        ("GET", "/task", "reader"),
+        ("GET", "/answered", "reader"),
+        ("GET", "/api/ahead", "reader"),
+    ],
+)
+def test_the_rooms_of_another_role_stay_shut(standing, method, path, who_may):
+    other = "ada" if who_may in ("lead", "reader") else "ann"
+    csrf = {"X-CSRF": standing.app.state.portal.csrf(other)}
+
+    refused = standing.client(other).request(method, path, headers=csrf, content=b"{}")
+    stranger = standing.client().request(method, path, headers=csrf, content=b"{}")
+
+    assert refused.status_code == 403
+    assert f"this is for a {who_may} of the job" in refused.text
+    assert stranger.status_code == 401
 
 
 # sign-in by name and passphrase
@@ -763,16 +793,44 @@ def test_readers_never_see_each_others_answers(site):
 # hostile words
 
 
-HOSTILE = "<img src=x onerror=alert(1)></script>{{ 7*7 }}[[csrf]]\"'><b>"
+HOSTILE = "<img src=x onerror=alert(1)></script>{{7919*7919}}[[csrf]]\"'><b>"
+
+
+def said(labels, state):
+    """The form of an answer that says one thing of every finding but the last."""
+    answer = json.loads(json.loads(form("aaap"))["annotation"])
+    states = [state] * (len(labels.names) - 1) + ["absent"]
+    answer["findings"] = [
+        {"label": name, "state": one, "comment": HOSTILE}
+        for name, one in zip(labels.names, states, strict=True)
+    ]
+    answer["comment"] = HOSTILE
+    return json.dumps({"annotation": json.dumps(answer)})
 
 
 def test_a_hostile_config_renders_as_text_on_every_page(tmp_path, pacs):
     labels = LabelSet("evil", (HOSTILE, "Edema"), no_finding=None)
-    person = Reader("ann", name=HOSTILE, email="ann@x.example")
-    site = Site(tmp_path, pacs, person, "bob", labels=labels)
+    roles = ("reader", "adjudicator", "lead")
+    person = Reader("ann", name=HOSTILE, email="ann@x.example", roles=roles)
+    words = Offered(instructions=HOSTILE, windows={HOSTILE: (40.0, 400.0)})
+    site = Site(
+        tmp_path, pacs, person, "bob", labels=labels, page=words, consolidation="adjudicated"
+    )
+    for reader, state in (("ann", "present"), ("bob", "absent")):
+        answering = site.client(reader)
+        while (offer := answering.get("/api/task").json())["task"]:
+            sent = {"X-CSRF": offer["csrf"]}
+            answer = said(labels, state)
+            url = offer["task"]["submitUrl"]
+            assert answering.post(url, content=answer, headers=sent).status_code == 200
     client = site.client("ann")
+    first = client.get("/api/answered").json()["answered"][0]["id"]
 
-    pages = [client.get(path) for path in ("/task", "/passphrase")]
+    paths = ["/passphrase", "/task", "/answered", f"/task/{first}", "/job", "/adjudicate"]
+    pages = [client.get(path) for path in paths]
+    assert [page.status_code for page in pages] == [200] * 6
+    assert pages[3].text.count("onerror") == pages[3].text.count("&lt;img src=x onerror") > 0
+    assert "onerror" in pages[5].text
     pages.append(
         site.form(site.client(), "/sign-in", name=HOSTILE, passphrase=HOSTILE, next=HOSTILE)
     )
@@ -782,12 +840,47 @@ def test_a_hostile_config_renders_as_text_on_every_page(tmp_path, pacs):
     site.stop()
     for response in pages:
         page = Page(response.text)
-        assert "49" not in page.text
+        assert "62710561" not in response.text
         assert not [tag for tag, found in page.tags if tag in ("b", "img") or "onerror" in found]
         assert all(found.get("src") for tag, found in page.tags if tag == "script")
-    assert HOSTILE in Page(pages[1].text).text
-    assert Page(pages[2].text).fields["name"] == HOSTILE
-    assert Page(pages[2].text).fields["next"] == ""
+    assert HOSTILE in Page(pages[0].text).text
+    assert Page(pages[6].text).fields["name"] == HOSTILE
+    assert Page(pages[6].text).fields["next"] == ""
+
+
+# bodies and images
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+@pytest.mark.parametrize("route", ["/tasks/{}/answer", "/tasks/{}/draft", "/disputes/0/decision"])
+def test_no_body_fills_the_memory(tmp_path, pacs, route, chunked):
+    everything = Reader("ann", roles=("reader", "adjudicator"))
+    site = Site(tmp_path, pacs, everything, "bob", consolidation="adjudicated")
+    client = site.client("ann")
+    offer = client.get("/api/task").json()
+    body = (b" " * 100_000 for _ in range(40)) if chunked else b" " * 4_000_000
+
+    response = client.request(
+        "PUT" if "draft" in route else "POST",
+        route.format(offer["task"]["id"]),
+        content=body,
+        headers={"X-CSRF": offer["csrf"]},
+    )
+
+    assert refusal(response) == (413, "expected at most 2000000 bytes")
+    site.stop()
+
+
+def test_an_image_is_kept_by_nobody(standing):
+    client = standing.client("ann")
+    image = client.get("/api/task").json()["task"]["input"]["imageUrl"]
+
+    headers = client.get(image).headers
+
+    assert headers["cache-control"] == "no-store"
+    assert headers["referrer-policy"] == "no-referrer"
+    assert headers["cross-origin-resource-policy"] == "same-origin"
+    assert "default-src 'none'" in headers["content-security-policy"]
 
 
 # paths
