@@ -93,22 +93,14 @@ def apply(
     """
     if rule not in RULES:
         raise JobError(f"job.consolidation: expected one of {', '.join(RULES)}, met {rule!r}")
-    answered = {key: _as_collected(a, label_set) for key, a in attributes.items() if a.get(ANSWERS)}
+    answered = {k: _as_collected(a, label_set) for k, a in attributes.items() if a.get(ANSWERS)}
     told, fits = _weigh(answered, label_set) if rule == "dawid_skene" else (None, [])
     best = _likeliest(fits, len(answered))
     done = {key: dict(attribute) for key, attribute in attributes.items()}
     for u, (key, attribute) in enumerate(answered.items()):
+        estimated = _by_estimate(attribute, fits, best[u]) if told else None
         decision = (decisions or {}).get(key)
-        decided = consolidate.read_content(decision.content, label_set) if decision else None
-        if rule == "dawid_skene":
-            said = _by_estimate(attribute, fits, best[u])
-        else:
-            said = _by_rule(attribute, rule, label_set, decided)
-        done[key] = _written(attribute, label_set, said)
-        if decision is not None and decided is not None:
-            _keep(done[key], decision, decided)
-            if rule == "adjudicated":
-                _heed(done[key], attribute, decided, label_set)
+        done[key] = _consolidated(attribute, rule, label_set, decision, estimated)
     return Consolidated(done, told, fits)
 
 
@@ -162,6 +154,24 @@ def _weigh(attributes: Mapping[str, Attribute], label_set: LabelSet) -> tuple[Vo
     }
     told = votes.gather(answers, label_set.findings)
     return told, dawid_skene.fit(told)
+
+
+def _consolidated(
+    attribute: Attribute,
+    rule: str,
+    label_set: LabelSet,
+    decision: Decision | None,
+    said: Mapping[str, _Said] | None,
+) -> dict[str, Any]:
+    decided = consolidate.read_content(decision.content, label_set) if decision else None
+    if said is None:
+        said = _by_rule(attribute, rule, label_set, decided)
+    made = _written(attribute, label_set, said)
+    if decision is not None and decided is not None:
+        _keep(made, decision, decided)
+        if rule == "adjudicated":
+            _heed(made, attribute, decided, label_set)
+    return made
 
 
 def _by_rule(

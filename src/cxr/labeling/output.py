@@ -56,13 +56,12 @@ def write(
 ) -> Path:
     """Consolidate by the job's rule, and write the output manifest with its tables.
 
-    Beside the manifest's folders: `labels.csv`, `answers.csv`, `rois.csv`, `agreement.json` and
-    `quality.json`; where readers were weighed, `probabilities.csv` and `readers.json` too.
+    `labels.csv`, `answers.csv`, `rois.csv`, `agreement.json`, `quality.json`; where readers were
+    weighed, `probabilities.csv` and `readers.json` too.
 
     Args:
         job: Whose name is the label attribute name.
-        lines: Data object and its label attribute, by majority; None where nobody answered,
-            which leaves the line as it is.
+        lines: Data object and its label attribute, by majority; None leaves the line as it is.
         human_annotated: Whether people answered in this job.
         label_source: `readers`, `scripted-readers`, `report-text-mined` or `model`.
         extras: Decisions, known answers and repeats.
@@ -70,8 +69,7 @@ def write(
     Returns:
         The output manifest's path.
     """
-    extras = extras or Extras()
-    every = list(lines)
+    extras, every = extras or Extras(), list(lines)
     collected = {manifest.source(line): label for line, label in every if label is not None}
     made = consolidation.apply(collected, job.consolidation, job.labels, extras.decisions)
     meta = manifest.metadata(
@@ -81,8 +79,7 @@ def write(
         **{"label-source": label_source},
     )
     if any(label.get(consolidate.FROM_ALL) for label in collected.values()):
-        # of a replay nobody knows
-        meta |= {"consolidation": job.consolidation, "unit": job.unit, "shown": list(job.shown)}
+        meta |= _how(job)
 
     def merged(line: Mapping[str, Any]) -> dict[str, Any]:
         label = made.attributes.get(manifest.source(line))
@@ -94,6 +91,11 @@ def write(
     _summaries(job, _tables(job), extras)
     _estimates(job, made)
     return job.output_manifest
+
+
+def _how(job: Job) -> dict[str, Any]:
+    """Say how its readers were asked and consolidated, which nobody knows of a replay."""
+    return {"consolidation": job.consolidation, "unit": job.unit, "shown": list(job.shown)}
 
 
 @dataclass(frozen=True)
