@@ -111,6 +111,27 @@ def test_keys_comment_take_back_and_compare(browser: Browser) -> None:
     assert typed == "pys"
 
 
+def test_what_is_said_of_keys_follows_the_job(browser: Browser) -> None:
+    keys = {"present": "j", "rest-absent": "shift+z", "comment-finding": "ctrl+m"}
+    settings = {"keys": keys, "tools": ["window", "rectangle", "ellipse"]}
+    with lone_page.serving(lone_page.task_input(page=settings)) as lone:
+        page = lone.open(browser)
+        edema = row(page, "Edema")
+        titles = [
+            choice(page, "Edema", "present").get_attribute("title"),
+            choice(page, "Edema", "absent").get_attribute("title"),
+            edema.locator('[data-action="comment-finding"]').get_attribute("title"),
+            page.locator('[data-action="rest-absent"] kbd').inner_text(),
+            page.locator(".cxr-none").inner_text(),
+        ]
+        page.close()
+
+    assert titles == [
+        "Present (J)", "Absent (A)", "Comment on this finding (Ctrl+M)", "⇧Z",
+        "No regions. B or E draws one for Atelectasis.",
+    ]  # fmt: skip
+
+
 def test_a_job_may_do_without_free_text(browser: Browser) -> None:
     with lone_page.serving(lone_page.task_input(page={"comments": False})) as lone:
         page = lone.open(browser)

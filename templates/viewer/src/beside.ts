@@ -7,6 +7,8 @@
 import { button, h, icon } from './dom.ts';
 import { ImageError } from './file.ts';
 import { ICONS } from './icons.ts';
+import { keyOf } from './keys.ts';
+import type { Binding } from './keys.ts';
 import { preparePicture, release } from './picture.ts';
 import type { Picture } from './picture.ts';
 import { Still } from './still.ts';
@@ -21,6 +23,7 @@ export class Beside {
   readonly #state = h('div', { class: 'cxr-beside-state', role: 'status' });
   #companions: readonly Companion[] = [];
   #shown = 0;
+  #key = '';
   #picture: Picture | null = null;
   /** counts what was asked for: an image that arrives late belongs nowhere */
   #asked = 0;
@@ -50,13 +53,19 @@ export class Beside {
     );
   }
 
+  /** The keys that the job has; before `begin`. */
+  equip(keys: readonly Binding[]): void {
+    this.#key = keyOf('companions', keys);
+  }
+
   /** Another image is read: whoever compares goes on comparing, where there is something. */
   begin(companions: readonly Companion[]): void {
     const stays = !this.element.hidden && companions.length > 0;
     this.#forget();
     this.#companions = companions;
     this.opener.hidden = companions.length === 0;
-    this.opener.title = companions.map((one) => one.says).join('; ');
+    const says = companions.map((one) => one.says).join('; ');
+    this.opener.title = this.#key === '' ? says : `${says} (${this.#key})`;
     this.#tabs.replaceChildren(
       ...companions.map((one, i) => button({ title: one.says }, () => this.#show(i), one.says)),
     );

@@ -6,6 +6,8 @@
  */
 
 import { button, h } from './dom.ts';
+import { withKey } from './keys.ts';
+import type { Binding } from './keys.ts';
 import type { Example, Task } from './task.ts';
 
 const KEPT = 'cxr-guide-read';
@@ -26,6 +28,11 @@ export class Guide {
       () => this.open(),
       'Instructions',
     );
+  }
+
+  /** The keys that the job has. */
+  equip(keys: readonly Binding[]): void {
+    this.opener.title = withKey('How this job is to be read', 'instructions', keys);
   }
 
   begin(task: Task): void {

@@ -112,6 +112,18 @@ export function keyName(key: string): string {
   return held + (names[chord.key] ?? chord.key.toUpperCase());
 }
 
+/** How the key of a command is written; empty if it has none. */
+export function keyOf(command: Command, bindings: readonly Binding[]): string {
+  const bound = bindings.find((binding) => binding.command === command);
+  return bound === undefined ? '' : keyName(bound.key);
+}
+
+/** What something is and the key for it, as its tooltip says: "Present (P)". */
+export function withKey(says: string, command: Command, bindings: readonly Binding[]): string {
+  const key = keyOf(command, bindings);
+  return key === '' ? says : `${says} (${key})`;
+}
+
 /** Read "ctrl+shift+z"; null if it names no key. "+" itself is a key. */
 function parse(text: string): Chord | null {
   const lower = text.toLowerCase();

@@ -173,6 +173,8 @@ export class Page {
   equip(settings: PageSettings, bindings: readonly Binding[], mouse: Mouse, notes: readonly string[]): void {
     this.#toolbar.equip(bindings, (command) => this.#events.run(command));
     this.#windows.replaceChildren(...windowButtons(settings, bindings, (index) => this.#events.window(index)));
+    this.beside.equip(bindings);
+    this.#guide.equip(bindings);
     this.#keyTable.replaceChildren(keyTable(bindings, mouse, settings, notes));
   }
 

@@ -6,6 +6,8 @@ import type { Drawn } from './annotation.ts';
 import { button, h } from './dom.ts';
 import { isExcluded, unanswered, warnings } from './findings.ts';
 import type { Answer, Answers } from './findings.ts';
+import { keyOf, withKey } from './keys.ts';
+import type { Binding, Command } from './keys.ts';
 import { Note } from './note.ts';
 import { disputed } from './opinions.ts';
 import { Readers } from './readers.ts';
@@ -42,6 +44,8 @@ export interface PanelState {
   measure(roi: Drawn): string;
 }
 
+const DRAWING: readonly Command[] = ['tool-rectangle', 'tool-ellipse', 'tool-polygon', 'tool-freehand'];
+
 export class Panel {
   readonly element: HTMLElement;
   readonly comment: HTMLTextAreaElement;
@@ -57,18 +61,16 @@ export class Panel {
   readonly #count = h('span', { class: 'cxr-count' });
   readonly #head: HTMLElement;
   readonly #rest: HTMLButtonElement;
+  readonly #restKey = h('kbd');
+  #keys: readonly Binding[] = [];
   readonly #list = h('ul', { class: 'cxr-findings', 'aria-label': 'Findings' });
   readonly #lower = h('div', { class: 'cxr-lower' });
   readonly #note = new Note((label, text) => this.#events?.comment(label, text));
 
   constructor() {
     this.comment = imageComment();
-    this.#rest = button(
-      { 'data-action': 'rest-absent', title: 'All still unanswered: absent (Shift+A)' },
-      () => this.#events?.restAbsent(),
-      'Rest absent',
-      h('kbd', {}, '⇧A'),
-    );
+    const rest = (): void => this.#events?.restAbsent();
+    this.#rest = button({ 'data-action': 'rest-absent' }, rest, 'Rest absent', this.#restKey);
     this.#head = h('div', { class: 'cxr-head' }, h('h2', {}, 'Findings'), this.#count, this.#rest);
     this.element = h(
       'aside',
@@ -87,12 +89,20 @@ export class Panel {
     return this.#readers?.visible ?? new Set();
   }
 
+  /** The keys that the job has, for what is said of them; before `begin`. */
+  equip(keys: readonly Binding[]): void {
+    this.#keys = keys;
+    this.#rest.title = withKey('All still unanswered: absent', 'rest-absent', keys);
+    this.#restKey.textContent = keyOf('rest-absent', keys).replace('Shift+', '⇧');
+    this.#restKey.hidden = this.#restKey.textContent === '';
+  }
+
   /** Show another reading: the same rows where the label set is the same, so that nothing moves. */
   begin(task: Task, events: PanelEvents): void {
     const before = this.#task;
     const same =
       task.labels.join('\n') === before?.labels.join('\n') &&
-      task.page.comments === before.page.comments &&
+      JSON.stringify(task.page) === JSON.stringify(before.page) &&
       task.opinions.length + before.opinions.length === 0;
     this.#task = task;
     this.#events = events;
@@ -153,7 +163,7 @@ export class Panel {
       comment: () => (this.#note.label === label ? this.#note.close() : this.openNote(label)),
     };
     const cells = this.#readers === null ? [] : [this.#readers.cells(label)];
-    return new Row(label, events, cells, task.page.comments);
+    return new Row(label, events, this.#keys, cells, task.page.comments);
   }
 
   #rowState(task: Task, label: string, state: PanelState, warning: string | undefined): RowState {
@@ -172,7 +182,10 @@ export class Panel {
   }
 
   #noRegion(task: Task, { chosen }: PanelState): string {
-    return chosen === task.noFinding ? 'No regions.' : `No regions. Draw one for ${chosen} with a region tool.`;
+    const keys = DRAWING.map((command) => keyOf(command, this.#keys)).filter((key) => key !== '');
+    if (chosen === task.noFinding || keys.length === 0) return 'No regions.';
+    const one = keys.length > 1 ? `${keys.slice(0, -1).join(', ')} or ${keys.at(-1)}` : keys.join('');
+    return `No regions. ${one} draws one for ${chosen}.`;
   }
 }
 

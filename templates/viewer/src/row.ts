@@ -6,6 +6,8 @@ import { button, h, icon } from './dom.ts';
 import { ANSWERS } from './findings.ts';
 import type { Answer, State } from './findings.ts';
 import { ICONS } from './icons.ts';
+import { withKey } from './keys.ts';
+import type { Binding } from './keys.ts';
 
 export const NAMES: Readonly<Record<State, string>> = {
   present: 'Present',
@@ -48,6 +50,8 @@ export class Row {
   readonly element: HTMLLIElement;
   readonly note: HTMLButtonElement;
   readonly #label: string;
+  /** what the comment's button says while there is none */
+  readonly #plain: string;
   readonly #name: HTMLButtonElement;
   readonly #mark = h('span', { class: 'cxr-mark', 'aria-hidden': 'true' });
   readonly #choices: ReadonlyMap<Answer, HTMLButtonElement>;
@@ -55,12 +59,19 @@ export class Row {
   #said: State = 'unanswered';
 
   /** Args: between: what stands between the name and the answers; comments: whether it takes one. */
-  constructor(label: string, events: RowEvents, between: readonly Node[], comments: boolean) {
+  constructor(
+    label: string,
+    events: RowEvents,
+    keys: readonly Binding[],
+    between: readonly Node[],
+    comments: boolean,
+  ) {
     this.#label = label;
+    this.#plain = withKey('Comment on this finding', 'comment-finding', keys);
     this.#events = events;
     this.#name = button({ class: 'cxr-name' }, () => events.choose());
     this.#name.append(h('span', {}, label), this.#mark);
-    this.#choices = new Map(ANSWERS.map((answer) => [answer, this.#choice(answer)]));
+    this.#choices = new Map(ANSWERS.map((answer) => [answer, this.#choice(answer, keys)]));
     const group = h('div', { role: 'radiogroup', 'aria-label': label, class: 'cxr-choices' });
     group.append(...this.#choices.values());
     group.addEventListener('keydown', (event) => this.#walk(event));
@@ -89,7 +100,7 @@ export class Row {
     this.#mark.textContent = flag === 'warning' ? MARKS[flag] : count || (flag ? MARKS[flag] : '');
     const has = comment.trim() !== '';
     this.note.toggleAttribute('data-filled', has);
-    this.note.title = has ? comment : 'Comment on this finding';
+    this.note.title = has ? comment : this.#plain;
     this.note.setAttribute('aria-label', `Comment on ${this.#label}${has ? `: ${comment}` : ''}`);
     const reached = said === 'unanswered' ? 'present' : said;
     for (const [answer, choice] of this.#choices) {
@@ -103,8 +114,8 @@ export class Row {
     if (focus) this.#choices.get('present')?.focus();
   }
 
-  #choice(answer: Answer): HTMLButtonElement {
-    const title = `${NAMES[answer]} (${LETTERS[answer]})`;
+  #choice(answer: Answer, keys: readonly Binding[]): HTMLButtonElement {
+    const title = withKey(NAMES[answer], answer, keys);
     const made = button(
       { role: 'radio', 'data-state': answer, 'aria-label': NAMES[answer], title },
       () => undefined,

@@ -133,6 +133,7 @@ export class Session implements Room {
     const buttons = mouseOf(settings);
     this.#keys = keys.bindings;
     this.pointer.mouse = buttons.mouse;
+    this.panel.equip(keys.bindings);
     this.page.equip(settings, keys.bindings, buttons.mouse, [...keys.notes, ...buttons.notes]);
     const { tools } = settings;
     if (tools === null || tools.includes(this.pointer.tool)) return use(this.pointer.tool, this);
