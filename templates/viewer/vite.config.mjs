@@ -41,14 +41,9 @@ function selfContained() {
     enforce: 'pre',
     async transform(code, id) {
       const file = posix(id);
-      if (file.endsWith('/tools/dist/esm/utilities/registerComputeWorker.js')) {
-        // 3 MB for segmentation, which radiographs do not need
-        return { code: 'export function registerComputeWorker() {}', map: null };
-      }
-      if (file.endsWith('/helpers/cpuFallback/rendering/generateLut.js')) {
-        // LINEAR windows only, whatever the file says: image.ts hands over the greys as a table
-        const own = 'image.cachedLut = { lutArray: handed.table }; return handed.table;';
-        return { code: swap(code, /\{\n    const maxPixelValue[^]*\}\n/, `{ ${own} }\n`).replace('voiLUT)', 'handed)'), map: null };
+      if (file.endsWith('/dicom-image-loader/dist/esm/decodeImageFrameWorker.js')) {
+        // in a worker it answers on the port by itself, and before decoder.ts does
+        return { code: swap(code, /if \(workerEndpoint\) \{\n    expose\(obj, workerEndpoint\);\n\}/, ''), map: null };
       }
       if (file.endsWith('/shared/decoders/decodeJPEGXL.js')) {
         const refuse = 'throw new Error("JPEG XL is not bundled")';

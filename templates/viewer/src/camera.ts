@@ -101,15 +101,11 @@ export function flip(camera: Camera, axis: 'h' | 'v'): Camera {
   return ofImage === 'h' ? { ...camera, flipH: !camera.flipH } : { ...camera, flipV: !camera.flipV };
 }
 
-/**
- * Cornerstone's CPU viewport counts its translation from the image's middle, in image pixels that
- * are flipped and turned, but not scaled.
- */
-export function translation({ centre, rotation, flipH, flipV }: Camera, scene: Scene): { x: number; y: number } {
-  const x = (scene.columns / 2 - centre[0]) * (flipH ? -1 : 1);
-  const y = (scene.rows / 2 - centre[1]) * (flipV ? -1 : 1);
-  const [cos, sin] = turned(rotation);
-  return { x: cos * x - sin * y, y: sin * x + cos * y };
+/** What a canvas needs to draw the image so: image pixels to canvas pixels. */
+export function matrix(camera: Camera, scene: Scene): DOMMatrix2DInit {
+  const [a, b, c, d] = linear(camera, scene);
+  const [e, f] = toCanvas([0, 0], camera, scene);
+  return { a, b, c, d, e, f };
 }
 
 /** The directions that the four edges of the screen face, such as "L"; "" where the file says none. */

@@ -2,48 +2,63 @@
  * Where pixels are decoded: in a blob worker, or here where a sandbox or a policy forbids workers.
  */
 
-import { getWebWorkerManager } from '@cornerstonejs/core';
-import { wrap } from 'comlink';
+import { transfer, wrap } from 'comlink';
+import type { Remote } from 'comlink';
 import decoder from 'virtual:decoder';
+import type { Decoder } from './decoder.ts';
+import { ImageError } from './file.ts';
+import type { Prepared } from './prepare.ts';
 
 const START_MS = 4000;
 
-interface Decoder {
-  ready(): boolean;
-}
-
-/** Where decoding happens, for the status line and the tests. */
+/** Where decoding happens, for the tests. */
 export type DecodeThread = 'worker' | 'main';
 
-/**
- * Start a decoder and register it under the name Cornerstone's loader calls. (Its own `init` would
- * start a worker from a URL, which a one-script page cannot have; image.ts does not call it.)
- */
-export async function registerDecoder(): Promise<DecodeThread> {
-  const worker = await startWorker();
-  const endpoint = worker ?? startHere();
-  getWebWorkerManager().registerWorker('dicomImageLoader', () => endpoint as Worker, {
-    maxWorkerInstances: 1,
-  });
-  return worker === null ? 'main' : 'worker';
+interface Started {
+  readonly thread: DecodeThread;
+  readonly remote: Remote<Decoder>;
 }
 
-async function startWorker(): Promise<Worker | null> {
+let started: Promise<Started> | null = null;
+
+/** Start the decoder, once; gives where it runs. */
+export async function startDecoder(): Promise<DecodeThread> {
+  started ??= start();
+  return (await started).thread;
+}
+
+/** Give a file's pixels and greys; its bytes are gone from here then. Throws ImageError. */
+export async function prepareFile(bytes: ArrayBuffer): Promise<Prepared> {
+  started ??= start();
+  const { thread, remote } = await started;
+  try {
+    return await remote.prepare(transfer(bytes, [bytes]), thread === 'worker');
+  } catch (error) {
+    throw new ImageError(error instanceof Error ? error.message : String(error));
+  }
+}
+
+async function start(): Promise<Started> {
+  const remote = await startWorker();
+  return remote === null ? { thread: 'main', remote: startHere() } : { thread: 'worker', remote };
+}
+
+async function startWorker(): Promise<Remote<Decoder> | null> {
   const source = new Blob([`"use strict";(${decoder.toString()})(self);`], {
     type: 'text/javascript',
   });
   const url = URL.createObjectURL(source);
   try {
     const worker = new Worker(trusted(url));
+    // the only wrapping of it: one that is garbage collected closes the worker's port
+    const remote = wrap<Decoder>(worker);
     // a policy that forbids the worker may throw, fire an error, or stay silent
     const answered = await new Promise<boolean>((resolve) => {
       worker.addEventListener('error', () => resolve(false), { once: true });
       setTimeout(() => resolve(false), START_MS);
-      wrap<Decoder>(worker)
-        .ready()
-        .then(resolve, () => resolve(false));
+      remote.ready().then(resolve, () => resolve(false));
     });
-    if (answered) return worker;
+    if (answered) return remote;
     worker.terminate();
   } catch {
     // SecurityError: decode on the main thread
@@ -66,8 +81,8 @@ interface TrustedTypes {
   ): { createScriptURL(url: string): string };
 }
 
-function startHere(): MessagePort & { terminate: () => void } {
+function startHere(): Remote<Decoder> {
   const { port1, port2 } = new MessageChannel();
   decoder(port1);
-  return Object.assign(port2, { terminate: () => port2.close() });
+  return wrap<Decoder>(port2);
 }

@@ -135,7 +135,7 @@ function number(data: DataSet, tag: string): number | null {
 }
 
 /** Deflated Explicit VR Little Endian: everything after the file meta information is deflated. */
-function inflate(bytes: Uint8Array, position: number): Uint8Array {
+export function inflate(bytes: Uint8Array, position: number): Uint8Array {
   const rest = inflateRaw(bytes.subarray(position));
   const whole = new Uint8Array(position + rest.length);
   whole.set(bytes.subarray(0, position));

@@ -1,9 +1,6 @@
 /**
- * The image's file: fetched, and refused in words where it is not one grey radiograph.
+ * The image's file, fetched; what goes wrong is said in words.
  */
-
-import { readHeader } from './dicom.ts';
-import type { Header } from './dicom.ts';
 
 /** A sentence the reader can act on. */
 export class ImageError extends Error {
@@ -33,25 +30,4 @@ export async function fetchDicom(url: string): Promise<ArrayBuffer> {
   } catch {
     throw new ImageError('it arrived only in part');
   }
-}
-
-/** Read the header and refuse what is not one grey frame. */
-export function check(bytes: ArrayBuffer): Header {
-  let header: Header;
-  try {
-    header = readHeader(new Uint8Array(bytes));
-  } catch {
-    throw new ImageError('the file is not a readable DICOM file');
-  }
-  const { photometric } = header.facts;
-  if (header.samplesPerPixel !== 1) throw new ImageError('it is a colour image, not a radiograph');
-  if (!['MONOCHROME1', 'MONOCHROME2'].includes(photometric)) {
-    throw new ImageError(`its greys are "${photometric}", not MONOCHROME1 or MONOCHROME2`);
-  }
-  const { allocated, stored } = header.chain.bits;
-  if (![8, 16].includes(allocated) || stored < 1 || stored > allocated) {
-    throw new ImageError(`it has ${stored} of ${allocated} bits a pixel, not up to 8 or 16`);
-  }
-  if (header.frames > 1) throw new ImageError(`it has ${header.frames} frames, not one`);
-  return header;
 }

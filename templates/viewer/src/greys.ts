@@ -44,7 +44,16 @@ export interface Chain {
 const LOW = 0.005;
 const HIGH = 0.995;
 
+/** How often each value is met in an image, as decoded, no rescaling. */
+export interface Counts {
+  /** the value that `numbers` begins with: the least, or 0 */
+  readonly least: number;
+  readonly numbers: Float64Array;
+}
+
 export class Greys {
+  /** the value that `table` begins with */
+  readonly least: number;
   readonly #chain: Chain;
   /** after the modality LUT, by pixel value less `#least` */
   readonly #levels: Float64Array;
@@ -55,11 +64,10 @@ export class Greys {
   #byLut = false;
   #inverted = false;
 
-  /** Args: pixels: as decoded, no rescaling; least, most: the smallest and the largest of them. */
-  constructor(chain: Chain, pixels: ArrayLike<number>, least: number, most: number) {
-    const from = Math.min(least, 0);
-    const length = most - from + 1;
+  constructor(chain: Chain, { least: from, numbers }: Counts) {
+    const { length } = numbers;
     this.#chain = chain;
+    this.least = from;
     this.#levels = new Float64Array(length);
     this.#outside = new Uint8Array(length);
     for (let i = 0; i < length; i++) {
@@ -67,9 +75,7 @@ export class Greys {
       this.#levels[i] = modality(stored, chain);
       this.#outside[i] = chain.padding && stored >= chain.padding[0] && stored <= chain.padding[1] ? 1 : 0;
     }
-    const counts = new Float64Array(length);
-    for (let i = 0; i < pixels.length; i++) counts[pixels[i]! - from]! += 1;
-    this.#full = bulk(this.#levels, counts.map((n, i) => (this.#outside[i] ? 0 : n)));
+    this.#full = bulk(this.#levels, numbers.map((n, i) => (this.#outside[i] ? 0 : n)));
     this.#base = chain.window === null ? this.#full : windows.fromCentreWidth(...chain.window, this.#function);
     this.#range = this.#base;
     this.reset();
@@ -150,6 +156,18 @@ export class Greys {
   get #function(): VoiFunction {
     return this.#chain.window === null ? 'LINEAR' : this.#chain.voiFunction;
   }
+}
+
+export function countPixels(pixels: ArrayLike<number>): Counts {
+  let [least, most] = [0, 0];
+  for (let i = 0; i < pixels.length; i++) {
+    const value = pixels[i]!;
+    if (value < least) least = value;
+    else if (value > most) most = value;
+  }
+  const numbers = new Float64Array(most - least + 1);
+  for (let i = 0; i < pixels.length; i++) numbers[pixels[i]! - least]! += 1;
+  return { least, numbers };
 }
 
 function storedValue(pixel: number, { bits }: Chain): number {

@@ -1,45 +1,26 @@
 /**
- * The radiograph on the screen: Cornerstone3D's CPU viewport, and what it needs to be right.
+ * The radiograph on the screen: one canvas, what is on it, and from where it is seen.
  *
- * CPU rendering everywhere: it needs no WebGL, is fast enough for one image, and is one path to
- * get coordinates right on. Cornerstone only paints: where a pixel lies on the screen is said by
- * camera.ts, and handed over. It sizes its CPU canvas in CSS pixels, so this module sizes it itself.
+ * Canvas 2D everywhere: it needs no WebGL, is fast enough for one image, and is one path to get
+ * coordinates right on. Where a pixel lies on the screen is said by camera.ts, for what is drawn
+ * and for what is exported.
  */
 
-import * as core from '@cornerstonejs/core';
-import type { Types } from '@cornerstonejs/core';
-import { metaDataProvider } from '@cornerstonejs/dicom-image-loader/wadouri/metaData/index';
 import type { ImageFacts, ViewFacts } from './annotation.ts';
-import { registerDecoder } from './decode.ts';
+import { startDecoder } from './decode.ts';
 import type { DecodeThread } from './decode.ts';
-import { ImageError } from './file.ts';
 import * as cameras from './camera.ts';
 import type { Camera, Edges, Scene } from './camera.ts';
 import { displaySpacing } from './geometry.ts';
 import type { Point } from './geometry.ts';
 import type { Greys } from './greys.ts';
-import { planeOf, release } from './picture.ts';
+import { Painter } from './painter.ts';
+import { release } from './picture.ts';
 import type { Picture } from './picture.ts';
 import type { Preset } from './windows.ts';
 
-export const ENGINE = 'cxr';
-export const VIEWPORT = 'radiograph';
+/** Canvas 2D, on any machine. */
 const BACKEND = 'cpu';
-/** Priority of our image plane before the one read from the file. */
-const FIRST = 10_000;
-
-/** What the CPU viewport keeps to itself in 5.14 and no method sets, or sets right. */
-interface CpuViewport {
-  readonly _cpuFallbackEnabledElement: {
-    viewport: { voiLUT?: Handed; rotation: number; translation: { x: number; y: number } };
-  };
-}
-
-/** A table of greys where Cornerstone expects a VOI LUT; vite.config.mjs lets it through. */
-interface Handed {
-  readonly id: number;
-  readonly table: Uint8ClampedArray;
-}
 
 export interface Shown {
   /** the window, and its function if it is not LINEAR */
@@ -69,18 +50,18 @@ const NOTHING = { rows: 1, columns: 1, pixelSpacing: null, imagerPixelSpacing: n
 export class Radiograph {
   readonly element: HTMLDivElement;
   thread: DecodeThread = 'main';
-  #viewport: Types.IStackViewport | null = null;
   /** what is shown and can be worked on */
   #picture: Picture | null = null;
-  /** what the viewport holds, perhaps of the task before */
+  /** what is on the canvas, perhaps of the task before */
   #held: Picture | null = null;
-  #handed = 0;
+  readonly #canvas = document.createElement('canvas');
+  readonly #painter = new Painter();
+  #drawing = false;
   #fitted = true;
   #camera: Camera = { centre: [0, 0], scale: 1, rotation: 0, flipH: false, flipV: false };
   /** canvas pixels per CSS pixel */
   #density: Point = [1, 1];
   readonly #changed: () => void;
-  readonly #planes = new Map<string, object>();
 
   /** Args: changed: called after every change of window, zoom or position. */
   constructor(element: HTMLDivElement, changed: () => void) {
@@ -88,51 +69,25 @@ export class Radiograph {
     this.#changed = changed;
   }
 
-  /** Start Cornerstone once; pictures are shown by `show`. */
+  /** Start the decoder, and make the canvas that pictures are shown on. */
   async boot(): Promise<void> {
-    core.setUseCPURendering(true);
-    core.init();
-    this.thread = await registerDecoder();
-    // The parts of the loader, not its front door: that brings every codec a second time, and reads
-    // files with dcmjs, which in 5.14 knows no deflated transfer syntax; these use dicom-parser.
-    core.metaData.addProvider(metaDataProvider);
-    const { IMAGE_PLANE } = core.Enums.MetadataModules;
-    core.metaData.addProvider(
-      (type: string, id: string) => (type === IMAGE_PLANE ? this.#planes.get(id) : undefined),
-      FIRST,
-    );
-    const engine = new core.RenderingEngine(ENGINE);
-    engine.enableElement({
-      viewportId: VIEWPORT,
-      type: core.Enums.ViewportType.STACK,
-      element: this.element,
-    });
-    this.#viewport = engine.getViewport(VIEWPORT) as Types.IStackViewport;
-    this.#viewport.resize = () => this.#sizeCanvas();
+    this.element.prepend(this.#canvas);
     new ResizeObserver(() => this.#resized()).observe(this.element);
     window.addEventListener('resize', () => this.#resized()); // a window moved to a denser screen
+    this.thread = await startDecoder();
   }
 
   /** Put a picture in the place of the one before. Resolves once it is painted. */
   async show(picture: Picture): Promise<void> {
-    const { imageId, facts, greys, image } = picture;
     const before = this.#held;
     this.#held = picture;
-    this.#planes.set(imageId, planeOf(facts));
-    // square pixels unless the file says otherwise, by the same rule as the camera's
-    const [rowPixelSpacing, columnPixelSpacing] = displaySpacing(facts.pixelSpacing, facts.imagerPixelSpacing);
-    Object.assign(image, { voiLUT: this.#hand(greys), rowPixelSpacing, columnPixelSpacing });
-    core.cache.putImageSync(imageId, image);
     this.#picture = picture;
+    this.#painter.take(picture);
     this.#sizeCanvas();
-    const painted = nextPaint(this.element);
-    await this.viewport.setStack([imageId]);
     this.reset();
-    await painted;
-    if (before === null || before.imageId === imageId) return;
-    core.cache.removeImageLoadObject(before.imageId);
-    this.#planes.delete(before.imageId);
-    release(before);
+    this.#draw(); // now, and not in the next frame
+    if (before !== null && before !== picture) release(before);
+    await nextPaint();
   }
 
   /** Another picture is on its way: nothing can be done on the one still in the viewport. */
@@ -144,11 +99,6 @@ export class Radiograph {
     return this.#picture?.facts ?? null;
   }
 
-  get viewport(): Types.IStackViewport {
-    if (this.#viewport === null) throw new ImageError('the viewer has not started');
-    return this.#viewport;
-  }
-
   get ready(): boolean {
     return this.#picture !== null;
   }
@@ -158,7 +108,7 @@ export class Radiograph {
     this.#fitted = true;
     this.#camera = cameras.upright(this.#scene());
     this.#shade((greys) => greys.reset());
-    this.#place();
+    this.#render();
   }
 
   fit(): void {
@@ -229,10 +179,10 @@ export class Radiograph {
   /** The pixel at an image position: its column and row, as stored, and after the modality LUT. */
   probe([x, y]: Point): Probed | null {
     if (this.#picture === null) return null;
-    const { facts, greys, image } = this.#picture;
+    const { facts, greys, pixels } = this.#picture;
     const [column, row] = [Math.floor(x), Math.floor(y)];
     if (column < 0 || row < 0 || column >= facts.columns || row >= facts.rows) return null;
-    const pixel = image.getPixelData()[row * facts.columns + column]!;
+    const pixel = pixels[row * facts.columns + column]!;
     return { column, row, ...greys.values(pixel) };
   }
 
@@ -255,38 +205,21 @@ export class Radiograph {
     if (this.#picture === null) return;
     const { greys } = this.#picture;
     change(greys);
-    const held = (this.viewport as unknown as CpuViewport)._cpuFallbackEnabledElement;
-    held.viewport.voiLUT = this.#hand(greys);
+    this.#painter.shade();
     this.#render();
   }
 
-  #hand(greys: Greys): Handed {
-    return { id: ++this.#handed, table: greys.table() };
-  }
-
   #scene(): Scene {
-    const { canvas } = this.viewport;
+    const { width, height } = this.#canvas;
     const { rows, columns, pixelSpacing, imagerPixelSpacing } = this.facts ?? NOTHING;
     const spacing = displaySpacing(pixelSpacing, imagerPixelSpacing);
-    return { rows, columns, spacing, width: canvas.width, height: canvas.height };
+    return { rows, columns, spacing, width, height };
   }
 
   /** Change where one looks, and show it. */
   #see(change: (camera: Camera, scene: Scene) => Camera): void {
     if (this.#picture === null) return;
     this.#camera = change(this.#camera, this.#scene());
-    this.#place();
-  }
-
-  /** Hand the camera to Cornerstone. */
-  #place(): void {
-    const { scale, rotation, flipH, flipV } = this.#camera;
-    const { viewport } = (this.viewport as unknown as CpuViewport)._cpuFallbackEnabledElement;
-    viewport.rotation = rotation;
-    viewport.translation = cameras.translation(this.#camera, this.#scene());
-    // `scale` is how a CPU camera is zoomed; ICamera's parallelScale ignores the device pixel ratio
-    const camera = { scale, flipHorizontal: flipH, flipVertical: flipV };
-    this.viewport.setCamera(camera as Partial<Types.ICamera>);
     this.#render();
   }
 
@@ -301,7 +234,7 @@ export class Radiograph {
   }
 
   #sizeCanvas(): void {
-    const { canvas } = this.viewport;
+    const canvas = this.#canvas;
     const { width, height } = this.element.getBoundingClientRect();
     const pixels = [width, height].map((css) =>
       Math.max(1, Math.round(css * window.devicePixelRatio)),
@@ -310,27 +243,39 @@ export class Radiograph {
     if (canvas.width !== pixels[0] || canvas.height !== pixels[1]) {
       [canvas.width, canvas.height] = pixels;
     }
-    // sizing forgets it; without it a 2,500-row image shown on 700 rows loses fine lines
-    const context = canvas.getContext('2d');
-    if (context) context.imageSmoothingQuality = 'high';
   }
 
   #resized(): void {
     this.#sizeCanvas();
     if (!this.ready) return;
     if (this.#fitted) this.fit();
-    else this.#place();
+    else this.#render();
   }
 
+  /** Show what changed with the next frame. */
   #render(): void {
-    this.viewport.render();
     this.#changed();
+    if (this.#drawing) return;
+    this.#drawing = true;
+    requestAnimationFrame(() => this.#drawing && this.#draw());
+  }
+
+  #draw(): void {
+    this.#drawing = false;
+    if (this.#picture === null) return;
+    const context = this.#canvas.getContext('2d', { alpha: false });
+    if (context) this.#painter.paint(context, cameras.matrix(this.#camera, this.#scene()));
   }
 }
 
-function nextPaint(element: HTMLElement): Promise<void> {
+/** Resolves when what is drawn now is on the screen: in the task after the next frame's callbacks. */
+function nextPaint(): Promise<void> {
   return new Promise((resolve) => {
-    const done = (): void => void requestAnimationFrame(() => resolve());
-    element.addEventListener(core.Enums.Events.IMAGE_RENDERED, done, { once: true });
+    const { port1, port2 } = new MessageChannel();
+    port1.onmessage = () => {
+      port1.close();
+      resolve();
+    };
+    requestAnimationFrame(() => port2.postMessage(null));
   });
 }

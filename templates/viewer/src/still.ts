@@ -6,6 +6,7 @@ import { displaySpacing } from './geometry.ts';
 import type { Point } from './geometry.ts';
 import { h } from './dom.ts';
 import type { Picture } from './picture.ts';
+import { rgba } from './rgba.ts';
 
 /** CSS pixels of a wheel that counts in lines. */
 const LINE = 33;
@@ -136,15 +137,9 @@ export class Still {
 
   #shade(): void {
     if (this.#picture === null || this.#sheet === null) return;
-    const { greys, image, facts } = this.#picture;
-    const table = greys.table();
-    const pixels = image.getPixelData();
-    const from = Math.min(image.minPixelValue, 0);
+    const { greys, pixels, facts } = this.#picture;
     const data = new ImageData(facts.columns, facts.rows);
-    const shades = new Uint32Array(data.data.buffer);
-    for (let i = 0; i < shades.length; i++) {
-      shades[i] = 0xff000000 | (table[pixels[i]! - from]! * 0x010101);
-    }
+    rgba(pixels, greys.table(), greys.least, data.data);
     this.#sheet.getContext('2d')?.putImageData(data, 0, 0);
   }
 

@@ -12,7 +12,7 @@ declare module 'cornerstone-decode-frame' {
     decodeConfig: unknown,
     options: unknown,
     callbackFn: unknown,
-  ): Promise<unknown>;
+  ): Promise<{ pixelData: import('./prepare.ts').Pixels }>;
 }
 
 /** MIT and Zlib licensed; ships no types. */
