@@ -83,9 +83,8 @@ export function listenSubmit(root: HTMLElement, fill: () => boolean): void {
 /** Args: told: a mouse button went down on the stage (true), or up anywhere. */
 export function listenDrags(stage: HTMLElement, told: (down: boolean) => void): void {
   stage.addEventListener('pointerdown', () => told(true), { capture: true });
-  // after whatever else the button's release does
-  const up = (): void => void setTimeout(() => told(false));
-  for (const name of ['pointerup', 'pointercancel']) document.addEventListener(name, up, { capture: true });
+  // bubbling: after what the stage makes of it, and before any key that follows
+  for (const name of ['pointerup', 'pointercancel']) document.addEventListener(name, () => told(false));
 }
 
 /** Args: left: the reader turns away; true if the page may be gone for good. */
