@@ -743,6 +743,33 @@ def test_the_header_reaches_from_side_to_side(browser: Browser, shown: dict[str,
     assert 1265 <= last["x"] + last["width"] <= 1280
 
 
+@pytest.mark.parametrize("context", [True, False])
+def test_a_full_header_fits_a_small_screen(browser: Browser, context: bool) -> None:
+    full = FULL if context else FULL | {"shown": {}}
+    with lone_page.serving(lone_page.task_input(jobId="j" * 63) | full) as lone:
+        page = lone.open(browser)
+        met = page.evaluate(
+            """() => {
+              const all = [...document.querySelectorAll('.cxr-header > :not(.cxr-quiet)')];
+              for (const e of all) if (e.className !== 'cxr-patient') e.hidden = false;
+              const place = document.querySelector('.cxr-place');
+              place.textContent = 'answered, open again · 137 of 200';
+              const boxes = all.map((e) => e.getBoundingClientRect()).filter((b) => b.width > 0);
+              const gap = (b, i) => i === 0 ? 9 : b.left - boxes[i - 1].right;
+              return [Math.max(...boxes.map((b) => b.right)),
+                Math.max(...boxes.map((b) => b.bottom)),
+                Math.min(...boxes.map(gap)), Math.min(...boxes.map((b) => b.width))];
+            }"""
+        )
+        page.close()
+
+    right, bottom, gap, narrowest = met
+    assert right <= 1280
+    assert bottom <= 44
+    assert gap >= 8
+    assert narrowest >= 30
+
+
 def test_nothing_moves_when_a_finding_is_answered(browser: Browser) -> None:
     boxes = """() => [...document.querySelectorAll(`.cxr-finding, .cxr-finding button, .cxr-head *,
          .cxr-foot, .cxr-comment, .cxr-stage, .cxr-header > :not(.cxr-clock)`)]

@@ -93,6 +93,7 @@ export class Page {
   /** Show another task; nothing moves but what it says differently. */
   begin(task: Task): void {
     this.#job.textContent = `Job ${task.jobId}`;
+    this.#job.title = `Job ${task.jobId}, image ${task.itemId}`;
     this.#item.textContent = task.itemId.slice(0, 17);
     this.#item.title = task.itemId;
     this.#patient.textContent = patientLine(task.shown);

@@ -81,7 +81,7 @@ export const SIDE = `
 #cxr-root .cxr-finding[data-disputed][data-answer="unanswered"] { box-shadow: inset 3px 0 var(--amber); }
 #cxr-root .cxr-finding[data-disputed]:has([aria-current="true"]) { background: #3a3018; box-shadow: inset 3px 0 var(--accent); }
 .cxr-finding:is([data-disputed], [data-asks]) .cxr-mark { color: var(--amber); }
-.cxr-patient { flex: 1 1 0; align-self: start; z-index: 2; min-width: 0; min-height: 43px; padding: 4px 6px; display: grid;
+.cxr-patient { flex: 1 1 0; align-self: start; z-index: 2; min-width: 100px; min-height: 43px; padding: 4px 6px; display: grid;
   align-content: center; white-space: normal; overflow-wrap: anywhere; line-height: 17px; }
 .cxr-patient > span { overflow: hidden; display: -webkit-box; -webkit-box-orient: vertical; -webkit-line-clamp: 2; }
 .cxr-patient:is(:hover, :focus) { max-height: 60vh; overflow: auto; background: var(--ground); box-shadow: 0 8px 18px rgb(0 0 0 / 60%); }

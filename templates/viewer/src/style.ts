@@ -48,15 +48,19 @@ short-instructions, full-instructions { display: none; }
 .cxr-header { grid-area: header; display: flex; align-items: center; gap: 10px; padding: 0 8px 0 14px;
   border-bottom: 1px solid #26292d; white-space: nowrap; }
 .cxr-item { color: var(--quiet); font-size: 12px; font-variant-numeric: tabular-nums; }
+#cxr-root .cxr-header h1 { flex: 0 1 auto; min-width: 60px; max-width: 200px; overflow: hidden; text-overflow: ellipsis; }
+.cxr-header > button { flex: none; }
 .cxr-disclaimer { flex: 0 1 auto; text-align: center; font-weight: 500; color: var(--amber); }
-.cxr-patient[hidden] ~ .cxr-disclaimer { flex: 1; }
+.cxr-patient[hidden] ~ .cxr-disclaimer { flex: 1 1 160px; white-space: normal; line-height: 17px; }
 .cxr-place { font-variant-numeric: tabular-nums; }
-.cxr-progress { width: 72px; height: 6px; border: 0; border-radius: 3px; overflow: hidden; background: #2b3036;
+.cxr-progress { flex: 0 1 auto; min-width: 30px; width: 72px; height: 6px; border: 0; border-radius: 3px; overflow: hidden; background: #2b3036;
   accent-color: var(--accent); }
 .cxr-progress::-webkit-progress-bar { background: #2b3036; }
 .cxr-progress::-webkit-progress-value { background: var(--accent); }
 .cxr-progress::-moz-progress-bar { background: var(--accent); }
-.cxr-quiet { flex: 0 1 auto; min-width: 0; overflow: hidden; text-overflow: ellipsis; color: var(--quiet); font-size: 12px; }
+.cxr-quiet { position: absolute; top: 50px; left: 94px; z-index: 1; padding: 3px 8px; border-radius: 4px; pointer-events: none;
+  background: rgb(20 22 24 / 88%); color: var(--quiet); font-size: 12px; }
+.cxr-quiet:empty { display: none; }
 .cxr-clock { min-width: 44px; text-align: right; color: var(--quiet); font-variant-numeric: tabular-nums; }
 
 .cxr-main { grid-area: main; display: grid; grid-template: minmax(0, 1fr) 44px / minmax(0, 1fr); min-width: 0; }
@@ -84,6 +88,12 @@ ${SIDE}
 #cxr-root .cxr-dialog select, #cxr-root .cxr-dialog input { background: var(--ground); }
 .cxr-dialog > button:last-child { justify-self: end; min-width: 96px; }
 .cxr-text { margin: 0; white-space: pre-wrap; overflow-wrap: anywhere; color: var(--quiet); }
+@media (max-width: 1599px) {
+  .cxr-item { display: none; }
+  #cxr-root .cxr-header h1 { max-width: 140px; }
+  .cxr-place { flex: 0 1 130px; white-space: normal; font-size: 13px; line-height: 16px; }
+  .cxr-patient:not([hidden]) ~ .cxr-disclaimer { flex: 0 0 158px; white-space: normal; font-size: 13px; line-height: 16px; }
+}
 @media (prefers-reduced-motion: reduce) { #cxr-root * { animation: none !important; transition: none !important; } }
 `;
 
