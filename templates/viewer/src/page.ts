@@ -3,6 +3,7 @@
  */
 
 import { Beside } from './beside.ts';
+import { disputeLinks } from './dispute.ts';
 import { button, h } from './dom.ts';
 import { Guide } from './guide.ts';
 import { keyTable } from './help.ts';
@@ -245,6 +246,7 @@ export class Page {
       this.#patientBox,
       this.#place,
       this.#progress,
+      ...disputeLinks(),
       h('strong', { class: 'cxr-disclaimer' }, DISCLAIMER),
       this.#note,
       this.#clock,

@@ -86,6 +86,10 @@ export const SIDE = `
 .cxr-patient > span { overflow: hidden; display: -webkit-box; -webkit-box-orient: vertical; -webkit-line-clamp: 2; }
 .cxr-patient:is(:hover, :focus) { max-height: 60vh; overflow: auto; background: var(--ground); box-shadow: 0 8px 18px rgb(0 0 0 / 60%); }
 .cxr-patient:is(:hover, :focus) > span { -webkit-line-clamp: none; }
+#cxr-root .cxr-step { flex: none; width: 32px; height: 32px; display: grid; place-items: center; border: 1px solid var(--line);
+  border-radius: 5px; background: var(--raised); color: var(--text); text-decoration: none; font-size: 18px; }
+#cxr-root .cxr-step:hover { border-color: #7d858e; }
+#cxr-root .cxr-step[aria-disabled="true"] { border-color: transparent; background: none; color: #767e87; }
 .cxr-main { container: cxr-main / inline-size; }
 @container cxr-main (max-width: 740px) { #cxr-root .cxr-presets kbd { display: none; } }
 .cxr-views { display: flex; min-width: 0; min-height: 0; }
