@@ -126,6 +126,14 @@ def test_a_log_that_was_cut_off_is_found(job, more):
         audit.verify(job, [KEY])
 
 
+def test_sqlites_count_tells_of_a_cut_off_end_even_without_heads(job):
+    job.with_name(audit.HEAD).unlink()
+    tamper(job, "DELETE FROM audit WHERE seq>18")
+
+    with pytest.raises(JobError, match="entry 19 of the audit log is missing, and all up to 20"):
+        audit.verify(job, [KEY])
+
+
 def test_answers_tell_of_a_cut_off_end_even_without_heads(job):
     job.with_name(audit.HEAD).unlink()
     tamper(job, "DELETE FROM audit WHERE seq>13", UNCOUNTED.replace("15", "13"))

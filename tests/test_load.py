@@ -76,8 +76,10 @@ def test_a_portal_killed_twenty_times_under_load_loses_and_doubles_nothing(tmp_p
 
     before = 0
     for _ in range(20):
+        deadline = time.monotonic() + 60
         while sum(len(client.accepted) for client in clients) < before + 5:
-            time.sleep(0.01)  # they are at work again
+            assert time.monotonic() < deadline, [client.error for client in clients]
+            time.sleep(0.01)  # until they are at work again
         time.sleep(chance.uniform(0, 0.5))
         portal.kill()
         before = sum(len(client.accepted) for client in clients)

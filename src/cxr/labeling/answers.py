@@ -184,8 +184,8 @@ class Answers:
 
     def _go_on(self, db: sqlite3.Connection, task: Task, now: float) -> None:
         db.execute("UPDATE tasks SET answered_at=?, ahead=0 WHERE task_id=?", (now, task.id))
-        current, reserved = _held(db, task.worker_id)
-        if current is None and reserved is not None:
+        _, reserved = _held(db, task.worker_id)
+        if reserved is not None:
             self._put_before_her(db, reserved, now)
 
     def save_draft(self, task_id: str, content: str) -> None:
