@@ -31,6 +31,7 @@ export class Crosshair {
     this.#rois = rois;
     this.#pointer = pointer;
     this.#stage.append(this.#mark);
+    this.#stage.tabIndex = 0;
     this.#stage.dataset['ownKeys'] = [...Object.keys(WAYS), 'Enter'].join(' '); // see input.ts
     this.#stage.addEventListener('keydown', (event) => this.#key(event));
     this.#stage.addEventListener('focus', () => this.#move([0, 0]));

@@ -41,7 +41,8 @@ function group(look: Look, toScreen: (pixel: Point) => Point): SVGGElement {
   const d = path(shape, look.open === true, toScreen);
   made.append(element('path', { d, class: 'cxr-halo' }), element('path', { d, class: 'cxr-line' }));
   const ends = look.handles || shape.type === 'length';
-  const held = ends && shape.type !== 'point' ? handles(shape) : [];
+  const begun = look.open === true && shape.type === 'polygon' ? shape.points.slice(0, 1) : []; // to close it at
+  const held = ends && shape.type !== 'point' ? handles(shape) : begun;
   const r = look.handles ? '4.5' : '2.5';
   for (const [cx, cy] of held.map(toScreen)) {
     made.append(element('circle', { cx: digits(cx), cy: digits(cy), r }));

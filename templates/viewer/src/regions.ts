@@ -90,6 +90,6 @@ export function measures(image: ImageFacts): (roi: Drawn) => string {
 
 export function color(roi: Drawn, answers: Answers): string {
   const said = answers[roi.label];
-  if (measuring(roi.type) && (said === 'absent' || said === 'unanswered')) return COLORS.absent;
+  if (measuring(roi.type) && (said === 'absent' || said === 'unanswered')) return COLORS.measure;
   return said === 'present' || said === 'uncertain' ? COLORS[said] : COLORS.wrong;
 }

@@ -81,7 +81,6 @@ export class Session implements Room {
     const coming = fetchDicom(this.#offer.task.imageUrl); // while the viewer starts
     coming.catch(() => undefined); // `#load` says what went wrong
     await this.radiograph.boot();
-    this.page.stage.tabIndex = 0; // Cornerstone takes it out of the keyboard's way
     await this.#load(coming.then(decodePicture));
   }
 

@@ -39,9 +39,9 @@ export const STAGE = `
 .cxr-edge[data-edge="right"] { right: 8px; top: calc(50% - 10px); }
 .cxr-edge[data-edge="top"] { top: 6px; left: 50%; transform: translateX(-50%); }
 .cxr-edge[data-edge="bottom"] { bottom: 6px; left: 50%; transform: translateX(-50%); }
-.cxr-flipped { position: absolute; top: 8px; left: 8px; padding: 2px 8px; border-radius: 4px; background: var(--amber);
+.cxr-flipped { position: absolute; top: 8px; right: 8px; padding: 2px 8px; border-radius: 4px; background: var(--amber);
   color: #1a1300; font-weight: 700; letter-spacing: 0.06em; }
-.cxr-hidden { position: absolute; top: 8px; right: 8px; padding: 2px 8px; border-radius: 4px; font-size: 13px;
+.cxr-hidden { position: absolute; top: 40px; right: 8px; padding: 2px 8px; border-radius: 4px; font-size: 13px;
   background: rgb(20 22 24 / 90%); color: var(--amber); }
 .cxr-probe { position: absolute; left: 0; top: 0; padding: 2px 8px; border-radius: 4px; white-space: pre; font-size: 13px;
   background: rgb(20 22 24 / 90%); color: var(--text); font-variant-numeric: tabular-nums; }

@@ -11,6 +11,8 @@ export const COLORS = {
   uncertain: '#f5b83d',
   absent: '#9aa3ad',
   wrong: '#ff7b72',
+  /** lengths and points, which say nothing of their finding */
+  measure: '#f2f4f7',
 } as const;
 
 const CSS = `
