@@ -10,7 +10,7 @@ from typing import Any
 
 from playwright.sync_api import Browser, Page
 
-from cxr import schema
+from cxr import places
 from cxr.images import synth
 from cxr.labeling import page
 
@@ -89,7 +89,7 @@ def task_input(**changes: object) -> dict[str, Any]:
 @contextmanager
 def serving(task: Mapping[str, Any], size: tuple[int, int] = (512, 448)) -> Iterator[Lone]:
     """Serve one task's page until the block ends."""
-    shim = schema.shipped("templates") / "portal" / "crowd-shim.js"
+    shim = places.shipped("templates") / "portal" / "crowd-shim.js"
     files = {
         f"/assets/{page.viewer().name}": page.viewer().read_bytes(),
         "/assets/crowd-shim.js": shim.read_bytes(),

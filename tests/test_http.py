@@ -6,7 +6,7 @@ import httpx
 import pytest
 from doors import certificate
 
-from cxr import schema
+from cxr import places
 from cxr.errors import ConfigError
 from cxr.infra import http
 
@@ -115,4 +115,4 @@ def test_an_address_of_another_machine_is_one_line():
     ],
 )
 def test_only_loopback_counts_as_loopback(host, loopback):
-    assert schema.is_loopback(host) is loopback
+    assert places.is_loopback(host) is loopback

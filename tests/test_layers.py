@@ -10,7 +10,17 @@ import pytest
 ROOT = Path(__file__).parents[1]
 SRC = ROOT / "src"
 COMMANDS = ("ingest", "label", "train", "evaluate", "serve")
-GROUND = ("errors", "config", "schema", "signatures", "root", "progress")
+GROUND = (
+    "errors",
+    "config",
+    "labeling_schema",
+    "places",
+    "schema",
+    "sections",
+    "signatures",
+    "root",
+    "progress",
+)
 # root reads the signing keys, which are the contract's
 BELOW = {
     "contract": {"errors"},

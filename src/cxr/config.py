@@ -31,7 +31,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
 from pydantic import BaseModel, ValidationError
 
-from cxr import root, schema
+from cxr import places, root, schema
 from cxr.errors import ConfigError, CxrError
 
 SECRET = re.compile(
@@ -73,7 +73,7 @@ def command(
 
 def conf_dir() -> Path:
     """Find the shipped conf/."""
-    return schema.shipped("conf")
+    return places.shipped("conf")
 
 
 def compose(name: str, overrides: Sequence[str]) -> DictConfig:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
-from cxr import config, schema
+from cxr import config, labeling_schema, schema
 
 if TYPE_CHECKING:
     from cxr.pacs.folder import FolderPacs
@@ -29,7 +29,7 @@ def main(cfg: schema.Ingest, _: DictConfig) -> None:
             _ingest(cfg, pacs, folder)
 
 
-def _draw(wanted: schema.Synthetic, pacs: "FolderPacs", folder: Path) -> None:
+def _draw(wanted: labeling_schema.Synthetic, pacs: "FolderPacs", folder: Path) -> None:
     from cxr.pacs import synthetic
 
     drawn = synthetic.draw_into(

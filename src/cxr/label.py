@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
-from cxr import config, schema
+from cxr import config, labeling_schema, schema
 from cxr.errors import AccessError, ConfigError, JobError
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def _label(cfg: schema.Label, folder: Path, keys: "Keys", pacs: "FolderPacs") ->
     if cfg.reopen:
         job = replace(job, closes=LEAD)  # or a job that is done would end at once
     selection, job = _select(cfg, job, pacs, folder)
-    local = isinstance(cfg.labeling, schema.LocalLabeling)
+    local = isinstance(cfg.labeling, labeling_schema.LocalLabeling)
     own = {"accounts": folder / "accounts.db"} if local else {}
     backend = instantiate(cfg.labeling.model_dump(by_alias=True), pacs=pacs, keys=keys, **own)
     try:
@@ -87,7 +87,7 @@ def _invite(cfg: schema.Label, folder: Path, keys: "Keys") -> None:
     from cxr.labeling import local, mail
     from cxr.labeling.portal import context
 
-    if not isinstance(cfg.labeling, schema.LocalLabeling):
+    if not isinstance(cfg.labeling, labeling_schema.LocalLabeling):
         raise ConfigError("invite: expected labeling=local, whose readers are invited")
     given, job = cfg.labeling, _job(cfg, folder)
     url = local.address(given.host, given.port, given.url, secured=given.tls is not None)

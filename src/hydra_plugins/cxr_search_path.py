@@ -8,7 +8,7 @@ from pathlib import Path
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 
-from cxr import schema
+from cxr import places
 
 
 class WorkingFolderSearchPath(SearchPathPlugin):
@@ -16,7 +16,7 @@ class WorkingFolderSearchPath(SearchPathPlugin):
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
         """Put ./conf first, unless it is the shipped one."""
-        shipped = schema.shipped("conf").resolve()
+        shipped = places.shipped("conf").resolve()
         # Hydra offers the plugin to every application of the environment
         ours = any(str(item.path).endswith(str(shipped)) for item in search_path.get_path())
         own = (Path.cwd() / "conf").resolve()

@@ -7,7 +7,7 @@ import importlib.util
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from cxr import schema
+from cxr import places
 
 Handler = Callable[[dict[str, Any], object], Any]
 
@@ -20,7 +20,7 @@ def load(name: str, environment: Mapping[str, str] | None = None) -> Handler:
         environment: What the function's configuration would set on AWS; None leaves it to the
             process's own.
     """
-    path = schema.shipped("lambdas") / f"{name}.py"
+    path = places.shipped("lambdas") / f"{name}.py"
     spec = importlib.util.spec_from_file_location(f"cxr_lambda_{name}", path)
     if spec is None or spec.loader is None:
         raise FileNotFoundError(path)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from cxr import schema
+from cxr import places
 from cxr.contract import manifest
 from cxr.contract.signing import Keys
 from cxr.errors import ConfigError, JobError
@@ -91,7 +91,7 @@ class LocalLabeling:
 
     def _serve(self, job: Job) -> None:
         public = self._public or f"http://{self._host}"
-        outside = not all(map(schema.is_loopback, (self._host, urlsplit(public).hostname or "")))
+        outside = not all(map(places.is_loopback, (self._host, urlsplit(public).hostname or "")))
         if outside and not self._tls and not (self._proxy and public.startswith("https://")):
             raise ConfigError(
                 f"labeling.tls: expected a certificate, or a proxy and its https url, where others "

@@ -15,7 +15,7 @@ from typing import Any
 import liquid
 from markupsafe import Markup, escape
 
-from cxr import schema
+from cxr import places
 from cxr.errors import JobError
 from cxr.labeling import Page
 
@@ -26,7 +26,7 @@ _PICTURES = (".png", ".jpg", ".jpeg")
 
 def template_text() -> str:
     """Read the worker template, the same file that Ground Truth gets."""
-    return (schema.shipped("templates") / TEMPLATE).read_text()
+    return (places.shipped("templates") / TEMPLATE).read_text()
 
 
 def sha(text: str | bytes) -> str:
@@ -40,7 +40,7 @@ def viewer() -> Path:
     Raises:
         JobError: It was not built.
     """
-    folder = schema.shipped("templates") / "viewer" / "dist"
+    folder = places.shipped("templates") / "viewer" / "dist"
     try:
         name = json.loads((folder / "viewer.json").read_text())["file"]
     except (OSError, ValueError, KeyError) as error:
@@ -164,7 +164,7 @@ def message(
 
 def own(template: str, **parts: str) -> str:
     """Fill in one of the portal's own templates: `[[name]]` is a place, parts are escaped."""
-    text = (schema.shipped("templates") / "portal" / template).read_text()
+    text = (places.shipped("templates") / "portal" / template).read_text()
     # in one go, since a part may hold what looks like a place
     return re.sub(r"\[\[(\w+)\]\]", lambda place: str(escape(parts[place[1]])), text)
 

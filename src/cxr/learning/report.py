@@ -15,7 +15,7 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from cxr import schema
+from cxr import places
 from cxr.learning import figures, predictions, table
 from cxr.learning.metrics import Roc
 
@@ -116,7 +116,7 @@ def write(path: Path, report: Report) -> None:
 
 def _template() -> jinja2.Template:
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(schema.shipped("templates") / "report"),
+        loader=jinja2.FileSystemLoader(places.shipped("templates") / "report"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

@@ -14,7 +14,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, Response
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
-from cxr import schema
+from cxr import places
 from cxr.contract.signing import Keys
 from cxr.labeling import Job, handlers, page
 from cxr.labeling.accounts import Accounts
@@ -61,7 +61,7 @@ def app(
             None where there is nothing to write.
     """
     viewer = page.viewer()
-    files = schema.shipped("templates") / "portal"
+    files = places.shipped("templates") / "portal"
     assets = {f.name: f for f in (viewer, *files.iterdir()) if f.suffix in (".js", ".css")}
     assets |= page.example_files(job.page)
     reached = entrance or guard.entrance(url)

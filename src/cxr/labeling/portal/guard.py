@@ -14,7 +14,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from cxr import schema
+from cxr import places
 
 _COMMON = (
     "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; "
@@ -63,7 +63,7 @@ class Entrance:
     def private(self) -> bool:
         """Whether nobody but this machine comes here."""
         hosts = (urlsplit(address).hostname or "" for address in (self.url, self.listens))
-        return not self.proxies and all(schema.is_loopback(host) for host in hosts)
+        return not self.proxies and all(places.is_loopback(host) for host in hosts)
 
     @property
     def host(self) -> str:
