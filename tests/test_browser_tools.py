@@ -117,6 +117,33 @@ def test_one_to_one_is_a_screen_pixel_for_an_image_pixel(browser: Browser, tmp_p
     assert (b[0] - a[0], b[1] - a[1]) == pytest.approx((61, 42), abs=0.02)
 
 
+@pytest.mark.parametrize("density", [1.25, 2])
+def test_dense_screens_change_nothing_but_the_zoom(
+    browser: Browser, tmp_path: Path, density: float
+) -> None:
+    with room(browser, tmp_path, density=density, PixelSpacing=[0.2, 0.15]) as opened:
+        page = opened.page
+        page.keyboard.press("Shift+T")
+        opened.see(rotation=270)
+        opened.closer()
+        page.keyboard.press("b")
+        drawn = opened.drag((170, 130), (230, 165))
+        page.keyboard.press("r")
+        page.keyboard.press("o")
+        page.keyboard.press("e")
+        page.mouse.move(400, 300)
+        page.mouse.down()
+        page.mouse.move(440, 320, steps=4)
+        page.mouse.up()
+        rois = by_type(opened.submit())
+
+    assert near(rois["rectangle"]["points"], corner_points(drawn))
+    xs, ys = zip(*rois["ellipse"]["points"], strict=True)
+    # the smaller side of a pixel is one of the screen's; the other keeps millimetres square
+    assert max(xs) - min(xs) == pytest.approx(80 * density, abs=0.1)
+    assert max(ys) - min(ys) == pytest.approx(40 * density / (0.2 / 0.15), abs=0.1)
+
+
 def test_a_flipped_display_says_so_and_the_sides_follow(browser: Browser, tmp_path: Path) -> None:
     def sides() -> str:
         found = opened.page.locator(".cxr-edge")

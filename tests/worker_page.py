@@ -90,7 +90,16 @@ class Room:
         for _ in range(abs(turns)):
             self.page.mouse.wheel(0, -100 if turns > 0 else 100)
         self.page.wait_for_timeout(150)
-        k = np.exp(turns * 100 / 500)
+        self._closer(np.exp(turns * 100 / 500), x, y)
+
+    def closer(self) -> None:
+        """Zoom by a key: about the middle."""
+        box = self.page.locator(".cxr-stage").bounding_box()
+        assert box is not None
+        self.page.keyboard.press("+")
+        self._closer(1.25, box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+
+    def _closer(self, k: float, x: float, y: float) -> None:
         self.view = np.array([[k, 0, x - k * x], [0, k, y - k * y], [0, 0, 1]]) @ self.view
 
     def over(self, point: Point) -> tuple[int, int]:
@@ -153,9 +162,13 @@ class Room:
 
 @contextmanager
 def room(
-    browser: Browser, folder: Path, offered: Offered | None = None, **changes: object
+    browser: Browser,
+    folder: Path,
+    offered: Offered | None = None,
+    density: float = 1,
+    **changes: object,
 ) -> Iterator[Room]:
-    """Open the page on one image; `changes` are of its header."""
+    """Open the page on one image; `changes` are of its header, `density` of the screen."""
     pacs = FolderPacs(folder / "pacs")
     pacs.store(radiograph(**changes))
     job = Job(
@@ -164,7 +177,7 @@ def room(
     selected = selection.from_query(job.folder, pacs, query={}, views=["frontal"], label_set=LABELS)
     backend = LocalLabeling(pacs=pacs, keys=keys_from_text(new_keys()), port=0)
     backend.start(job, selected.path)
-    page = browser.new_page(viewport={"width": 1280, "height": 720})
+    page = browser.new_page(viewport={"width": 1280, "height": 720}, device_scale_factor=density)
     page.goto(backend.status(job).url)
     page.wait_for_selector('html[data-cxr-ready="1"]', timeout=20_000)
     named = changes.get("PixelSpacing") or changes.get("ImagerPixelSpacing") or (1.0, 1.0)
