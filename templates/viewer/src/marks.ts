@@ -3,9 +3,9 @@
  */
 
 import type { Point } from './geometry.ts';
-import { outline } from './opinions.ts';
 import type { Opinion } from './opinions.ts';
 import { readerColor } from './readers.ts';
+import { closed, outline } from './shapes.ts';
 
 const SVG = 'http://www.w3.org/2000/svg';
 /** CSS pixels of the arms of a point. */
@@ -28,20 +28,19 @@ export function linesOf(
   return opinions.flatMap((one, i) => {
     if (!visible.has(one.name)) return [];
     return one.marks.map((mark) => {
-      const { points, closed } = outline(mark);
-      const screen = points.map(toScreen);
+      const screen = outline(mark).map(toScreen);
       const at = screen.reduce((top, p) => (p[1] < top[1] ? p : top), screen[0]!);
-      return { d: path(screen, closed), color: readerColor(i), text: `${one.name} ${mark.label}`, at };
+      return { d: path(screen, closed(mark.type)), color: readerColor(i), text: `${one.name} ${mark.label}`, at };
     });
   });
 }
 
-function path(points: readonly Point[], closed: boolean): string {
+function path(points: readonly Point[], ring: boolean): string {
   const [first, ...rest] = points;
   if (first === undefined) return '';
   const at = (p: Point): string => `${p[0].toFixed(2)} ${p[1].toFixed(2)}`;
   if (rest.length === 0) return `M${at(first)}m${-ARM} 0h${2 * ARM}m${-ARM} ${-ARM}v${2 * ARM}`;
-  return `M${at(first)}L${rest.map(at).join('L')}${closed ? 'Z' : ''}`;
+  return `M${at(first)}L${rest.map(at).join('L')}${ring ? 'Z' : ''}`;
 }
 
 export class MarkLayer {

@@ -6,7 +6,6 @@ import { ROI_POINTS } from './annotation.ts';
 import type { RoiType } from './annotation.ts';
 import { answer, start } from './findings.ts';
 import type { Answer, Answers, LabelSet, State } from './findings.ts';
-import { distance } from './geometry.ts';
 import type { Point } from './geometry.ts';
 import { finite, items, record, text } from './given.ts';
 import type { Given } from './given.ts';
@@ -32,8 +31,6 @@ export interface Opinion {
 }
 
 const STATES: readonly string[] = ['present', 'absent', 'uncertain'];
-/** Segments an ellipse is drawn with. */
-const SEGMENTS = 64;
 
 /** One of the task's `opinions`; labels the job does not have are left out. */
 export function parseOpinion(given: Given, labels: readonly string[]): Opinion | null {
@@ -102,24 +99,4 @@ export function take(answers: Answers, set: LabelSet, opinion: Opinion, label: s
   const said = opinion.states[label] ?? 'unanswered';
   if (said !== 'unanswered') return answer(answers, set, label, said);
   return { answers, note: `Reader ${opinion.name} did not answer ${label}` };
-}
-
-/** The line to draw for a mark, in image pixels; `closed` if it ends where it began. */
-export function outline(mark: Pick<Mark, 'type' | 'points'>): { readonly points: Point[]; readonly closed: boolean } {
-  const [a, b, c, d] = mark.points;
-  if (mark.type === 'rectangle' && a && b) {
-    return { points: [a, [b[0], a[1]], b, [a[0], b[1]]], closed: true };
-  }
-  if (mark.type === 'ellipse' && a && b && c && d) {
-    const centre: Point = [(a[0] + b[0]) / 2, (a[1] + b[1]) / 2];
-    const turn = Math.atan2(b[1] - a[1], b[0] - a[0]);
-    const [long, short] = [distance(a, b) / 2, distance(c, d) / 2];
-    const at = (_: unknown, i: number): Point => {
-      const t = (i / SEGMENTS) * 2 * Math.PI;
-      const [x, y] = [long * Math.cos(t), short * Math.sin(t)];
-      return [centre[0] + x * Math.cos(turn) - y * Math.sin(turn), centre[1] + x * Math.sin(turn) + y * Math.cos(turn)];
-    };
-    return { points: Array.from({ length: SEGMENTS }, at), closed: true };
-  }
-  return { points: [...mark.points], closed: mark.type === 'polygon' };
 }

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { start } from '../src/findings.ts';
 import type { LabelSet } from '../src/findings.ts';
-import { disputed, outline, parseOpinion, prefilled, take, unanimous } from '../src/opinions.ts';
+import { disputed, parseOpinion, prefilled, take, unanimous } from '../src/opinions.ts';
 import type { Opinion } from '../src/opinions.ts';
 
 const SET: LabelSet = {
@@ -74,16 +74,4 @@ test("a reader's answer is taken as if it were given here", () => {
   const none = take(start(SET), SET, SKIPPED, 'Edema');
   assert.equal(none.answers['Edema'], 'unanswered');
   assert.match(none.note, /Reader C did not answer Edema/);
-});
-
-test('an outline runs through the corners of a rectangle and the ends of an ellipse', () => {
-  const box = outline({ type: 'rectangle', points: [[1, 2], [5, 9]] }); // prettier-ignore
-  assert.deepEqual(box, { points: [[1, 2], [5, 2], [5, 9], [1, 9]], closed: true }); // prettier-ignore
-  const ends = [[0, 5], [20, 5], [10, 1], [10, 9]] as const; // prettier-ignore
-  const { points } = outline({ type: 'ellipse', points: ends });
-  for (const [x, y] of ends) {
-    assert.ok(points.some((p) => Math.hypot(p[0] - x, p[1] - y) < 1e-9), `${x}, ${y}`);
-  }
-  for (const [x, y] of points) assert.ok(Math.abs(((x - 10) / 10) ** 2 + ((y - 5) / 4) ** 2 - 1) < 1e-9);
-  assert.equal(outline({ type: 'length', points: [[0, 0], [1, 1]] }).closed, false); // prettier-ignore
 });
