@@ -80,10 +80,11 @@ def portal() -> Figures:
 
 
 def reading_room() -> Figures:
-    """Turn the answers of a large job into labels."""
+    """Answer image after image in a browser; turn the answers of a large job into labels."""
     import bench_consolidation
+    import bench_reading_room
 
-    return bench_consolidation.figures()
+    return {**bench_reading_room.measure(), **bench_consolidation.figures()}
 
 
 def fastest(*calls: Callable[[], object], rounds: int = 7) -> list[float]:

@@ -35,8 +35,8 @@ export class DraftKeeper {
   #over = false;
 
   /**
-   * Args: take: gives what to keep; told: says whether the last saving failed, each time that
-   * changes. What is there now counts as kept.
+   * Args: take: gives what to keep; told: hears after each saving whether it failed. What is there
+   * now counts as kept.
    */
   constructor(store: DraftStore, take: () => object, told: (problem: boolean) => void, clock = CLOCK) {
     this.#store = store;

@@ -86,6 +86,9 @@ export function bind({ tools, keys }: KeyWishes): Keys {
   return { bindings: bindings.sort((a, b) => order(a) - order(b)), notes };
 }
 
+/** Keys that other programs taught, where nothing else is bound to them. */
+const ALSO: readonly (readonly [string, Command])[] = [['ctrl+y', 'redo']];
+
 /**
  * Find what a key press asks for. A character that already needs Shift on some keyboard (`?`, or
  * digits on a French one) counts whatever Shift says; letters do not, so `a` and Shift+`a` differ.
@@ -95,7 +98,9 @@ export function commandOf(press: KeyPress, bindings: readonly Binding[] = BINDIN
   const held: Chord = {
     key, ctrl: press.ctrlKey || press.metaKey, alt: press.altKey, shift: press.shiftKey,
   }; // prettier-ignore
-  return bindings.find((binding) => same(parse(binding.key), held))?.command ?? null;
+  const bound = bindings.find((binding) => same(parse(binding.key), held))?.command;
+  const also = ALSO.find(([other, command]) => same(parse(other), held) && bindings.some((b) => b.command === command));
+  return bound ?? also?.[1] ?? null;
 }
 
 /** How a key is written on the screen. */

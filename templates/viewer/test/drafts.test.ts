@@ -1,0 +1,85 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { DraftKeeper, RETRY_MS, SAVE_MS } from '../src/drafts.ts';
+import { readDocument, readSaved } from '../src/saved.ts';
+
+/** A keeper of one number, with a clock that a test turns. */
+function setUp() {
+  const world = { state: { n: 0 }, kept: [] as string[], said: [] as boolean[], broken: false, due: new Map<number, () => void>() };
+  const waits: number[] = [];
+  const clock = {
+    after: (ms: number, act: () => void) => (waits.push(ms), world.due.set(waits.length, act), waits.length),
+    stop: (handle: number) => void world.due.delete(handle),
+  };
+  const save = async (text: string): Promise<void> => {
+    if (world.broken) throw new Error('offline');
+    world.kept.push(text);
+  };
+  const keeper = new DraftKeeper({ save }, () => world.state, (problem) => world.said.push(problem), clock);
+  const turn = async (): Promise<void> => {
+    const acts = [...world.due.values()];
+    world.due.clear();
+    for (const act of acts) act();
+    await new Promise((resolve) => setImmediate(resolve));
+  };
+  return { world, waits, keeper, turn };
+}
+
+test('many changes are one saving, and no change is none', async () => {
+  const { world, waits, keeper, turn } = setUp();
+  keeper.touch();
+  await turn();
+  assert.deepEqual(world.kept, []);
+  for (let n = 1; n < 5; n++) {
+    world.state = { n };
+    keeper.touch();
+  }
+  await turn();
+  assert.deepEqual(world.kept, ['{"n":4}']);
+  assert.deepEqual(waits, [SAVE_MS, SAVE_MS]);
+});
+
+test('what could not be kept is said, and tried again until it is', async () => {
+  const { world, waits, keeper, turn } = setUp();
+  world.state = { n: 1 };
+  world.broken = true;
+  await keeper.flush();
+  await turn();
+  world.broken = false;
+  await turn();
+  assert.deepEqual(world.kept, ['{"n":1}']);
+  assert.deepEqual(world.said, [true, true, false]);
+  assert.deepEqual(waits, [RETRY_MS, RETRY_MS]);
+});
+
+test('nothing is kept while an answer is sent, and again when it was refused', async () => {
+  const { world, keeper, turn } = setUp();
+  keeper.stop();
+  world.state = { n: 1 };
+  keeper.touch();
+  await keeper.flush(true);
+  assert.deepEqual(world.kept, []);
+  keeper.resume();
+  await turn();
+  assert.deepEqual(world.kept, ['{"n":1}']);
+});
+
+test('a draft is read without trusting it', () => {
+  const roi = { id: 'a', type: 'polygon', label: 'Edema', points: [[1, 2], [3, 4], [5, 6]] }; // prettier-ignore
+  const wrong = [{ ...roi, points: [[1, null]] }, { ...roi, id: 3 }, null, 'x'];
+  const saved = readSaved({ answers: { Edema: 'present', constructor: 'absent', Cyst: 'maybe' }, rois: [roi, ...wrong], comment: 7 });
+  assert.deepEqual(saved?.rois, [roi]);
+  assert.deepEqual({ ...saved?.answers }, { Edema: 'present', constructor: 'absent' });
+  assert.equal(saved?.comment, '');
+  for (const nothing of [null, 3, [], {}, { answers: 1 }]) assert.equal(readSaved(nothing), null);
+});
+
+test('an answer opens with its comments and regions', () => {
+  const roi = { id: 'a', type: 'rectangle', label: 'Edema', points: [[1, 2], [3, 4]], state: 'present', comment: '' }; // prettier-ignore
+  const findings = [{ label: 'Edema', state: 'present', comment: 'left' }, { label: 'Cyst', state: 'absent', comment: '' }];
+  const saved = readDocument({ findings, rois: [roi], comment: 'c' });
+  assert.deepEqual({ ...saved?.comments }, { Edema: 'left' });
+  assert.deepEqual({ ...saved?.answers }, { Edema: 'present', Cyst: 'absent' });
+  assert.deepEqual(saved?.rois.map((one) => one.points), [[[1, 2], [3, 4]]]); // prettier-ignore
+  assert.equal(readDocument({}), null);
+});
