@@ -15,7 +15,7 @@ from cxr.contract import manifest
 from cxr.contract.labels import LabelSet
 from cxr.labeling import Checks, Reader, overview
 from cxr.labeling.overview import Reading
-from cxr.labeling.portal.board import Kept
+from cxr.labeling.portal.board import Board, Kept
 
 ANSWERS = {
     "ann1": ["ppaa", "aapa", "aaap", "uaaa", "ppaa", "aaap"],
@@ -49,7 +49,8 @@ def newest(panel, path):
     while time.monotonic() < until:
         response = panel.client("eve").get(path)
         assert response.status_code == 200
-        if response.json()["stamp"] == panel.backend._opened.head().count:
+        newest, _ = panel.backend._opened.newer(0)
+        if response.json()["stamp"].startswith(f"{newest}."):
             return response.json()
     raise AssertionError(f"{path} stayed behind")
 
@@ -320,6 +321,26 @@ def test_a_kept_value_is_worked_out_again_only_for_another_stamp():
 
     assert values[0] == values[1] == 1
     assert fresh == len(done)
+
+
+def test_what_is_taken_up_bit_by_bit_is_what_is_read_at_once(fresh):
+    answers = fresh.backend._opened
+    board = Board(fresh.job, answers)
+    seen = []
+    for reader, said in (("ann1", "ppaa"), ("bob2", "apaa"), ("cyd3", "apaa")):
+        fresh.read(reader, lambda image, said=said: said)
+        seen.append(board.told(fresh=True))
+    corrected = fresh.client("ann1").get("/api/answered").json()["answered"][0]["id"]
+    csrf = fresh.client("ann1").get("/api/task").json()["csrf"]
+    fresh.client("ann1").post(
+        f"/tasks/{corrected}/answer", content=form("apaa"), headers={"X-CSRF": csrf}
+    ).raise_for_status()
+    last = board.told(fresh=True)
+
+    assert [len(told.readings) for told in seen] == [3, 6, 9]
+    assert [len(told.disputes) for told in seen] == [0, 0, 3]
+    assert len(last.disputes) == 2
+    assert last == Board(fresh.job, answers).told(fresh=True)
 
 
 def test_readers_are_measured_on_known_answers_and_against_themselves(tmp_path):

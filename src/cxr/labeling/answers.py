@@ -8,42 +8,18 @@ import json
 import sqlite3
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cxr.errors import ClosedError, JobError
-from cxr.labeling import audit, decisions, drafts, objects, results
+from cxr.labeling import audit, decisions, drafts, objects, results, tasks
 from cxr.labeling.database import Database, one
 from cxr.labeling.decisions import Decision
 from cxr.labeling.offers import Offers, Rules
 from cxr.labeling.results import Answer, Answered
+from cxr.labeling.tasks import Task
 
 _GONE = "this image went back after its time limit; open the next one"
-
-
-@dataclass(frozen=True)
-class Task:
-    """One data object before one worker.
-
-    Attributes:
-        id: Opaque.
-        object_id: Ground Truth's `datasetObjectId`: the line's number, from 0; below 0 where the
-            answer is known.
-        worker_id: Whose it is.
-        data_object: The manifest line.
-        accepted_at: Seconds since the epoch.
-        kind: `read`, `known` or `repeat`; no reader is told.
-        answered: Whether it was.
-    """
-
-    id: str
-    object_id: int
-    worker_id: str
-    data_object: Mapping[str, Any]
-    accepted_at: float
-    kind: str = "read"
-    answered: bool = False
 
 
 class Answers:
@@ -124,12 +100,12 @@ class Answers:
             if ahead:
                 if reserved is None and current is not None:
                     reserved = self._offers.reserve(db, worker_id, now, ahead=True)
-                return _task(db, reserved)
+                return tasks.find(db, reserved)
             if current is None:
                 current = reserved or self._offers.reserve(db, worker_id, now, ahead=False)
                 if current is not None:
                     self._put_before_her(db, current, now)
-            return _task(db, current)
+            return tasks.find(db, current)
 
     def _put_before_her(self, db: sqlite3.Connection, task_id: str, now: float) -> None:
         db.execute("UPDATE tasks SET ahead=0, accepted_at=? WHERE task_id=?", (now, task_id))
@@ -138,7 +114,7 @@ class Answers:
     def task(self, task_id: str) -> Task | None:
         """Find a task, open or answered."""
         with self._file.reading() as db:
-            return _task(db, task_id)
+            return tasks.find(db, task_id)
 
     def seen(self, task_id: str) -> None:
         """Note that a worker opens a task beside her current one."""
@@ -164,7 +140,7 @@ class Answers:
         """
         now = time.time()
         with self._file.transaction() as db:
-            task = _task(db, task_id)
+            task = tasks.find(db, task_id)
             if task is None:
                 raise JobError(_GONE)
             newest = results.latest(db, task_id)
@@ -196,7 +172,7 @@ class Answers:
             JobError: The task went back after its time limit, or never was.
         """
         with self._file.transaction() as db:
-            if _task(db, task_id) is None:
+            if tasks.find(db, task_id) is None:
                 raise JobError(_GONE)
             _refuse_if_closed(db)
             drafts.save(db, task_id, content, time.time())
@@ -285,6 +261,11 @@ class Answers:
         for object_id, line, answers in found:
             yield object_id, json.loads(line), answers
 
+    def newer(self, than: int) -> tuple[int, list[int]]:
+        """Give the number of the newest answer, and what was answered after another one."""
+        with self._file.reading() as db:
+            return results.newer(db, than)
+
     def known_results(self) -> list[tuple[str, dict[str, Any], Answer]]:
         """Give worker, the known image's line with its known answer, and what she said."""
         with self._file.reading() as db:
@@ -315,19 +296,6 @@ class Answers:
             (task_id,),
         ).fetchone()
         audit.append(db, self._key, event, worker=worker, source=source, task=task_id, **detail)
-
-
-def _task(db: sqlite3.Connection, task_id: str | None) -> Task | None:
-    row = db.execute(
-        "SELECT task_id, object_id, worker_id, line, accepted_at, t.kind, answered_at IS NOT NULL"
-        " FROM tasks t JOIN objects USING(object_id) WHERE task_id=?",
-        (task_id,),
-    ).fetchone()
-    if row is None:
-        return None
-    task_id, object_id, worker_id, line, accepted_at, kind, answered = row
-    data_object = json.loads(line)
-    return Task(task_id, object_id, worker_id, data_object, accepted_at, kind, bool(answered))
 
 
 def _held(db: sqlite3.Connection, worker_id: str) -> tuple[str | None, str | None]:

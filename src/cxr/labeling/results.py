@@ -128,6 +128,24 @@ def of_objects(
     return [(object_id, line, found.get(object_id, [])) for object_id, line in objects]
 
 
+def newer(db: sqlite3.Connection, than: int) -> tuple[int, list[int]]:
+    """Say what was answered or corrected after an answer.
+
+    Args:
+        db: To be read.
+        than: That answer's number, or the number that this gave; 0 is before all.
+
+    Returns:
+        The number of the newest answer of all kinds, and the job's own data objects, in order.
+    """
+    rows = db.execute(
+        "SELECT DISTINCT object_id FROM answers JOIN tasks USING(task_id)"
+        " WHERE answer_id>? AND kind='read' ORDER BY object_id",
+        (than,),
+    )
+    return one(db, "SELECT coalesce(max(answer_id), 0) FROM answers"), [i for (i,) in rows]
+
+
 def known(db: sqlite3.Connection) -> list[tuple[str, dict[str, Any], Answer]]:
     """Give worker, the known image's whole line, and her answer on it."""
     lines = dict(db.execute("SELECT object_id, known FROM objects WHERE kind='known'"))

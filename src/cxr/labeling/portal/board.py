@@ -6,8 +6,8 @@ again only after ten times as long as it took: watching a job takes a tenth of a
 
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar, cast
 
 from cxr.contract import labels, manifest
@@ -15,9 +15,12 @@ from cxr.contract.labels import LabelSet
 from cxr.labeling import Job, consolidation, overview
 from cxr.labeling.answers import Answers
 from cxr.labeling.overview import Reading
+from cxr.labeling.results import Answer
 
 _REST = 10
-"""A value is not worked out again before this many times its cost has gone by."""
+"""A value is not worked out again before this many times its cost has gone by …"""
+_REST_S = 15
+"""… but then, whatever it cost."""
 T = TypeVar("T")
 
 
@@ -51,7 +54,7 @@ class Kept(Generic[T]):
             begun = time.monotonic()
             value = compute()
             self._value = (stamp, value)
-            self._rested_at = time.monotonic() + _REST * (time.monotonic() - begun)
+            self._rested_at = time.monotonic() + min(_REST_S, _REST * (time.monotonic() - begun))
             return value
         finally:
             self._lock.release()
@@ -77,7 +80,7 @@ class Told:
     """All answers at one moment.
 
     Attributes:
-        stamp: The store's, before they were read.
+        stamp: The number of the newest answer.
         readings: One per worker and data object.
         wanted: How many the job wants in all.
         disputes: In the order of the manifest.
@@ -89,6 +92,25 @@ class Told:
     disputes: tuple[Dispute, ...]
 
 
+@dataclass(frozen=True)
+class _Object:
+    """What was said of one data object.
+
+    Attributes:
+        label_set: What is asked of it.
+        source: Which image.
+        wanted: Answers that the job wants of it.
+        readings: One per worker.
+        dispute: Where they differ and none is missing.
+    """
+
+    label_set: LabelSet
+    source: str
+    wanted: int
+    readings: tuple[Reading, ...] = ()
+    dispute: Dispute | None = None
+
+
 class Board:
     """A job's answers and figures, kept up to date as somebody asks."""
 
@@ -96,16 +118,13 @@ class Board:
         self._job, self._answers = job, answers
         self._told: Kept[Told] = Kept()
         self._figures: Kept[dict[str, Any]] = Kept()
-        self._parsed: dict[tuple[int, str], Reading] = {}
-
-    def stamp(self) -> int:
-        """Give a number that grows with everything that is stored."""
-        return self._answers.head().count
+        self._objects: dict[int, _Object] = {}
+        self._upto = 0
 
     def told(self, *, fresh: bool = False) -> Told:
         """Give all answers; up to the last one where `fresh`."""
-        stamp = self.stamp()
-        return self._told.get(stamp, lambda: self._read(stamp), fresh=fresh)
+        newest, _ = self._answers.newer(self._upto)
+        return self._told.get(newest, self._read, fresh=fresh)
 
     def figures(self) -> dict[str, Any]:
         """Give what takes long to compute: agreement, known answers, repeats."""
@@ -113,8 +132,8 @@ class Board:
 
         def compute() -> dict[str, Any]:
             return {
-                "stamp": told.stamp,
                 "answers": len(told.readings),
+                "upto": told.stamp,
                 "findings": overview.findings(told.readings, self._job),
                 "honeypots": overview.honeypots(self._answers.known_results(), self._job),
                 "repeats": overview.repeats(self._answers.repeats(), self._job),
@@ -122,28 +141,44 @@ class Board:
 
         return self._figures.get(told.stamp, compute)
 
-    def _read(self, stamp: int) -> Told:
-        told: list[Reading] = []
-        found: list[Dispute] = []
-        wanted = 0
-        for object_id, line, answers in self._answers.results():
-            label_set = labels.from_data_object(line)
-            wanted += 0 if self._job.name in line else self._job.workers_per_object
-            mine = []
-            for answer in answers:
-                key = (object_id, answer.worker_id)
-                kept = self._parsed.get(key)
-                if kept is None or kept.submitted_at != answer.submitted_at:
-                    kept = self._parsed[key] = overview.reading(object_id, answer, label_set)
-                mine.append(kept)
-            told += mine
-            if mine and len(mine) >= self._job.workers_per_object:
-                names = _disputed(mine, label_set)
-                if names:
-                    found.append(Dispute(object_id, manifest.source(line), tuple(names)))
-        return Told(stamp, tuple(told), wanted, tuple(found))
+    def _read(self) -> Told:
+        """Take up what was said since it was last asked; one thread at a time."""
+        newest, changed = self._answers.newer(self._upto)
+        if not self._objects:
+            results = self._answers.results()
+        else:
+            results = (result for i in changed for result in self._answers.results(i))
+        for object_id, line, answers in results:
+            known = self._objects.get(object_id) or self._begun(line)
+            self._objects[object_id] = _updated(object_id, known, answers)
+        self._upto = newest
+        objects = self._objects.values()
+        return Told(
+            newest,
+            tuple(reading for one in objects for reading in one.readings),
+            sum(one.wanted for one in objects),
+            tuple(one.dispute for one in objects if one.dispute),
+        )
+
+    def _begun(self, line: Mapping[str, Any]) -> _Object:
+        # what an earlier job labelled is asked of nobody
+        wanted = 0 if self._job.name in line else self._job.workers_per_object
+        return _Object(labels.from_data_object(line), manifest.source(line), wanted)
 
 
-def _disputed(told: list[Reading], label_set: LabelSet) -> list[str]:
+def _updated(object_id: int, known: _Object, answers: Sequence[Answer]) -> _Object:
+    had = {reading.worker: reading for reading in known.readings}
+    readings = tuple(
+        had[answer.worker_id]
+        if answer.worker_id in had and had[answer.worker_id].submitted_at == answer.submitted_at
+        else overview.reading(object_id, answer, known.label_set)
+        for answer in answers
+    )
+    names = _disputed(readings, known.label_set) if len(readings) >= max(1, known.wanted) else []
+    dispute = Dispute(object_id, known.source, tuple(names)) if names else None
+    return replace(known, readings=readings, dispute=dispute)
+
+
+def _disputed(told: Sequence[Reading], label_set: LabelSet) -> list[str]:
     votes = [{"label": name, "votes": overview.count(told, name)} for name in label_set.findings]
     return consolidation.disputes({"findings": votes, consolidation.ANSWERS: told}, label_set)

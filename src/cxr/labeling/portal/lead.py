@@ -45,7 +45,7 @@ def _progress(_: Lead, portal: ThePortal) -> dict[str, Any]:
     left = max(0, told.wanted - given)
     return {
         "note": NOTE,
-        "stamp": told.stamp,
+        "stamp": _stamp(portal, told.stamp),
         "job": {
             "name": portal.job.name,
             "state": state(portal),
@@ -76,6 +76,7 @@ def state(portal: Portal) -> str:
 @routes.get("/api/job/figures")
 def _figures(_: Lead, portal: ThePortal) -> dict[str, Any]:
     """Give agreement, quality and disagreements; not newer than they are cheap to have."""
+    figures = portal.board.figures()
     decided = portal.answers.decisions()
     listed = [
         {
@@ -89,7 +90,14 @@ def _figures(_: Lead, portal: ThePortal) -> dict[str, Any]:
         }
         for dispute in portal.board.told().disputes
     ]
-    return {"note": NOTE, **portal.board.figures(), "disputes": listed}
+    stamp = _stamp(portal, figures["upto"])
+    return {"note": NOTE, "stamp": stamp, **figures, "disputes": listed}
+
+
+def _stamp(portal: Portal, newest: int) -> str:
+    """Say up to which answer and decision something is told."""
+    decided = sum(decision.versions for decision in portal.answers.decisions().values())
+    return f"{newest}.{decided}"
 
 
 @routes.get("/job/output.manifest")

@@ -13,10 +13,10 @@ from starlette.concurrency import run_in_threadpool
 from cxr import NOTE
 from cxr.errors import ClosedError, JobError
 from cxr.labeling import page
-from cxr.labeling.answers import Task
 from cxr.labeling.portal import context, forms, rooms
 from cxr.labeling.portal.access import Worker
 from cxr.labeling.portal.context import Portal, ThePortal
+from cxr.labeling.tasks import Task
 
 _DEEPEST = 60
 """Levels of a draft; a page's own state has a fifth of them."""
