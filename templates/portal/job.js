@@ -134,7 +134,7 @@
     byId('bar').setAttribute('aria-valuetext', `${p.labelled} of ${p.total} images`);
     byId('bar').classList.toggle('whole', p.total > 0 && p.labelled === p.total);
     put('rate', p.perHour, (v) => whole(Math.round(v)), p.why);
-    put('eta', p.leftS, (v) => (v === 0 ? 'nothing left' : `about ${duration(v)}`), p.why);
+    put('eta', p.leftS, (v) => (v === 0 ? 'nothing left' : v < 60 ? duration(v) : `about ${duration(v)}`), p.why);
     byId('close').hidden = job.state === 'closed';
     byId('confirm-missing').textContent = missing(p);
   }
@@ -174,8 +174,6 @@
       estimate(f.negative),
       el('td', { class: 'number' }, disagreements(f)),
     )));
-    byId('findings-why').textContent = figures.why ?? '';
-    byId('findings-why').hidden = !figures.why;
   }
 
   function mix(f) {
@@ -237,7 +235,11 @@
   }
 
   function disputesWhy(all, shown) {
-    if (!all.length) return figures.disputesWhy ?? 'Readers agree on every image that has all its answers.';
+    if (!all.length) {
+      return progress.progress.labelled
+        ? 'Readers agree on every image that has all its answers.'
+        : 'No image has all its answers yet; only then can readers differ.';
+    }
     if (!shown.length) return `Nobody disagrees on ${filter}.`;
     if (shown.length > SHOWN_DISPUTES) return `The first ${SHOWN_DISPUTES} of ${whole(shown.length)}.`;
     return '';

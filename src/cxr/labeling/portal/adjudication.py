@@ -229,7 +229,8 @@ def _none_left(
     about = f" on {label}" if label else ""
     waits = f" {total - done} of {total} images still wait for answers." if done < total else ""
     if not found:
-        text = f"Readers agree{about} on every image that has all its answers.{waits}"
+        agree = f"Readers agree{about} on every image that has all its answers."
+        text = (agree if done else "No image has all its answers yet.") + waits
         return _message(portal, adjudicator, "Nothing to decide", text, (HERE, "Look again"))
     many = len(found)
     text = f"You can go through them again until the job is closed.{waits}"
