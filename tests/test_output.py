@@ -288,3 +288,15 @@ def test_a_page_full_of_polygons_is_kept_whole(tmp_path):
 
     (line,) = manifest.read(tmp_path / "manifests" / "output" / "output.manifest")
     assert [len(roi["points"]) for roi in line["demo"]["rois"]] == [5000] * 3
+
+
+def test_a_file_being_downloaded_stays_whole_while_the_job_is_collected_again(tmp_path):
+    written(tmp_path, {"ann": form("paaa")})
+
+    with (tmp_path / "labels.csv").open() as download:
+        written(tmp_path, {"ann": form("aaap")}, {"ann": form("aaap")})
+        first = download.read()
+
+    assert "present,absent,absent,absent" in first
+    assert len(rows(tmp_path / "labels.csv")) == 3
+    assert [path.name for path in tmp_path.rglob("*.part")] == []

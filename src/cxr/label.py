@@ -215,11 +215,17 @@ def _follow(job: "Job", backend: "LabelingBackend") -> None:
         return
     scripts = _start_readers(job, backend, status)
     from cxr import progress
+    from cxr.labeling import LEAD
 
+    told = False
     try:
         with progress.bar("labelled", status.total, done=status.labelled) as advance:
             while status.state == "InProgress":
                 advance(status.labelled)
+                if status.labelled == status.total and not told:
+                    told = True
+                    what = "the lead closes the job" if job.closes == LEAD else "all is decided"
+                    _log.info("every image has its answers; the portal stays until %s", what)
                 time.sleep(_POLL_S)
                 status = backend.status(job)
                 for script in scripts:

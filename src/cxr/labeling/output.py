@@ -6,12 +6,12 @@ One writer for every backend, so that nobody downstream can tell them apart.
 import csv
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from cxr.contract import consolidate, labels, manifest
 from cxr.contract.annotation import Annotation
@@ -121,9 +121,7 @@ def _tables(job: Job) -> _Told:
     told = _Told()
     with ExitStack() as open_files:
         writers = {
-            name: csv.writer(
-                open_files.enter_context((job.folder / f"{name}.csv").open("w", newline=""))
-            )
+            name: csv.writer(open_files.enter_context(_whole(job.folder / f"{name}.csv")))
             for name in _TABLES
         }
         names = [*map(_cell, job.labels.names), "warnings"]
@@ -198,7 +196,7 @@ def _estimates(job: Job, made: Consolidated) -> None:
             stale.unlink(missing_ok=True)  # of a job whose rule was changed
         return
     _json(readers, dawid_skene.to_document(made.told, made.fits))
-    with table.open("w", newline="") as file:
+    with _whole(table) as file:
         writer = csv.writer(file)
         writer.writerow([*_IMAGE, *map(_cell, job.labels.findings)])
         for line in manifest.read(job.output_manifest):
@@ -210,7 +208,17 @@ def _estimates(job: Job, made: Consolidated) -> None:
 
 
 def _json(path: Path, document: Mapping[str, Any]) -> None:
-    path.write_text(json.dumps(document, indent=2, allow_nan=False) + "\n")
+    with _whole(path) as file:
+        file.write(json.dumps(document, indent=2, allow_nan=False) + "\n")
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[TextIO]:
+    """Write a file that is never met half written: a lead may download what is being collected."""
+    part = path.with_name(f"{path.name}.part")
+    with part.open("w", newline="") as file:
+        yield file
+    part.replace(path)
 
 
 def _cell(text: str) -> str:
