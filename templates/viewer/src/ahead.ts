@@ -24,7 +24,7 @@ export class Ahead {
       if (offer === null || offer.id === this.#id) return;
       this.drop();
       this.#id = offer.id;
-      this.#picture = preparePicture(offer.task.imageUrl);
+      this.#picture = preparePicture(offer.task.imageUrl, true);
       await this.#picture;
       performance.mark('cxr-ahead');
     } catch (error) {

@@ -27,12 +27,16 @@ export async function startDecoder(): Promise<DecodeThread> {
   return (await started).thread;
 }
 
-/** Give a file's pixels and greys; its bytes are gone from here then. Throws ImageError. */
-export async function prepareFile(bytes: ArrayBuffer): Promise<Prepared> {
+/**
+ * Give a file's pixels and greys; its bytes are gone from here then. Throws ImageError.
+ *
+ * Args: early: there is time to draw the picture too, where that stops nobody.
+ */
+export async function prepareFile(bytes: ArrayBuffer, early: boolean): Promise<Prepared> {
   started ??= start();
   const { thread, remote } = await started;
   try {
-    return await remote.prepare(transfer(bytes, [bytes]), thread === 'worker');
+    return await remote.prepare(transfer(bytes, [bytes]), early && thread === 'worker');
   } catch (error) {
     throw new ImageError(error instanceof Error ? error.message : String(error));
   }

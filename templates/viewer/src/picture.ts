@@ -17,14 +17,14 @@ export interface Picture {
   readonly drawn: ImageBitmap | null;
 }
 
-/** Args: url: of a DICOM Part 10 file. Throws ImageError. */
-export async function preparePicture(url: string): Promise<Picture> {
-  return decodePicture(await fetchDicom(url));
+/** Args: url: of a DICOM Part 10 file; early: it is not shown yet. Throws ImageError. */
+export async function preparePicture(url: string, early = false): Promise<Picture> {
+  return decodePicture(await fetchDicom(url), early);
 }
 
-/** Args: bytes: of a DICOM Part 10 file. Throws ImageError. */
-export async function decodePicture(bytes: ArrayBuffer): Promise<Picture> {
-  const { facts, chain, counts, pixels, drawn } = await prepareFile(bytes);
+/** Args: bytes: of a DICOM Part 10 file; early: it is not shown yet. Throws ImageError. */
+export async function decodePicture(bytes: ArrayBuffer, early = false): Promise<Picture> {
+  const { facts, chain, counts, pixels, drawn } = await prepareFile(bytes, early);
   return { facts, greys: new Greys(chain, counts), pixels, drawn };
 }
 

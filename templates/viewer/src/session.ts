@@ -81,7 +81,7 @@ export class Session implements Room {
     const coming = fetchDicom(this.#offer.task.imageUrl); // while the viewer starts
     coming.catch(() => undefined); // `#load` says what went wrong
     await this.radiograph.boot();
-    await this.#load(coming.then(decodePicture));
+    await this.#load(coming.then((bytes) => decodePicture(bytes)));
   }
 
   submit(): void {
