@@ -111,6 +111,18 @@ def test_files_are_decoded_off_the_main_thread(browser: Browser, two: Portal) ->
     page.close()
 
 
+def test_dense_screen_shows_the_image_as_large_as_the_stage(browser: Browser, two: Portal) -> None:
+    page = browser.new_page(viewport={"width": 1280, "height": 720}, device_scale_factor=2)
+    page.goto(two.url)
+    ready(page)
+    stage = page.locator(".cxr-stage").bounding_box()
+    canvas = page.locator(".cxr-stage canvas")
+    assert stage == canvas.bounding_box()
+    assert stage is not None
+    assert canvas.evaluate("canvas => canvas.width") == pytest.approx(2 * stage["width"], abs=1)
+    page.close()
+
+
 def test_draft_comes_back_with_its_regions(browser: Browser, two: Portal) -> None:
     page = opened(browser, two)
     page.locator(f"{ROW.format('Edema')} .cxr-name").click()

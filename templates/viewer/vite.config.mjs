@@ -2,7 +2,7 @@
  * Builds the worker page's viewer: one classic script that asks the network for nothing.
  *
  * Ground Truth runs no `type="module"` scripts and forbids workers from URLs, and Cornerstone3D
- * 5.14 fetches its codecs and workers by `new URL(..., import.meta.url)`; the rewrites below take
+ * 5.14's decoders fetch their codecs by `new URL(..., import.meta.url)`; the rewrites below take
  * that out. Each is checked: a rewrite that finds nothing stops the build.
  */
 
@@ -18,7 +18,7 @@ const cornerstone = (path) => join(here, 'node_modules/@cornerstonejs', path);
 const posix = (id) => id.split('?')[0].replaceAll('\\', '/');
 
 const alias = [
-  { find: /^(xmlbuilder2|fs|path)$/, replacement: src('absent.ts') },
+  { find: /^(fs|path)$/, replacement: src('absent.ts') },
   {
     find: /^cornerstone-decode-frame$/,
     replacement: cornerstone('dicom-image-loader/dist/esm/decodeImageFrameWorker.js'),

@@ -1,6 +1,6 @@
 /**
- * Stands in for modules that are imported but never called in a browser: xmlbuilder2 (vtk.js's XML
- * files), fs and path (the codecs under Node).
+ * Stands in for modules that are imported but never called in a browser: fs and path, for the codecs
+ * under Node.
  */
 
 function refuse(): never {

@@ -14,6 +14,7 @@ export const STAGE = `
 #cxr-root .cxr-toolbar [data-action^="flip"][aria-pressed="true"] { background: #46360f; border-color: var(--amber);
   color: var(--amber); }
 
+.cxr-stage canvas { position: absolute; inset: 0; width: 100%; height: 100%; }
 .cxr-stage { position: absolute; inset: 0; user-select: none; touch-action: none; cursor: default !important; }
 .cxr-stage[data-active-tool="pan"] { cursor: grab !important; }
 .cxr-stage[data-active-tool="zoom"] { cursor: zoom-in !important; }
