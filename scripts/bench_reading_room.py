@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import pydicom
+from browser import EXECUTABLE, FLAGS
 from playwright.sync_api import Browser, Page, sync_playwright
 from pydicom.uid import JPEGLSLossless, generate_uid
 
@@ -27,7 +28,6 @@ DRAWN = 4
 """Different pictures; the files differ in their UIDs."""
 LABELS = LabelSet("mimic", (*synth.FINDINGS, "No Finding"), no_finding="No Finding")
 SIZE = (2500, 2048)
-FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 LEAST_TASK_MS = 50.0
 """Browsers tell of longer tasks only."""
 NO_AHEAD = """() => {
@@ -70,7 +70,7 @@ LONGEST = """() => {
 def measure() -> dict[str, float]:
     """Give the 95th percentiles, and the longest task while an image is made ready."""
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS)
+        browser = playwright.chromium.launch(executable_path=EXECUTABLE, args=FLAGS)
         raw, raw_task = run(browser, jpegls=False, ahead=True)
         jpegls, jpegls_task = run(browser, jpegls=True, ahead=True)
         cold = [run(browser, jpegls=kind, ahead=False)[0] for kind in (False, True)]

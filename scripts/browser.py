@@ -4,6 +4,10 @@ import os
 import shutil
 import subprocess
 
+EXECUTABLE = "/usr/bin/chromium"
+FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+"""For the scripts that open it."""
+
 
 def main() -> None:
     """Install chromium by apt where it is missing and this is root on Debian."""

@@ -13,6 +13,7 @@ from dataclasses import astuple
 from pathlib import Path
 from unittest import mock
 
+from browser import EXECUTABLE, FLAGS
 from playwright.sync_api import Page, sync_playwright
 
 from cxr.contract import annotation, labels, manifest
@@ -67,9 +68,7 @@ def main() -> None:
         backend = LocalLabeling(pacs=pacs, keys=KEYS, port=0)
         backend.start(job, path)
         with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(
-                executable_path="/usr/bin/chromium", args=["--no-sandbox", "--disable-gpu"]
-            )
+            browser = playwright.chromium.launch(executable_path=EXECUTABLE, args=FLAGS)
             page = browser.new_page(viewport={"width": 1280, "height": 800})
             photograph(page, backend.links(job), lesions)
             browser.close()

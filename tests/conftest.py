@@ -1,9 +1,16 @@
-"""Fixtures every test may use: the real radiographs beside the checkout, where there are any."""
+"""Fixtures every test may use: real radiographs, where there are any, a browser, a portal."""
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+import sites
+from chromium import EXECUTABLE, FLAGS
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 # a busy machine is slow, which is no property of the code
 settings.register_profile("cxr", deadline=None)
@@ -17,3 +24,38 @@ def shared() -> Path:
     if not (SHARED / "nih-cxr" / "dicom").is_dir():
         pytest.skip("no real radiographs beside the checkout")
     return SHARED
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator["Browser"]:
+    """A headless Chromium, one for all tests of a file."""
+    from playwright.sync_api import sync_playwright  # few files need it
+
+    if not Path(EXECUTABLE).exists():
+        pytest.skip("no chromium: sudo apt-get install chromium")
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=EXECUTABLE, args=FLAGS)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture(scope="module")
+def pacs(tmp_path_factory):
+    """A PACS of three images."""
+    return sites.filled(tmp_path_factory.mktemp("pacs"))
+
+
+@pytest.fixture
+def site(tmp_path, pacs):
+    """Readers ann and bob, three images, two answers each."""
+    made = sites.Site(tmp_path, pacs, "ann", "bob")
+    yield made
+    made.stop()
+
+
+@pytest.fixture(scope="module")
+def standing(tmp_path_factory, pacs):
+    """The same, shared by the tests that change nothing."""
+    made = sites.Site(tmp_path_factory.mktemp("standing"), pacs, "ann", "bob")
+    yield made
+    made.stop()

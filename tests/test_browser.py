@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pydicom
 import pytest
 import specimens
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 from pydicom import Dataset
 from pydicom.encaps import encapsulate
 from pydicom.filewriter import correct_ambiguous_vr
@@ -26,16 +26,6 @@ from cxr.labeling.local import LocalLabeling
 from cxr.pacs.folder import FolderPacs
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 ROWS, COLUMNS = 512, 448
 LABELS = LabelSet(
     "few",
@@ -60,16 +50,6 @@ class Portal:
     def output(self) -> list[manifest.Labelled]:
         lines = manifest.read(self.backend.collect(self.job))
         return [found for line in lines if (found := manifest.labelled(line)) is not None]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    if not Path("/usr/bin/chromium").exists():
-        pytest.skip("no chromium: sudo apt-get install chromium")
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS)
-        yield opened
-        opened.close()
 
 
 def serve(

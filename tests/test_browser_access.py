@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 from doors import KEYS, Site, certificate
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 from specimens import LABELS, dicom
-from test_browser import FLAGS
 
 from cxr.labeling import Job, Reader, selection
 from cxr.labeling.local import LocalLabeling
@@ -16,16 +15,6 @@ from cxr.pacs.folder import FolderPacs
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 PHRASE = "six walls and a lamp"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    if not Path("/usr/bin/chromium").exists():
-        pytest.skip("no chromium: sudo apt-get install chromium")
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS)
-        yield opened
-        opened.close()
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
-from test_browser import FLAGS, LABELS, ready
+from playwright.sync_api import Browser, Page, expect
+from test_browser import LABELS, ready
 
 from cxr.contract import consolidate, manifest
 from cxr.contract.labels import LabelSet
@@ -56,16 +56,6 @@ class Room:
         for one in scripts:
             one.join()
         assert [one.error for one in scripts] == [None] * 3
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    if not Path("/usr/bin/chromium").exists():
-        pytest.skip("no chromium: sudo apt-get install chromium")
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS)
-        yield opened
-        opened.close()
 
 
 @contextlib.contextmanager

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, Route, sync_playwright
+from playwright.sync_api import Browser, Page, Route
 from test_browser import (
     COLUMNS,
-    FLAGS,
     LABELS,
     ROWS,
     Portal,
@@ -28,16 +27,6 @@ from cxr.labeling import page as rendering
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 ROW = '[data-label="{}"]'
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    if not Path("/usr/bin/chromium").exists():
-        pytest.skip("no chromium: sudo apt-get install chromium")
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS)
-        yield launched
-        launched.close()
 
 
 @pytest.fixture

@@ -1,15 +1,13 @@
 """Everything one does to the image on the worker page, with a real mouse and real keys."""
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser
 from shapely import LineString, Point, Polygon
-from test_browser import FLAGS
 from worker_page import COLUMNS, ROWS, Room, room
 
 from cxr.contract import manifest
@@ -17,16 +15,6 @@ from cxr.labeling import Page as Offered
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 ORIENTED = {"PatientOrientation": ["L", "F"]}
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    if not Path("/usr/bin/chromium").exists():
-        pytest.skip("no chromium: sudo apt-get install chromium")
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS)
-        yield opened
-        opened.close()
 
 
 def near(met: list[list[float]], expected: list[tuple[float, float]]) -> bool:

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from sites import KEYS, Site, filled, refusal, submit
+from sites import KEYS, Site, refusal, submit
 from specimens import LABELS, form, skip
 
 from cxr import NOTE
@@ -17,27 +17,6 @@ from cxr.errors import ConfigError
 from cxr.infra import http
 from cxr.labeling import page
 from cxr.labeling.portal import access
-
-
-@pytest.fixture(scope="module")
-def pacs(tmp_path_factory):
-    return filled(tmp_path_factory.mktemp("pacs"))
-
-
-@pytest.fixture
-def site(tmp_path, pacs):
-    """Readers ann and bob, three images, two answers each."""
-    made = Site(tmp_path, pacs, "ann", "bob")
-    yield made
-    made.stop()
-
-
-@pytest.fixture(scope="module")
-def standing(tmp_path_factory, pacs):
-    """The same, shared by the tests that change nothing."""
-    made = Site(tmp_path_factory.mktemp("standing"), pacs, "ann", "bob")
-    yield made
-    made.stop()
 
 
 def test_a_personal_link_signs_in_and_the_cookie_is_kept_from_scripts(standing):

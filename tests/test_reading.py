@@ -5,31 +5,10 @@ import json
 import re
 
 import pytest
-from sites import Site, filled, refusal, submit
+from sites import Site, refusal, submit
 from specimens import document, form, skip
 
 from cxr.labeling import Checks
-
-
-@pytest.fixture(scope="module")
-def pacs(tmp_path_factory):
-    return filled(tmp_path_factory.mktemp("pacs"))
-
-
-@pytest.fixture
-def site(tmp_path, pacs):
-    """Readers ann and bob, three images, two answers each."""
-    made = Site(tmp_path, pacs, "ann", "bob")
-    yield made
-    made.stop()
-
-
-@pytest.fixture(scope="module")
-def standing(tmp_path_factory, pacs):
-    """The same, shared by the tests that change nothing."""
-    made = Site(tmp_path_factory.mktemp("standing"), pacs, "ann", "bob")
-    yield made
-    made.stop()
 
 
 def ask(client):
