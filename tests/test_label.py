@@ -138,3 +138,17 @@ def test_scripted_readers_are_checked_by_known_answers(tmp_path):
     quality = json.loads((tmp_path / "jobs" / "checked" / "quality.json").read_text())
     assert set(quality["workers"]) == {"careful", "quick", "novice"}
     assert all(worker["honeypots"] for worker in quality["workers"].values())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT], ids=["term", "int"])
+def test_a_stopped_portal_leaves_the_manifest_of_what_there_is(tmp_path, how):
+    with served(tmp_path, TEAM, "job.workers_per_object=1") as (process, links):
+        answer(entered(links["ann"]), "a")
+        process.send_signal(how)
+        status = process.wait(timeout=30)
+
+    output = tmp_path / "jobs" / "checked" / "manifests" / "output" / "output.manifest"
+    found = [manifest.labelled(line, "checked") for line in manifest.read(output)]
+    assert status == 0
+    assert sum(line is not None for line in found) == 1

@@ -1,6 +1,7 @@
 """python -m cxr.label: images out to be labelled, labels back."""
 
 import logging
+import signal
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -218,6 +219,8 @@ def _follow(job: "Job", backend: "LabelingBackend") -> None:
     from cxr.labeling import LEAD
 
     told = False
+    # what systemd, docker stop and kill send: the same way out as Ctrl-C
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with progress.bar("labelled", status.total, done=status.labelled) as advance:
             while status.state == "InProgress":
@@ -235,7 +238,7 @@ def _follow(job: "Job", backend: "LabelingBackend") -> None:
         if not scripts:
             time.sleep(_GRACE_S)
     except KeyboardInterrupt:
-        if not status.labelled:
+        if not backend.status(job).labelled:
             raise
         _log.warning("stopped; every answer is kept, the same command goes on from here")
 
