@@ -964,3 +964,28 @@ def test_the_command_verifies_the_log_of_a_job(tmp_path, pacs):
     assert whole.stdout == f"3 entries of {database}: none changed or missing\n"
     assert (changed.returncode, changed.stdout) == (1, "")
     assert f"{database}: entry 2 of the audit log was changed" in changed.stderr
+
+
+def test_anybody_of_the_job_gets_the_token_of_her_pages(standing):
+    for reader in ("ann", "ada", "lea"):
+        given = standing.client(reader).get("/api/csrf").json()["csrf"]
+        assert given == standing.app.state.portal.csrf(reader)
+
+    assert standing.client().get("/api/csrf").status_code == 401
+
+
+def test_example_pictures_are_for_who_is_signed_in(tmp_path, pacs):
+    picture = tmp_path / "secret.png"
+    picture.write_bytes(b"\x89PNG")
+    site = Site(
+        tmp_path / "job", pacs, "ann", "bob", page=Offered(examples=((picture, "a pleat"),))
+    )
+
+    inside = site.client("ann").get("/assets/example-0.png")
+    outside = site.client().get("/assets/example-0.png")
+    style = site.client().get("/assets/portal.css")
+    site.stop()
+
+    assert (inside.status_code, inside.content) == (200, b"\x89PNG")
+    assert refusal(outside)[0] == 401
+    assert style.status_code == 200

@@ -242,6 +242,14 @@ def test_a_reader_who_corrects_herself_ends_the_dispute(tmp_path):
     assert "readers do not differ on image 1" in page.text
 
 
+@pytest.mark.parametrize("image", ["9" * 5000, "9" * 19, "-1", "x"])
+def test_what_is_no_image_is_not_there(standing, image):
+    client = standing.client("dan")
+
+    assert client.get(f"/adjudicate/{image}").status_code == 404
+    assert client.get(f"/api/disputes/{image}").status_code == 404
+
+
 @pytest.mark.parametrize("path", ["/adjudicate", "/adjudicate/0", "/adjudicate/2"])
 @pytest.mark.parametrize(("who", "status"), [(None, 401), ("ann1", 403), ("eve", 403)])
 def test_nobody_but_an_adjudicator_sees_opinions(standing, path, who, status):
@@ -270,8 +278,24 @@ def test_nobody_but_an_adjudicator_decides(standing):
         (2, DECISION, 409, "readers do not differ on this image"),
         (3, DECISION, 404, "no such image"),
         (10**30, DECISION, 404, "no such image"),
+        ("9" * 5000, DECISION, 404, "no such image"),
+        ("one", DECISION, 404, "no such image"),
+        ("٣", DECISION, 404, "no such image"),
+        (0, form("aaaa", task={"itemId": "another"}), 422, "task.itemId: expected"),
     ],
-    ids=["noise", "nested", "unanswered", "long", "undisputed", "unknown", "huge"],
+    ids=[
+        "noise",
+        "nested",
+        "unanswered",
+        "long",
+        "undisputed",
+        "unknown",
+        "huge",
+        "endless",
+        "no number",
+        "other digits",
+        "another image",
+    ],
 )
 def test_what_cannot_be_a_decision_is_refused_in_one_line(standing, image, body, status, met):
     response = standing.decide("dan", image, body)

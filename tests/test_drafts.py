@@ -2,7 +2,7 @@
 
 import pytest
 
-from cxr.errors import ClosedError, JobError
+from cxr.errors import ClosedError, JobError, StaleError
 from cxr.labeling.answers import Answers
 
 
@@ -57,7 +57,7 @@ def test_a_hidden_repeat_begins_without_the_draft_of_its_image(tmp_path):
     answers = opened(tmp_path, images=60, repeat_share=0.5)
     while (task := answers.assign("ann")).kind == "read":
         answers.submit(task.id, "{}")
-        answers.save_draft(task.id, '{"corrected": true}')
+        answers.save_draft(task.id, '{"corrected": true}', versions=1)
 
     assert answers.draft(task.id) is None
 
@@ -71,3 +71,18 @@ def test_a_draft_needs_a_task_that_is_there_and_a_job_that_is_open(tmp_path):
     answers.close_job("lead")
     with pytest.raises(ClosedError, match="this job is closed"):
         answers.save_draft(task.id, "{}")
+
+
+def test_a_draft_that_comes_after_the_answer_does_not_hide_it(tmp_path):
+    answers = opened(tmp_path)
+    task = answers.assign("ann")
+    answers.submit(task.id, '"first"')
+
+    with pytest.raises(StaleError, match="was answered since; open it again"):
+        answers.save_draft(task.id, '{"late": true}')
+    answers.save_draft(task.id, '{"correcting": 1}', versions=1)
+    answers.submit(task.id, '"second"')
+    with pytest.raises(StaleError, match="was answered since"):
+        answers.save_draft(task.id, '{"correcting": 2}', versions=1)
+
+    assert answers.draft(task.id) is None

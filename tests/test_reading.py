@@ -270,3 +270,51 @@ def test_the_log_knows_what_was_seen_and_opened_again(site, tmp_path):
         ("seen", True),
         ("seen", True),
     ]
+
+
+def test_a_late_draft_is_refused_and_a_correction_has_drafts(site):
+    client = site.client("ann")
+    offer = ask(client)
+    first = put(client, offer, {"begun": 1})
+    submit(client, offer)
+    late = put(client, offer, {"begun": 2})
+    again = client.get(f"/api/tasks/{offer['task']['id']}").json()["task"]
+
+    assert (offer["task"]["versions"], again["versions"]) == (0, 1)
+    assert first.status_code == 204
+    assert refusal(late) == (409, "this image was answered since; open it again to correct that")
+    assert (again["draft"], again["answer"]["skipped"]) == (None, False)
+    corrected = {
+        "csrf": offer["csrf"],
+        "task": again | {"draftUrl": again["draftUrl"] + "?versions=1"},
+    }
+    assert put(client, corrected, {"corrected": 1}).status_code == 204
+    for versions in ("-1", "x", "9" * 5000):
+        corrected["task"]["draftUrl"] = f"{again['draftUrl']}?versions={versions}"
+        assert put(client, corrected, {}).status_code == 422
+
+
+def test_an_answer_to_another_image_is_refused(site):
+    client = site.client("ann")
+    offer = ask(client)
+    source = offer["task"]["input"]["itemId"]
+
+    def about(item):
+        return form("aaap", task={"itemId": item, "jobId": "demo"})
+
+    for item in ("another", 7, ["x"], "y" * 900):
+        status, error = refusal(submit(client, offer, about(item)))
+        assert status == 422
+        assert error.startswith(f"task.itemId: expected '{source}', met ")
+        assert len(error) < 250
+    assert submit(client, offer, about(source)).status_code == 200
+
+
+def test_an_answer_under_way_for_long_does_not_undo_a_correction(site):
+    client = site.client("ann")
+    offer = ask(client)
+    for said in ("aaap", "paaa", "aaap"):
+        assert submit(client, offer, form(said)).status_code == 200
+
+    kept = site.answers.latest(offer["task"]["id"])
+    assert (kept.content, kept.versions) == (form("paaa"), 2)

@@ -75,6 +75,10 @@ class ClosedError(JobError):
     """The job is closed: nothing more is taken."""
 
 
+class StaleError(JobError):
+    """What is brought is older than what was kept since."""
+
+
 class DataError(CxrError):
     """The examples cannot be trained on, split or scored."""
 

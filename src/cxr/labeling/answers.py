@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from cxr.errors import ClosedError, JobError
+from cxr.errors import ClosedError, JobError, StaleError
 from cxr.labeling import audit, decisions, drafts, objects, results, tasks
 from cxr.labeling.database import Database, one
 from cxr.labeling.decisions import Decision
@@ -124,7 +124,8 @@ class Answers:
     def submit(self, task_id: str, content: str, *, skipped: bool = False) -> bool:
         """Keep an answer, and put the task that was reserved before its worker.
 
-        The newest one again is not kept twice; another one is a correction.
+        One that was kept before is not kept twice, for it was sent twice; another one is a
+        correction.
 
         Args:
             task_id: Open or answered.
@@ -143,10 +144,10 @@ class Answers:
             task = tasks.find(db, task_id)
             if task is None:
                 raise JobError(_GONE)
-            newest = results.latest(db, task_id)
-            if newest and newest.content == content:
+            if results.has(db, task_id, content):
                 return False
             _refuse_if_closed(db)
+            newest = results.latest(db, task_id)
             number = db.execute(
                 "INSERT INTO answers(task_id, content, submitted_at, skipped) VALUES(?,?,?,?)",
                 (task_id, content, now, skipped),
@@ -164,17 +165,26 @@ class Answers:
         if reserved is not None:
             self._put_before_her(db, reserved, now)
 
-    def save_draft(self, task_id: str, content: str) -> None:
+    def save_draft(self, task_id: str, content: str, versions: int = 0) -> None:
         """Keep the state of a task's page, which `draft` gives back as it is.
+
+        Args:
+            task_id: Open or answered.
+            content: A JSON string.
+            versions: How many versions of the answer the page knew.
 
         Raises:
             ClosedError: The job is closed.
+            StaleError: A newer answer was kept, which the draft would hide.
             JobError: The task went back after its time limit, or never was.
         """
         with self._file.transaction() as db:
             if tasks.find(db, task_id) is None:
                 raise JobError(_GONE)
             _refuse_if_closed(db)
+            newest = results.latest(db, task_id)
+            if newest is not None and newest.versions > versions:
+                raise StaleError("this image was answered since; open it again to correct that")
             drafts.save(db, task_id, content, time.time())
 
     def draft(self, task_id: str) -> str | None:
@@ -186,7 +196,7 @@ class Answers:
         """Keep an adjudicator's decision on a data object; a later one supersedes it.
 
         Returns:
-            Whether it was new: the newest one again is not kept twice.
+            Whether it was new: see `decisions.keep`.
 
         Raises:
             ClosedError: The job is closed.

@@ -74,6 +74,12 @@ def latest(db: sqlite3.Connection, task_id: str) -> Answer | None:
     return Answer(*row) if row else None
 
 
+def has(db: sqlite3.Connection, task_id: str, content: str) -> bool:
+    """Say whether any version of a task's answer is this one."""
+    query = "SELECT EXISTS(SELECT 1 FROM answers WHERE task_id=? AND content=?)"
+    return bool(one(db, query, task_id, content))
+
+
 def answered(db: sqlite3.Connection, worker_id: str) -> list[Answered]:
     """List a worker's answered tasks, the newest first; hidden repeats are not among them."""
     rows = db.execute(

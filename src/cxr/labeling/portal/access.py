@@ -124,6 +124,12 @@ def _home(reader: SignedIn) -> Response:
     return RedirectResponse(home(reader), 303)
 
 
+@routes.get("/api/csrf")
+def _csrf(reader: SignedIn, portal: ThePortal) -> dict[str, str]:
+    """Give what a page sends with a change: anew where the portal was started again."""
+    return {"csrf": portal.csrf(reader.id)}
+
+
 @routes.get("/enter")
 def _enter(request: Request, portal: ThePortal, token: str = "") -> Response:
     if asserted(request):  # then a link is only the portal's address

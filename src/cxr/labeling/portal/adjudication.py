@@ -6,7 +6,7 @@ worker page itself, from the same handler, with the readers' opinions beside it.
 
 import hmac
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import quote
 
 from fastapi import APIRouter, Depends, HTTPException, Request
@@ -23,12 +23,28 @@ from cxr.labeling.portal.board import Dispute
 from cxr.labeling.portal.context import Portal, ThePortal
 from cxr.labeling.results import Answer
 
+_MOST_DIGITS = 18
+"""Of an ID; SQLite knows no longer numbers, and Python refuses to read very long ones."""
 routes = APIRouter()
 HERE = "/adjudicate"
 _HOW = (
     "This job is consolidated by another rule, so nobody decides. To have an adjudicator decide "
     "where readers differ, set job.consolidation=adjudicated."
 )
+
+
+def object_of(object_id: str) -> int:
+    """Read the ID of a data object in a path.
+
+    Raises:
+        HTTPException: 404 where it is none.
+    """
+    if len(object_id) > _MOST_DIGITS or not (object_id.isascii() and object_id.isdecimal()):
+        raise HTTPException(404, "no such image in this job")
+    return int(object_id)
+
+
+ObjectId = Annotated[int, Depends(object_of)]
 
 
 @routes.get(HERE)
@@ -47,8 +63,10 @@ def _next(adjudicator: Adjudicator, portal: ThePortal, label: str = "") -> Respo
     return _shown(portal, adjudicator, chosen, found, label)
 
 
-@routes.get(HERE + "/{object_id:int}")
-def _one(object_id: int, adjudicator: Adjudicator, portal: ThePortal, label: str = "") -> Response:
+@routes.get(HERE + "/{object_id}")
+def _one(
+    object_id: ObjectId, adjudicator: Adjudicator, portal: ThePortal, label: str = ""
+) -> Response:
     """Show one dispute, decided or not."""
     if portal.job.consolidation != "adjudicated" or portal.answers.closed:
         return RedirectResponse(HERE, 303)  # which says why
@@ -56,9 +74,9 @@ def _one(object_id: int, adjudicator: Adjudicator, portal: ThePortal, label: str
     return _shown(portal, adjudicator, _chosen(found, object_id), found, label)
 
 
-@routes.get("/api/disputes/{object_id:int}")
+@routes.get("/api/disputes/{object_id}")
 def _offered(
-    object_id: int, adjudicator: Adjudicator, portal: ThePortal, label: str = ""
+    object_id: ObjectId, adjudicator: Adjudicator, portal: ThePortal, label: str = ""
 ) -> Response:
     """Offer a dispute as JSON: with fresh links, or for an adjudicator that is a program."""
     found = _disputes(portal, label)
@@ -69,9 +87,13 @@ def _offered(
     )
 
 
-@routes.post("/disputes/{object_id:int}/decision", dependencies=[Depends(access.from_own_page)])
+@routes.post("/disputes/{object_id}/decision", dependencies=[Depends(access.from_own_page)])
 async def _decide(
-    object_id: int, request: Request, adjudicator: Adjudicator, portal: ThePortal, label: str = ""
+    object_id: ObjectId,
+    request: Request,
+    adjudicator: Adjudicator,
+    portal: ThePortal,
+    label: str = "",
 ) -> Response:
     body = await context.body(request)
     # SQLite waits for the disk: the event loop, which serves images, must not

@@ -16,7 +16,8 @@ def checked(body: bytes, data_object: Mapping[str, Any]) -> tuple[str, Annotatio
     """Give a form as a JSON string, and the answer in it if it can be understood.
 
     Raises:
-        HTTPException: 422 where it cannot, 500 where the data object carries no label set.
+        HTTPException: 422 where it cannot or is about another image, 500 where the data object
+            carries no label set.
     """
     try:
         content = json.dumps(json.loads(body))
@@ -27,7 +28,17 @@ def checked(body: bytes, data_object: Mapping[str, Any]) -> tuple[str, Annotatio
         raise HTTPException(422, "expected JSON") from error
     except CxrError as error:
         raise HTTPException(500, f"{manifest.source(data_object)}: {error}") from error
+    _check_item(said.document, manifest.source(data_object))
     return content, said
+
+
+def _check_item(document: Mapping[str, Any], source: str) -> None:
+    """Refuse what a page says of another image; programs need not say of which they speak."""
+    task = document.get("task")
+    item = task.get("itemId") if isinstance(task, dict) else None
+    if item is not None and item != source:
+        met = repr(item)[:80]
+        raise HTTPException(422, f"task.itemId: expected {source!r}, met {met}; reload the page")
 
 
 def document(content: str) -> Mapping[str, Any]:

@@ -5,13 +5,13 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, HTTPException, Request
+from fastapi import APIRouter, Depends, HTTPException, Query, Request
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from markupsafe import Markup
 from starlette.concurrency import run_in_threadpool
 
 from cxr import NOTE
-from cxr.errors import ClosedError, JobError
+from cxr.errors import ClosedError, JobError, StaleError
 from cxr.labeling import page
 from cxr.labeling.portal import context, forms, rooms
 from cxr.labeling.portal.access import Worker
@@ -38,6 +38,7 @@ def own_task(task_id: str, worker: Worker, portal: ThePortal) -> Task:
 
 
 Own = Annotated[Task, Depends(own_task)]
+Versions = Annotated[int, Query(ge=0, le=10**9)]
 
 
 @routes.get("/task")
@@ -152,10 +153,13 @@ async def _answer(request: Request, worker: Worker, task: Own, portal: ThePortal
 
 
 @routes.put("/tasks/{task_id}/draft")
-async def _draft(request: Request, worker: Worker, task: Own, portal: ThePortal) -> Response:
+async def _draft(
+    request: Request, worker: Worker, task: Own, portal: ThePortal, versions: Versions = 0
+) -> Response:
+    """Keep a draft; `versions` are those of its offer, 0 for an image not answered yet."""
     context.check_csrf(request, portal, worker)
     content = _state(await context.body(request))
-    await run_in_threadpool(_kept, lambda: portal.answers.save_draft(task.id, content))
+    await run_in_threadpool(_kept, lambda: portal.answers.save_draft(task.id, content, versions))
     return Response(status_code=204)
 
 
@@ -174,6 +178,7 @@ def offer(portal: Portal, task: Task | None) -> dict[str, Any] | None:
         "draftUrl": f"/tasks/{task.id}/draft",
         "draft": None if draft is None else json.loads(draft),
         "answer": None if said is None else forms.document(said.content),
+        "versions": 0 if said is None else said.versions,
         "position": {"answered": answered, "total": total},
         "previous": answers.previous(task.id),
     }
@@ -210,12 +215,15 @@ def _kept(keep: Callable[[], object]) -> None:
     """Keep an answer or a draft.
 
     Raises:
-        HTTPException: 423 where the job is closed, 410 where the task went back.
+        HTTPException: 423 where the job is closed, 409 where it comes late, 410 where the task
+            went back.
     """
     try:
         keep()
     except ClosedError as error:
         raise HTTPException(423, str(error)) from error
+    except StaleError as error:
+        raise HTTPException(409, str(error)) from error
     except JobError as error:
         raise HTTPException(410, str(error)) from error
 
