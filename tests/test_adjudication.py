@@ -392,3 +392,91 @@ def test_the_log_says_what_the_adjudicator_saw_and_decided(panel):
         told = db.execute("SELECT event, source FROM audit WHERE worker='dan'").fetchall()
     assert ("seen", panel.sources[1]) in told
     assert ("decided", panel.sources[1]) in told
+
+
+def correct(panel, reader, image, content):
+    """Submit another answer to an image that a reader answered."""
+    client = panel.client(reader)
+    told = client.get("/api/answered").json()["answered"]
+    task = next(one["id"] for one in told if one["itemId"] == panel.sources[image])
+    headers = {"X-CSRF": client.get("/api/csrf").json()["csrf"]}
+    return client.post(f"/tasks/{task}/answer", content=content, headers=headers)
+
+
+def test_a_dispute_is_open_again_where_readers_newly_differ(tmp_path):
+    panel = Panel(tmp_path, images=1, closes="lead")
+    for reader, said_ in (("ann1", "aaau"), ("bob2", "auau"), ("cyd3", "aaau")):
+        panel.read(reader, lambda image, said_=said_: said_)
+    panel.decide("dan", 0, form("aaau")).raise_for_status()
+    done = panel.client("dan").get("/adjudicate").text
+    correct(panel, "cyd3", 0, form("pauu")).raise_for_status()
+
+    listed = panel.client("eve").get("/api/job/figures").json()["disputes"]
+    again = opened(panel)
+    lines = list(manifest.read(panel.backend.collect(panel.job)))
+    between = {item["label"]: item for item in lines[0]["panel"]["findings"]}
+    same = panel.decide("dan", 0, form("aaau")).json()
+    lines = list(manifest.read(panel.backend.collect(panel.job)))
+    after = {item["label"]: item for item in lines[0]["panel"]["findings"]}
+    panel.stop()
+
+    assert "Decided" in done
+    assert [(one["state"], one["by"]) for one in listed] == [("open", None)]
+    assert again.task["disputed"] == ["Edema", "Lung Opacity", "Support Devices"]
+    assert again.offer["position"] == {"answered": 0, "total": 1}
+    assert between["Edema"]["reason"] == "not_adjudicated"
+    assert between["Lung Opacity"]["reason"] == "adjudicated"
+    assert same["answered"] == 1
+    assert {item["reason"] for name, item in after.items() if name != "No Finding"} == {
+        "adjudicated"
+    }
+
+
+def test_only_an_open_job_that_is_adjudicated_gives_opinions(tmp_path):
+    both = Reader("ann1", roles=("reader", "adjudicator"))
+    other = Panel(
+        tmp_path / "other", images=1, team=(both, Reader("bob2")), consolidation="majority",
+        closes="lead",
+    )  # fmt: skip
+    panel = Panel(tmp_path, images=1)
+    for made in (other, panel):
+        made.read("ann1", lambda image: "paaa")
+        made.read("bob2", lambda image: "aaaa")
+    panel.read("cyd3", lambda image: "aaaa")
+    open_ = panel.client("dan").get("/api/disputes/0")
+    panel.backend._opened.close_job("eve")
+    closed = panel.client("dan").get("/api/disputes/0")
+    otherwise = other.client("ann1").get("/api/disputes/0")
+    other.stop()
+    panel.stop()
+
+    assert open_.status_code == 200
+    for response, status in ((closed, 423), (otherwise, 409)):
+        assert (response.status_code, list(response.json())) == (status, ["error"])
+
+
+@pytest.mark.parametrize("path", ["/adjudicate", "/adjudicate/0", "/api/disputes/0"])
+def test_who_saw_the_others_answers_corrects_her_own_no_more(tmp_path, path):
+    both = Reader("ann1", roles=("reader", "adjudicator"))
+    panel = Panel(tmp_path, images=2, team=(both, Reader("bob2")), closes="lead")
+    panel.read("ann1", lambda image: "paaa")
+    panel.read("bob2", lambda image: "aaaa")
+    before = correct(panel, "ann1", 0, form("paua"))
+    panel.client("ann1").get(path).raise_for_status()
+
+    own = correct(panel, "ann1", 0, form("aaaa"))
+    again = correct(panel, "ann1", 0, form("paua"))
+    elsewhere = correct(panel, "ann1", 1, form("aaaa"))
+    colleague = correct(panel, "bob2", 0, form("paaa"))
+    with panel.backend._opened._file.reading() as db:
+        seen = db.execute(
+            "SELECT source FROM audit WHERE event='seen' AND detail LIKE '%dispute%'"
+        ).fetchall()
+    panel.stop()
+
+    assert before.status_code == 200
+    assert (own.status_code, list(own.json())) == (423, ["error"])
+    assert "as its adjudicator, so yours stays as it was" in own.json()["error"]
+    assert again.status_code == 200  # sent twice, and kept once
+    assert (elsewhere.status_code, colleague.status_code) == (200, 200)
+    assert seen == [(panel.sources[0],)]

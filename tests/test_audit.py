@@ -278,3 +278,21 @@ def test_verifying_changes_nothing_and_may_run_beside_the_portal(tmp_path):
     answers.submit(task.id, "{}")
     assert audit.verify(tmp_path / "a.db", [KEY]) == 3
     answers.close()
+
+
+def test_what_a_decision_was_about_cannot_be_changed(tmp_path):
+    answers = Answers(
+        tmp_path / "answers.db", workers_per_object=1, task_time_limit_s=60, audit_key=KEY
+    )
+    answers.add([{"source": "a"}])
+    answers.decide(0, "eve", "{}", ["Edema"])
+    answers.close()
+    assert audit.verify(tmp_path / "answers.db", [KEY]) == 2
+
+    tamper(
+        tmp_path / "answers.db",
+        """UPDATE decisions SET disputed='["Edema", "Mass"]'""",
+    )
+
+    with pytest.raises(JobError, match="decision 1 is not the one that entry 2 of the audit log"):
+        audit.verify(tmp_path / "answers.db", [KEY])

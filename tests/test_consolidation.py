@@ -330,6 +330,35 @@ def test_a_skip_beside_an_answer_is_the_adjudicators_to_settle():
     assert finding(unfit, "Edema")["reason"] == "not_adjudicated"
 
 
+def test_what_was_not_in_dispute_when_it_was_decided_is_not_adjudicated():
+    readers = form("paaa"), form("aapa"), form("aaua")
+    decision = Decision("judge", form("uaua"), AT, disputed=("Edema", "Lung Opacity"))
+
+    made = consolidation.apply(
+        {"image": attribute(*readers)}, "adjudicated", LABELS, {"image": decision}
+    )
+
+    found = made.attributes["image"]
+    edema, devices = finding(found, "Edema"), finding(found, "Support Devices")
+    assert (edema["state"], edema["reason"]) == ("uncertain", "adjudicated")
+    assert (devices["state"], devices["reason"]) == ("uncertain", "not_adjudicated")
+    assert finding(found, "Lung Opacity")["reason"] is None
+    assert found["adjudication"]["disputed"] == ["Edema", "Lung Opacity"]
+    assert not any("all readers say" in warning for warning in found["warnings"])
+
+
+def test_a_decision_on_another_dispute_does_not_say_whether_the_image_is_usable():
+    decision = Decision("judge", skip("blurred"), AT, disputed=("Lung Opacity",))
+
+    made = consolidation.apply(
+        {"image": attribute(form("paaa"), form("aaaa"))}, "adjudicated", LABELS, {"image": decision}
+    )
+
+    found = made.attributes["image"]
+    assert (found["usable"], found["reasons"]) == (True, [])
+    assert finding(found, "Edema")["reason"] == "not_adjudicated"
+
+
 def test_a_decision_on_what_is_no_longer_in_dispute_decides_nothing_and_is_kept():
     found = applied("adjudicated", form("paaa"), form("paaa"), decision=form("aaaa"))
 

@@ -57,6 +57,29 @@ def test_a_job_begun_by_the_first_version_goes_on(tmp_path):
     assert opened(path).counts() == (2, 3)
 
 
+def test_decisions_from_before_disputes_were_noted_are_about_all_of_them(tmp_path):
+    path = tmp_path / "answers.db"
+    answers = opened(path, audit_key=b"k")
+    answers.add([{"source": "a"}])
+    answers.close()
+    with sqlite3.connect(path) as old:  # as it was before
+        old.execute("ALTER TABLE decisions DROP COLUMN disputed")
+        old.execute("PRAGMA user_version=1")
+        old.execute("INSERT INTO decisions VALUES(1, 0, 'eve', '{}', 5)")
+        detail = {"decision": 1, "sha256": audit.sha256("{}")}
+        audit.append(old, b"k", "decided", worker="eve", source="a", **detail)
+    old.close()
+    assert audit.verify(path, [b"k"]) == 2
+
+    answers = opened(path, audit_key=b"k")
+
+    assert answers.decisions()[0].disputed is None
+    assert answers.decide(0, "eve", '"new"', ["Edema"])
+    assert answers.decisions()[0].disputed == ("Edema",)
+    answers.close()
+    assert audit.verify(path, [b"k"]) == 3
+
+
 def test_a_file_of_a_newer_version_is_left_alone(tmp_path):
     path = tmp_path / "answers.db"
     with sqlite3.connect(path) as newer:

@@ -6,6 +6,7 @@ import pytest
 
 from cxr.errors import ClosedError, JobError
 from cxr.labeling.answers import Answers
+from cxr.labeling.decisions import Decision, settles
 
 
 @pytest.fixture
@@ -23,12 +24,14 @@ def test_the_newest_decision_counts_and_all_are_kept(answers, tmp_path):
         answers.decide(1, "eve", '"a"'),
         answers.decide(1, "kim", '"a"'),
         answers.decide(1, "eve", '"b"'),
+        answers.decide(1, "eve", '"a"'),
         answers.decide(0, "eve", '"c"'),
     ]
 
     found = answers.decisions()
 
-    assert news == [True, False, True, True, True]
+    # the third '"a"' of eve's is her first one, under way for long
+    assert news == [True, False, True, True, False, True]
     assert {i: (d.worker_id, d.content, d.versions) for i, d in found.items()} == {
         0: ("eve", '"c"', 1), 1: ("eve", '"b"', 3)
     }  # fmt: skip
@@ -57,3 +60,20 @@ def test_a_closed_job_takes_no_decision(answers):
 
     with pytest.raises(ClosedError, match="this job is closed; ask its lead"):
         answers.decide(0, "eve", "{}")
+
+
+def test_a_decision_is_about_what_was_in_dispute_when_it_was_taken(answers):
+    news = [
+        answers.decide(0, "eve", '"a"', ("Edema",)),
+        answers.decide(0, "eve", '"a"', ()),
+        answers.decide(0, "eve", '"a"', ("Edema", "Mass")),
+        answers.decide(0, "eve", '"a"', ("Mass",)),
+    ]
+
+    newest = answers.decisions()[0]
+    assert news == [True, False, True, False]
+    assert newest.disputed == ("Edema", "Mass")
+    assert settles(newest, ["Mass"])
+    assert not settles(newest, ["Mass", "Nodule"])
+    assert not settles(None, [])
+    assert settles(Decision("eve", "{}", 0.0), ["Nodule"])  # an earlier program did not note it

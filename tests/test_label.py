@@ -6,7 +6,7 @@ import re
 import signal
 import subprocess
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -98,7 +98,7 @@ def test_a_job_goes_on_until_its_lead_closes_it_and_can_be_reopened(tmp_path):
     with served(tmp_path, *settings, "reopen=true") as (process, links):
         ann = entered(links["ann"])
         listed = ann.get("/api/answered").json()["answered"]
-        corrected = ann.get(f"/api/tasks/{listed[0]['id']}").json()["task"]
+        corrected = ann.get(f"/api/tasks/{listed[-1]['id']}").json()["task"]
         csrf = ann.get("/api/task").json()["csrf"]
         names = labels.from_data_object({"labels": corrected["input"]["labels"]})
         said = document("p" * (len(names.names) - 1) + "a", names)
@@ -116,6 +116,35 @@ def test_a_job_goes_on_until_its_lead_closes_it_and_can_be_reopened(tmp_path):
     assert quality["workers"]["ann"]["repeats"]["equal"] == 1
     status, said, _ = label(tmp_path, *settings, "audit=verify")
     assert (status, said.endswith("none changed or missing\n")) == (0, True)
+
+
+@pytest.mark.slow
+def test_every_answer_that_was_accepted_is_in_the_manifest(tmp_path):
+    output = tmp_path / "jobs" / "checked" / "manifests" / "output" / "output.manifest"
+
+    with served(tmp_path, "job.workers_per_object=1", TEAM) as (process, links):
+        ann = entered(links["ann"])
+        while answer(ann, "a"):
+            pass
+        listed = ann.get("/api/answered").json()["answered"][0]
+        task = ann.get(f"/api/tasks/{listed['id']}").json()["task"]
+        names = labels.from_data_object({"labels": task["input"]["labels"]})
+        headers = {"X-CSRF": ann.get("/api/csrf").json()["csrf"]}
+        accepted = []
+        with suppress(httpx.TransportError):  # the portal is gone
+            while True:  # correct until nobody takes it
+                said = document(
+                    "a" * (len(names.names) - 1) + "p", names, comment=f"{len(accepted)}"
+                )
+                content = json.dumps({"annotation": json.dumps(said)})
+                ann.post(task["submitUrl"], content=content, headers=headers).raise_for_status()
+                accepted.append(content)
+        process.wait(timeout=30)
+
+    (line,) = [one for one in manifest.read(output) if manifest.source(one) == listed["itemId"]]
+    (kept,) = line["checked"]["annotationsFromAllWorkers"]
+    assert len(accepted) > 5
+    assert kept["annotationData"]["content"] == accepted[-1]
 
 
 @pytest.mark.slow

@@ -216,14 +216,34 @@ def test_no_reader_can_tell_which_images_are_known(tmp_path):
     }  # fmt: skip
 
 
-def test_a_repeat_is_not_listed_as_a_double(tmp_path):
+def test_a_repeat_is_listed_like_any_other_task(tmp_path):
     answers = opened(tmp_path, images=40, known=KNOWN, known_share=0.2, repeat_share=0.3)
     tasks = work(answers, "ann")
 
     listed = answers.answered("ann")
 
-    assert [a.task_id for a in listed] == [t.id for t in tasks if t.kind != "repeat"][::-1]
-    assert len({a.source for a in listed}) == len(listed)
+    # what is left out of the list once it is answered was a repeat
+    assert [a.task_id for a in listed] == [t.id for t in tasks][::-1]
+    assert len(listed) == answers.position("ann")[0] == answers.answered_by("ann")
+
+
+def test_no_correction_makes_a_reader_agree_with_herself(tmp_path):
+    answers = opened(tmp_path, images=40, repeat_share=0.3)
+    first = {}
+    while (task := answers.assign("ann")).kind == "read":
+        first[task.object_id] = task.id
+        answers.submit(task.id, '"first"')
+        answers.submit(task.id, '"at once"')
+    answers.submit(first[task.object_id], '"peeped"')
+    answers.submit(task.id, '"again"')
+    answers.submit(first[task.object_id], '"again"')
+    answers.submit(task.id, '"at once"')
+
+    ((_, object_id, before, then),) = answers.repeats()
+
+    assert object_id == task.object_id
+    assert (before.content, before.versions) == ('"at once"', 2)
+    assert (then.content, then.versions) == ('"again"', 1)
 
 
 def test_how_many_there_will_be_betrays_no_hidden_task(tmp_path):

@@ -244,7 +244,9 @@ def test_a_hidden_repeat_is_offered_like_any_other(tmp_path_factory, pacs):
 
     assert len(met) > len(set(met)) == 13
     listed = [a["itemId"] for a in client.get("/api/answered").json()["answered"]]
-    assert len(listed) == len(set(listed)) == 13
+    assert listed == met[::-1]
+    assert client.get("/answered").text.count("<tr><td>") == len(met)
+    assert f"You answered {len(met)} images" in client.get("/task").text
     site.stop()
 
 

@@ -56,6 +56,7 @@ def _label(cfg: schema.Label, folder: Path, keys: "Keys", pacs: "FolderPacs") ->
     from hydra.utils import instantiate
 
     from cxr.labeling import LEAD
+    from cxr.labeling.local import LocalLabeling
 
     job = _job(cfg, folder)
     if cfg.reopen:
@@ -77,6 +78,8 @@ def _label(cfg: schema.Label, folder: Path, keys: "Keys", pacs: "FolderPacs") ->
             views = ", ".join(f"{n} {view}" for view, n in sorted(selection.passed_over.items()))
             print(f"left out by view: {views}; listed in {job.folder / 'passed_over.csv'}")
         _follow(job, backend)
+        if isinstance(backend, LocalLabeling):
+            backend.stop()  # or an answer accepted from now on would miss in the manifest
         path = backend.collect(job)
     finally:
         backend.close()

@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from cxr.contract import manifest
 from cxr.errors import ClosedError, JobError, StaleError
 from cxr.labeling import audit, decisions, drafts, objects, results, tasks
 from cxr.labeling.database import Database, one
@@ -136,7 +137,7 @@ class Answers:
             Whether it was new.
 
         Raises:
-            ClosedError: The job is closed.
+            ClosedError: The job is closed, or its worker saw the others' answers as adjudicator.
             JobError: The task went back after its time limit, or never was.
         """
         now = time.time()
@@ -148,6 +149,8 @@ class Answers:
                 return False
             _refuse_if_closed(db)
             newest = results.latest(db, task_id)
+            if newest:
+                self._refuse_if_adjudicating(db, task)
             number = db.execute(
                 "INSERT INTO answers(task_id, content, submitted_at, skipped) VALUES(?,?,?,?)",
                 (task_id, content, now, skipped),
@@ -158,6 +161,16 @@ class Answers:
             if not newest:
                 self._go_on(db, task, now)
             return True
+
+    def _refuse_if_adjudicating(self, db: sqlite3.Connection, task: Task) -> None:
+        alone = self._readers is not None and len(self._readers) == 1  # no others to copy from
+        if not alone and audit.opened_dispute(
+            db, task.worker_id, manifest.source(task.data_object)
+        ):
+            raise ClosedError(
+                "you saw the other readers' answers on this image as its adjudicator, so yours "
+                "stays as it was; decide there"
+            )
 
     def _go_on(self, db: sqlite3.Connection, task: Task, now: float) -> None:
         db.execute("UPDATE tasks SET answered_at=?, ahead=0 WHERE task_id=?", (now, task.id))
@@ -192,8 +205,14 @@ class Answers:
         with self._file.reading() as db:
             return drafts.of(db, task_id)
 
-    def decide(self, object_id: int, worker_id: str, content: str) -> bool:
-        """Keep an adjudicator's decision on a data object; a later one supersedes it.
+    def decide(
+        self,
+        object_id: int,
+        worker_id: str,
+        content: str,
+        disputed: Collection[str] | None = None,
+    ) -> bool:
+        """Keep an adjudicator's decision on the findings in dispute; a later one supersedes it.
 
         Returns:
             Whether it was new: see `decisions.keep`.
@@ -204,7 +223,7 @@ class Answers:
         """
         with self._file.transaction() as db:
             _refuse_if_closed(db)
-            return decisions.keep(db, self._key, object_id, worker_id, content)
+            return decisions.keep(db, self._key, object_id, worker_id, content, disputed)
 
     def decisions(self) -> dict[int, Decision]:
         """Give the newest decision on each data object that has one."""
@@ -243,7 +262,7 @@ class Answers:
             return results.previous(db, task_id)
 
     def answered(self, worker_id: str) -> list[Answered]:
-        """List a worker's answered tasks, the newest first; hidden repeats are not among them."""
+        """List a worker's answered tasks, the newest first, hidden ones too."""
         with self._file.reading() as db:
             return results.answered(db, worker_id)
 
@@ -282,7 +301,7 @@ class Answers:
             return results.known(db)
 
     def repeats(self) -> list[tuple[str, int, Answer, Answer]]:
-        """Give worker, object ID, and what she said at first and when she met it again."""
+        """Give worker, object ID, and what she said at first and on meeting it again."""
         with self._file.reading() as db:
             return results.repeats(db)
 

@@ -27,11 +27,17 @@ from cxr.errors import JobError
 HEAD = "audit.head"
 """File beside the database: one line `<entries> <hash> <time>` per export."""
 _STORED = {
-    "answer": "SELECT answer_id, content, worker_id, source FROM answers"
+    "answer": "SELECT answer_id, content, worker_id, source, NULL FROM answers"
     " JOIN tasks USING(task_id) JOIN objects USING(object_id)",
-    "decision": "SELECT decision_id, content, worker_id, source FROM decisions"
+    "decision": "SELECT decision_id, content, worker_id, source, disputed FROM decisions"
     " JOIN objects USING(object_id)",
 }
+
+
+_KNOWS_DISPUTED = 2
+"""The schema from which on a decision says what was in dispute."""
+_Told = tuple[int, str, str, str, str | None]
+"""Of what an entry tells: its number, the content's hash, worker, source, findings in dispute."""
 
 
 @dataclass(frozen=True)
@@ -112,11 +118,17 @@ def take_up(db: sqlite3.Connection, key: bytes) -> None:
     append_listed(db, key, "read")
     rows = db.execute(f"{_STORED['answer']} ORDER BY answer_id").fetchall()
     seen: set[tuple[str, str]] = set()
-    for number, content, worker, source in rows:
+    for number, content, worker, source, _ in rows:
         event = "corrected" if (worker, source) in seen else "answered"
         seen.add((worker, source))
         detail = {"answer": number, "sha256": sha256(content), "before": "this log"}
         append(db, key, event, worker=worker, source=source, **detail)
+
+
+def opened_dispute(db: sqlite3.Connection, worker: str, source: str) -> bool:
+    """Say whether somebody saw, as adjudicator, what the readers said of an image."""
+    query = "SELECT 1 FROM audit WHERE event='seen' AND worker=? AND source=? AND detail LIKE ?"
+    return db.execute(query, (worker, source, '{"dispute":%')).fetchone() is not None
 
 
 def verify(path: Path, key: Sequence[bytes]) -> int:
@@ -145,7 +157,7 @@ def verify(path: Path, key: Sequence[bytes]) -> int:
 
 
 def _verify(db: sqlite3.Connection, path: Path, key: Sequence[bytes]) -> int:
-    told: dict[str, dict[int, tuple[int, str, str, str]]] = {name: {} for name in _STORED}
+    told: dict[str, dict[int, _Told]] = {name: {} for name in _STORED}
     heads = dict(_heads(path.with_name(HEAD)))
     listed: dict[str, tuple[int, int, str]] = {"read": (0, 0, ""), "known": (0, 0, "")}
     end = Head(0, "")
@@ -161,7 +173,9 @@ def _verify(db: sqlite3.Connection, path: Path, key: Sequence[bytes]) -> int:
         detail = json.loads(text)
         for kind in _STORED:
             if kind in detail:
-                told[kind][detail[kind]] = (seq, detail["sha256"], worker, source)
+                names = detail.get("disputed")
+                stored = worker, source, None if names is None else json.dumps(names)
+                told[kind][detail[kind]] = (seq, detail["sha256"], *stored)
         if event == "listed":
             listed[detail["kind"]] = (seq, detail["objects"], detail["sha256"])
         end = Head(seq, given)
@@ -197,15 +211,16 @@ def _check_listed(
         )
 
 
-def _check_stored(
-    db: sqlite3.Connection, path: Path, kind: str, told: dict[int, tuple[int, str, str, str]]
-) -> None:
+def _check_stored(db: sqlite3.Connection, path: Path, kind: str, told: dict[int, _Told]) -> None:
     """Hold what is stored against what the log tells of it."""
-    for number, content, worker, source in db.execute(_STORED[kind]):
-        seq, digest, *who = told.pop(number, (0, "", "", ""))
+    query = _STORED[kind]
+    if db.execute("PRAGMA user_version").fetchone()[0] < _KNOWS_DISPUTED:
+        query = query.replace(", disputed", ", NULL")
+    for number, content, *stored in db.execute(query):
+        seq, digest, *who = told.pop(number, (0, "", "", "", None))
         if not seq:
             raise JobError(f"{path}: {kind} {number} has no entry in the audit log")
-        if digest != sha256(content) or who != [worker, source]:
+        if digest != sha256(content) or who != stored:
             raise JobError(
                 f"{path}: {kind} {number} is not the one that entry {seq} of the audit log tells of"
             )

@@ -5,7 +5,7 @@ whole job, or an adjudicator, is done here, so that a local job and one of Groun
 Everything that anybody said stays in the label attribute, whatever the rule makes of it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -27,7 +27,10 @@ Attribute = Mapping[str, Any]
 
 
 class Decision(Protocol):
-    """What an adjudicator said of one data object: `content` as a reader's, `decided_at` in s."""
+    """What an adjudicator said of one data object: `content` as a reader's, `decided_at` in s.
+
+    It decides the findings in `disputed` and no others; None is all that are in dispute now.
+    """
 
     @property
     def worker_id(self) -> str: ...  # noqa: D102
@@ -35,6 +38,8 @@ class Decision(Protocol):
     def content(self) -> str: ...  # noqa: D102
     @property
     def decided_at(self) -> float: ...  # noqa: D102
+    @property
+    def disputed(self) -> Collection[str] | None: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
@@ -69,10 +74,11 @@ def apply(
 ) -> Consolidated:
     """Consolidate a collected job by its rule.
 
-    Where the rule is `adjudicated`, findings in dispute are as decided; without a decision, or
-    where it is a skip, they are by majority, with the reason `not_adjudicated`. What readers
-    agree on stays even then, with a warning where the adjudicator differs; whether the image is
-    usable is hers to say. Under other rules a decision is kept, and decides nothing.
+    Where the rule is `adjudicated`, findings in dispute are as decided; without a decision, where
+    it is a skip, or where they were not yet in dispute when it was taken, they are by majority,
+    with the reason `not_adjudicated`. What readers agree on stays even then, with a warning where
+    the adjudicator differs; whether the image is usable is hers to say, where she decided on any
+    of it. Under other rules a decision is kept, and decides nothing.
 
     Args:
         attributes: Data object → label attribute as the post-annotation Lambda made it, or as
@@ -164,21 +170,34 @@ def _consolidated(
     said: Mapping[str, _Said] | None,
 ) -> dict[str, Any]:
     decided = consolidate.read_content(decision.content, label_set) if decision else None
+    open_ = set(disputes(attribute, label_set)) if rule == "adjudicated" else set()
+    heard = open_ & set(open_ if not decision or decision.disputed is None else decision.disputed)
     if said is None:
-        said = _by_rule(attribute, rule, label_set, decided)
+        said = _by_rule(attribute, rule, open_, {} if decided is None else _about(decided, heard))
     made = _written(attribute, label_set, said)
     if decision is not None and decided is not None:
         _keep(made, decision, decided)
-        if rule == "adjudicated":
-            _heed(made, attribute, decided, label_set)
+        if heard:
+            _heed(made, decided, set(label_set.findings) - open_)
     return made
 
 
+def _about(decided: Annotation, names: Collection[str]) -> dict[str, State]:
+    """Give what was decided of some findings; nothing where it is a skip."""
+    return {name: state for name, state in decided.findings.items() if name in names}
+
+
 def _by_rule(
-    attribute: Attribute, rule: str, label_set: LabelSet, decided: Annotation | None
+    attribute: Attribute, rule: str, open_: Collection[str], decided: Mapping[str, State]
 ) -> dict[str, _Said]:
-    """Say what each finding is by a rule that needs this data object alone."""
-    open_ = set(disputes(attribute, label_set)) if rule == "adjudicated" else set()
+    """Say what each finding is by a rule that needs this data object alone.
+
+    Args:
+        attribute: As collected.
+        rule: Not `dawid_skene`.
+        open_: The findings in dispute, where an adjudicator is to decide.
+        decided: What she decided of them.
+    """
     said = {}
     for item in attribute["findings"]:
         name = item["label"]
@@ -187,8 +206,8 @@ def _by_rule(
         said[name] = _Said(won or State.UNCERTAIN, None if won else "no_majority")
         if rule == "any_present" and cast:
             said[name] = _Said(consolidate.any_present(cast))
-        elif name in open_ and decided is not None and not decided.skipped:
-            said[name] = _Said(decided.findings[name], "adjudicated")
+        elif name in decided:
+            said[name] = _Said(decided[name], "adjudicated")
         elif name in open_:
             said[name] = _Said(said[name].state, "not_adjudicated")
     return said
@@ -255,27 +274,25 @@ def _written(
 def _keep(attribute: dict[str, Any], decision: Decision, decided: Annotation) -> None:
     """Put a decision beside the originals."""
     when = datetime.fromtimestamp(decision.decided_at, UTC)
+    named = {} if decision.disputed is None else {"disputed": list(decision.disputed)}
     attribute["adjudication"] = {
         "workerId": decision.worker_id,
         "decidedAt": when.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+        **named,
         "annotationData": {"content": decision.content},
     }
     drawn = [consolidate.roi_document(roi, decision.worker_id, decided) for roi in decided.rois]
     attribute["rois"] = [*attribute["rois"], *(roi | {"adjudicator": True} for roi in drawn)]
 
 
-def _heed(
-    attribute: dict[str, Any], collected: Attribute, decided: Annotation, label_set: LabelSet
-) -> None:
+def _heed(attribute: dict[str, Any], decided: Annotation, agreed: Collection[str]) -> None:
     """Let the adjudicator say whether the image is usable, and note where she differs from all."""
-    if not disputes(collected, label_set):
-        return
     attribute["usable"] = decided.usable and not decided.skipped
     if not attribute["usable"] and decided.reason:
         attribute["reasons"] = [*attribute["reasons"], decided.reason]
     for item in attribute["findings"]:
         name, state = item["label"], decided.findings.get(item["label"])
-        if state and name in label_set.findings and state != item["state"]:
+        if state and name in agreed and state != item["state"]:
             attribute["warnings"].append(
                 f"{name}: all readers say {item['state']}, the adjudicator says {state}"
             )

@@ -13,8 +13,9 @@ from typing import Any
 
 from cxr.errors import JobError
 
-VERSION = 1
-"""`PRAGMA user_version` of the schema below; 0 is the schema that knew neither kinds nor drafts."""
+VERSION = 2
+"""`PRAGMA user_version` of the schema below; 0 is the schema that knew neither kinds nor drafts, 1
+the one whose decisions did not say what had been in dispute."""
 
 _TABLES = (
     """CREATE TABLE objects(
@@ -36,7 +37,7 @@ _TABLES = (
     """CREATE TABLE decisions(
       decision_id INTEGER PRIMARY KEY AUTOINCREMENT,
       object_id INTEGER NOT NULL REFERENCES objects, worker_id TEXT NOT NULL,
-      content TEXT NOT NULL, decided_at REAL NOT NULL)""",
+      content TEXT NOT NULL, decided_at REAL NOT NULL, disputed TEXT)""",
     "CREATE TABLE closings(closing_id INTEGER PRIMARY KEY, closed INTEGER NOT NULL)",
     """CREATE TABLE audit(
       seq INTEGER PRIMARY KEY AUTOINCREMENT, time TEXT NOT NULL, event TEXT NOT NULL,
@@ -95,7 +96,7 @@ class Database:
 
         Args:
             path: Of the file; its folder is made.
-            take_up: What else to do where it was an earlier schema, in the same transaction.
+            take_up: What else to do where it was the first schema, in the same transaction.
 
         Raises:
             JobError: A newer version of this program made it, or it is no such file.
@@ -165,7 +166,7 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 def _migrate(db: sqlite3.Connection, path: Path) -> bool:
-    """Bring the schema up to `VERSION`, and say whether there were rows of an earlier one."""
+    """Bring the schema up to `VERSION`, and say whether there were rows without a log."""
     version = one(db, "PRAGMA user_version")
     if version > VERSION:
         raise JobError(
@@ -173,6 +174,10 @@ def _migrate(db: sqlite3.Connection, path: Path) -> bool:
             "a newer cxr began this job, use that one"
         )
     if version == VERSION:
+        return False
+    if version == 1:
+        db.execute("ALTER TABLE decisions ADD COLUMN disputed TEXT")
+        db.execute(f"PRAGMA user_version={VERSION}")
         return False
     earlier = bool(one(db, "SELECT count(*) FROM sqlite_master WHERE name='objects'"))
     if earlier:

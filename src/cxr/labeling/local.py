@@ -21,6 +21,7 @@ from cxr.infra import http
 from cxr.labeling import Job, Status, audit, handlers, lock, output, portal, quality, selection
 from cxr.labeling.accounts import Accounts
 from cxr.labeling.answers import Answers
+from cxr.labeling.decisions import settles
 from cxr.labeling.portal import access, guard
 from cxr.labeling.portal.context import Portal
 from cxr.labeling.results import Answer
@@ -137,7 +138,7 @@ class LocalLabeling:
             return False
         decided = self._opened.decisions()
         told = self._portal.board.told(fresh=True)
-        return any(dispute.object_id not in decided for dispute in told.disputes)
+        return not all(settles(decided.get(d.object_id), d.labels) for d in told.disputes)
 
     def collect(self, job: Job, by: str = "") -> Path:
         """Consolidate what was answered by the post-annotation Lambda's handler.
@@ -187,11 +188,15 @@ class LocalLabeling:
         """Whether the portal asks nobody to sign in."""
         return self._portal is not None and self._portal.open
 
-    def close(self) -> None:
-        """Stop the portal; answers stay on disk."""
+    def stop(self) -> None:
+        """Finish the requests under way and take no more, so that `collect` has every answer."""
         if self._served is not None:
             self._served.stop()
             self._served = self._portal = None
+
+    def close(self) -> None:
+        """Stop the portal; answers stay on disk."""
+        self.stop()
         if self._answers is not None:
             self._answers.close()
             self._answers = None

@@ -81,12 +81,12 @@ def has(db: sqlite3.Connection, task_id: str, content: str) -> bool:
 
 
 def answered(db: sqlite3.Connection, worker_id: str) -> list[Answered]:
-    """List a worker's answered tasks, the newest first; hidden repeats are not among them."""
+    """List a worker's answered tasks, the newest first; all of them, or a list would tell them."""
     rows = db.execute(
         "SELECT task_id, source, submitted_at,"
         " (SELECT count(*) FROM answers b WHERE b.task_id=a.task_id), skipped"
         " FROM tasks JOIN objects USING(object_id) JOIN answers a USING(task_id)"
-        " WHERE worker_id=? AND tasks.kind!='repeat' AND answered_at IS NOT NULL"
+        " WHERE worker_id=? AND answered_at IS NOT NULL"
         " AND answer_id=(SELECT max(answer_id) FROM answers c WHERE c.task_id=a.task_id)"
         " ORDER BY answered_at DESC, answer_id DESC",
         (worker_id,),
@@ -162,12 +162,35 @@ def known(db: sqlite3.Connection) -> list[tuple[str, dict[str, Any], Answer]]:
 
 
 def repeats(db: sqlite3.Connection) -> list[tuple[str, int, Answer, Answer]]:
-    """Give worker, object, and her first and second answer, where she answered an image twice."""
-    first = {(i, a.worker_id): a for i, a in _newest(db, "read")}
+    """Give worker, object, and her first and second answer, where she answered an image twice.
+
+    What she corrected after she met the image again counts in neither: she could have looked the
+    one answer up while correcting the other.
+    """
+    rows = db.execute(
+        "SELECT again.worker_id, again.object_id,"
+        " coalesce((SELECT max(answer_id) FROM answers a WHERE a.task_id=first.task_id"
+        "           AND submitted_at<=again.accepted_at),"
+        "          (SELECT min(answer_id) FROM answers a WHERE a.task_id=first.task_id)),"
+        " (SELECT min(answer_id) FROM answers a WHERE a.task_id=again.task_id)"
+        " FROM tasks again JOIN tasks first USING(object_id, worker_id)"
+        " WHERE again.kind='repeat' AND first.kind='read' AND again.answered_at IS NOT NULL"
+        " ORDER BY again.object_id, again.worker_id"
+    ).fetchall()
     return [
-        (again.worker_id, object_id, first[object_id, again.worker_id], again)
-        for object_id, again in _newest(db, "repeat")
+        (worker, object_id, _version(db, first), _version(db, again))
+        for worker, object_id, first, again in rows
     ]
+
+
+def _version(db: sqlite3.Connection, answer_id: int) -> Answer:
+    row = db.execute(
+        "SELECT worker_id, content, accepted_at, submitted_at, (SELECT count(*) FROM answers b"
+        " WHERE b.task_id=a.task_id AND b.answer_id<=a.answer_id)"
+        " FROM answers a JOIN tasks USING(task_id) WHERE answer_id=?",
+        (answer_id,),
+    ).fetchone()
+    return Answer(*row)
 
 
 def _newest(

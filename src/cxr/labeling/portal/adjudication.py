@@ -5,7 +5,7 @@ worker page itself, from the same handler, with the readers' opinions beside it.
 """
 
 import hmac
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 from urllib.parse import quote
 
@@ -17,6 +17,7 @@ from cxr.contract import annotation, consolidate, labels
 from cxr.contract.labels import LabelSet
 from cxr.errors import ClosedError
 from cxr.labeling import ADJUDICATOR, Reader, page
+from cxr.labeling.decisions import Decision, settles
 from cxr.labeling.portal import access, context, forms, rooms
 from cxr.labeling.portal.access import Adjudicator
 from cxr.labeling.portal.board import Dispute
@@ -57,7 +58,7 @@ def _next(adjudicator: Adjudicator, portal: ThePortal, label: str = "") -> Respo
     found = _disputes(portal, label)
     decided = portal.answers.decisions()
     in_turn = _in_turn(portal, adjudicator, found)
-    chosen = next((d for d in in_turn if d.object_id not in decided), None)
+    chosen = next((d for d in in_turn if not _is_decided(d, decided, label)), None)
     if chosen is None:
         return _none_left(portal, adjudicator, found, label)
     return _shown(portal, adjudicator, chosen, found, label)
@@ -79,8 +80,13 @@ def _offered(
     object_id: ObjectId, adjudicator: Adjudicator, portal: ThePortal, label: str = ""
 ) -> Response:
     """Offer a dispute as JSON: with fresh links, or for an adjudicator that is a program."""
+    if portal.job.consolidation != "adjudicated":
+        raise HTTPException(409, _HOW)
+    if portal.answers.closed:
+        raise HTTPException(423, "this job is closed; its decisions stand")
     found = _disputes(portal, label)
     chosen = _chosen(found, object_id)
+    _note_seen(portal, adjudicator, chosen)
     offer = _offer(portal, chosen, found, label)
     return JSONResponse(
         {"csrf": portal.csrf(adjudicator.id), "task": offer | {"input": _input(portal, chosen)}}
@@ -107,12 +113,14 @@ def _decided(
         raise HTTPException(409, _HOW)
     if object_id >= portal.answers.counts()[1]:
         raise HTTPException(404, "no such image in this job")
-    if not any(d.object_id == object_id for d in portal.board.told(fresh=True).disputes):
+    disputes = portal.board.told(fresh=True).disputes
+    chosen = next((d for d in disputes if d.object_id == object_id), None)
+    if chosen is None:
         raise HTTPException(409, "readers do not differ on this image; open the next one")
     ((_, line, _),) = portal.answers.results(object_id)
     content, _ = forms.checked(body, line)
     try:
-        portal.answers.decide(object_id, adjudicator.id, content)
+        portal.answers.decide(object_id, adjudicator.id, content, chosen.labels)
     except ClosedError as error:
         raise HTTPException(423, str(error)) from error
     found = _disputes(portal, label)
@@ -121,7 +129,7 @@ def _decided(
         {
             "next": HERE + _query(label),
             "task": None,
-            "answered": sum(d.object_id in decided for d in found),
+            "answered": sum(_is_decided(d, decided, label) for d in found),
             "total": len(found),
         }
     )
@@ -132,6 +140,11 @@ def _disputes(portal: Portal, label: str) -> list[Dispute]:
         raise HTTPException(404, "no such finding in this job")
     every = portal.board.told(fresh=True).disputes
     return [dispute for dispute in every if not label or label in dispute.labels]
+
+
+def _is_decided(dispute: Dispute, decided: Mapping[int, Decision], label: str) -> bool:
+    """Say whether nothing of a dispute, or of one finding in it, waits for an adjudicator."""
+    return settles(decided.get(dispute.object_id), [label] if label else dispute.labels)
 
 
 def _chosen(found: Sequence[Dispute], object_id: int) -> Dispute:
@@ -152,7 +165,7 @@ def _shown(
     portal: Portal, adjudicator: Reader, chosen: Dispute, found: Sequence[Dispute], label: str
 ) -> Response:
     """Render the worker page of one dispute."""
-    portal.answers.record("seen", adjudicator.id, chosen.source, dispute=chosen.object_id)
+    _note_seen(portal, adjudicator, chosen)
     task_input = _input(portal, chosen)
     offer = _offer(portal, chosen, found, label)
     number, total = offer["dispute"]["number"], len(found)
@@ -165,6 +178,11 @@ def _shown(
             offer=offer,
         )
     )
+
+
+def _note_seen(portal: Portal, adjudicator: Reader, chosen: Dispute) -> None:
+    """Log who saw the readers' answers; from now on her own on this image stays as it is."""
+    portal.answers.record("seen", adjudicator.id, chosen.source, dispute=chosen.object_id)
 
 
 def _input(portal: Portal, chosen: Dispute) -> dict[str, Any]:
@@ -181,7 +199,7 @@ def _offer(portal: Portal, chosen: Dispute, found: Sequence[Dispute], label: str
     place = found.index(chosen)
     decided = portal.answers.decisions()
     newest = decided.get(chosen.object_id)
-    count = sum(d.object_id in decided for d in found)
+    count = sum(_is_decided(d, decided, label) for d in found)
 
     def url(k: int) -> str | None:
         within = 0 <= k < len(found)
@@ -193,6 +211,7 @@ def _offer(portal: Portal, chosen: Dispute, found: Sequence[Dispute], label: str
         "draftUrl": None,
         "draft": None,
         "answer": forms.document(newest.content) if newest else None,
+        "versions": newest.versions if newest else 0,
         "position": {"answered": count, "total": len(found)},
         "previous": None,
         "dispute": {

@@ -11,6 +11,7 @@ from fastapi.responses import FileResponse, HTMLResponse, Response
 
 from cxr import NOTE
 from cxr.labeling import ADJUDICATOR, overview, page
+from cxr.labeling.decisions import settles
 from cxr.labeling.portal import access, rooms
 from cxr.labeling.portal.access import Lead
 from cxr.labeling.portal.context import Portal, ThePortal
@@ -77,7 +78,13 @@ def state(portal: Portal) -> str:
 def _figures(_: Lead, portal: ThePortal) -> dict[str, Any]:
     """Give agreement, quality and disagreements; not newer than they are cheap to have."""
     figures = portal.board.figures()
-    decided = portal.answers.decisions()
+    disputes = portal.board.told().disputes
+    decisions = portal.answers.decisions()
+    decided = {
+        d.object_id: decisions[d.object_id]
+        for d in disputes
+        if settles(decisions.get(d.object_id), d.labels)
+    }
     listed = [
         {
             "id": dispute.object_id,
@@ -88,7 +95,7 @@ def _figures(_: Lead, portal: ThePortal) -> dict[str, Any]:
             if dispute.object_id in decided
             else None,
         }
-        for dispute in portal.board.told().disputes
+        for dispute in disputes
     ]
     stamp = _stamp(portal, figures["upto"])
     return {"note": NOTE, "stamp": stamp, **figures, "disputes": listed}
