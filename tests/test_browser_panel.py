@@ -1,12 +1,15 @@
 """What stands beside the image on the worker page: findings, comments, regions, readers."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import lone_page
 import pytest
 from panel import Panel
-from playwright.sync_api import Browser, Locator, Page
+from playwright.sync_api import Browser, Locator, Page, Route
+
+from cxr.images import synth
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 HOSTILE = "<img src=x onerror=alert(1)> {{ task.input }}"
@@ -423,13 +426,65 @@ def test_a_dispute_starts_with_what_is_undisputed(browser: Browser) -> None:
         page.close()
 
     assert marked == ["Edema"]
-    assert [label for label, state in states if state == "unanswered"] == ["Edema"]
+    open_ = [label for label, state in states if state == "unanswered"]
+    assert open_ == ["Edema", "No Finding"]  # which follows from it
     assert chosen.startswith("Edema")
     assert cells == ["P", "A", "⤫"]
     assert comment == f"A: Present – {HOSTILE}"
     for part in (HOSTILE, "poor inspiration", "skipped: not frontal"):
         assert part in text
     assert lone.met == []
+
+
+def test_no_finding_is_in_no_dispute_and_follows_from_the_decision(browser: Browser) -> None:
+    healthy = reader("A", ("No Finding",))
+    ill = reader("B", ("Edema", "Fracture"))
+    task = lone_page.task_input(opinions=[healthy, ill], disputed=["Edema", "Fracture"])
+    with lone_page.serving(task) as lone:
+        page = lone.open(browser)
+        count = page.locator(".cxr-count").inner_text()
+        marked = row(page, "No Finding").get_attribute("data-disputed")
+        choice(page, "Edema", "absent").click()
+        choice(page, "Fracture", "absent").click()
+        left = page.locator(".cxr-count").inner_text()
+        document = lone.submit(page)
+        page.close()
+
+    assert (count, left) == ("2 of 2 disputed left", "0 of 2 disputed left")
+    assert marked is None
+    assert found(document, "No Finding")["state"] == "present"
+
+
+def test_a_file_that_ends_early_is_said_to_be_incomplete(browser: Browser) -> None:
+    with lone_page.serving(lone_page.task_input()) as lone:
+        whole = synth.draw(0, seed=3, size=(512, 448))[0]
+        lone.files["/image/0"] = whole[: len(whole) // 3]
+        page = browser.new_page()
+        page.goto(lone.url)
+        said_of_it = page.get_by_role("alert").inner_text(timeout=20_000)
+        page.close()
+
+    assert "damaged or incomplete" in said_of_it
+    assert "[object" not in said_of_it
+
+
+def test_time_counts_from_the_moment_the_image_is_there(browser: Browser) -> None:
+    with lone_page.serving(lone_page.task_input()) as lone:
+        page = browser.new_page()
+        held: list[Route] = []
+        page.route("**/image/0", lambda route: held.append(route))
+        page.goto(lone.url)
+        page.wait_for_timeout(1500)
+        page.keyboard.press("ArrowDown")
+        before = datetime.now(UTC)
+        held[0].continue_()
+        page.wait_for_selector('html[data-cxr-ready="1"]')
+        page.keyboard.press("n")
+        timing = lone.submit(page)["timing"]
+        page.close()
+
+    assert datetime.fromisoformat(timing["startedAt"]) >= before
+    assert 0 < timing["activeMs"] <= timing["totalMs"] < 1500
 
 
 def test_a_readers_answer_and_region_are_taken_by_click(browser: Browser) -> None:

@@ -3,6 +3,7 @@
 import json
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -140,6 +141,27 @@ def test_draft_comes_back_with_its_regions(browser: Browser, two: Portal) -> Non
     assert near(sorted(rois["rectangle"]["points"]), rectangle)
 
 
+def test_time_goes_on_in_a_page_that_is_loaded_anew(browser: Browser, two: Portal) -> None:
+    page = opened(browser, two)
+    page.wait_for_timeout(1200)
+    page.keyboard.press("p")
+    kept_draft(page)
+    reloaded = datetime.now(UTC)
+    page.reload()
+    ready(page)
+    first = item(page)
+    page.keyboard.press("Shift+A")
+    page.keyboard.press("Control+Enter")
+    next_item(page, first)
+    page.close()
+
+    (document,) = answers(two)
+    timing = document["timing"]
+    assert datetime.fromisoformat(timing["startedAt"]) < reloaded
+    assert timing["activeMs"] >= 1200
+    assert timing["totalMs"] >= timing["activeMs"]
+
+
 def test_answer_is_opened_again_corrected_and_the_page_goes_on(
     browser: Browser, two: Portal
 ) -> None:
@@ -275,10 +297,11 @@ document.addEventListener('DOMContentLoaded', () => {
 });
 """
 OUTER = """<!doctype html><title>outside</title>
-<iframe sandbox="allow-scripts allow-forms" src="/page" width="1280" height="700"></iframe>"""
+<iframe {} src="/page" width="1280" height="660"></iframe><button>outside</button>"""
+BOXED = 'sandbox="allow-scripts allow-forms"'
 
 
-def sandbox(blob_workers: bool) -> ThreadingHTTPServer:
+def sandbox(blob_workers: bool, attributes: str = BOXED) -> ThreadingHTTPServer:
     """A page in a frame of no origin, its image on a server that lets anyone read it."""
     viewer = rendering.viewer()
     task_input = {
@@ -287,7 +310,7 @@ def sandbox(blob_workers: bool) -> ThreadingHTTPServer:
     }  # fmt: skip
     body = rendering.render(task_input).replace(rendering.CROWD_SCRIPT, "/crowd.js")
     files = {
-        "/": ("text/html", OUTER.encode()),
+        "/": ("text/html", OUTER.format(attributes).encode()),
         "/page": ("text/html", f"<!doctype html><html><body>{body}</body></html>".encode()),
         "/crowd.js": ("text/javascript", CROWD.encode()),
         "/viewer.js": ("text/javascript", viewer.read_bytes()),
@@ -340,3 +363,23 @@ def test_page_works_in_the_sandbox_of_ground_truth(browser: Browser, blob_worker
     assert {f["label"]: f["state"] for f in document["findings"]}["Edema"] == "present"
     assert document["image"]["rows"] == ROWS
     assert errors == []
+
+
+@pytest.mark.parametrize("attributes", [BOXED, ""], ids=["sandbox", "frame"])
+def test_a_click_on_the_image_gives_the_keys_to_a_page_in_a_frame(
+    browser: Browser, attributes: str
+) -> None:
+    server = sandbox(True, attributes)
+    page = browser.new_page(viewport={"width": 1300, "height": 740})
+    page.goto(f"http://127.0.0.1:{server.server_port}/")
+    frame = page.frame_locator("iframe")
+    frame.locator('html[data-cxr-ready="1"]').wait_for(timeout=20_000)
+    page.get_by_role("button", name="outside", exact=True).click()
+    page.mouse.click(500, 300)
+    page.keyboard.press("n")
+    state = frame.locator(ROW.format("No Finding")).get_attribute("data-answer")
+    page.close()
+    server.shutdown()
+    server.server_close()
+
+    assert state == "present"

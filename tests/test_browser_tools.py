@@ -405,6 +405,99 @@ def test_a_region_goes_to_another_finding_and_asks_if_that_is_absent(
     assert (roi["label"], roi["state"]) == ("Pneumothorax", "uncertain")
 
 
+def test_the_owner_of_a_region_is_chosen_once_and_the_keys_go_on(
+    browser: Browser, tmp_path: Path
+) -> None:
+    def states() -> list[str | None]:
+        return [opened.state(label) for label in ("Edema", "Pneumothorax", "Support Devices")]
+
+    with room(browser, tmp_path) as opened:
+        press = opened.page.keyboard.press
+        opened.choose("Edema")
+        press("b")
+        opened.drag((100, 100), (160, 140))
+        opened.page.locator('[data-action="rebind-roi"]').focus()
+        press("Enter")
+        press("ArrowDown")
+        press("s")  # to the one that begins with it, and no hotkey
+        walked = states(), opened.tags()[0].split()[0]
+        press("ArrowUp")
+        press("Enter")
+        menus = opened.page.get_by_role("menu").count()
+        moved = states(), opened.tags()[0].split()[0]
+        says = opened.page.locator(".cxr-message").inner_text()
+        press("u")
+        said = states()
+        press("Control+z")
+        press("Control+z")
+        undone = states(), opened.tags()[0].split()[0]
+        document = opened.submit()
+
+    assert walked == (["present", "unanswered", "unanswered"], "Edema")
+    assert moved == (["unanswered", "present", "unanswered"], "Pneumothorax")
+    assert "Edema is unanswered again" in says
+    assert menus == 0
+    assert said[1] == "uncertain"
+    assert undone == (["present", "unanswered", "unanswered"], "Edema")
+    assert document["rois"][0]["label"] == "Edema"
+
+
+def test_a_region_that_goes_leaves_the_reader_s_own_answer(
+    browser: Browser, tmp_path: Path
+) -> None:
+    with room(browser, tmp_path) as opened:
+        opened.choose("Edema")
+        opened.page.keyboard.press("p")
+        opened.choose("Edema")
+        opened.page.keyboard.press("b")
+        opened.drag((100, 100), (160, 140))
+        opened.page.locator('[data-action="rebind-roi"]').click()
+        opened.page.get_by_role("menuitemradio", name="Support Devices").click()
+        moved = opened.state("Edema"), opened.state("Support Devices")
+        opened.page.locator('[data-action="rebind-roi"]').click()
+        opened.page.keyboard.press("Escape")
+        closed = opened.page.get_by_role("menu").count()
+
+    assert moved == ("present", "present")
+    assert closed == 0
+
+
+def test_a_polygon_is_closed_by_enter_and_kept_when_another_tool_is_taken(
+    browser: Browser, tmp_path: Path
+) -> None:
+    with room(browser, tmp_path) as opened:
+        press = opened.page.keyboard.press
+        hint = opened.page.locator(".cxr-hint")
+        opened.choose("Edema")
+        press("g")
+        opened.click((100, 100), (160, 100))
+        begun = hint.inner_text()
+        press("Enter")  # two vertices are none
+        early = opened.page.locator(".cxr-rois li[data-roi]").count()
+        opened.click((160, 160))
+        closing = hint.inner_text()
+        press("Enter")
+        done = opened.page.locator(".cxr-rois li[data-roi]").count(), hint.inner_text()
+        opened.click((250, 100), (300, 100), (300, 160))
+        press("e")
+        kept = opened.page.locator(".cxr-rois li[data-roi]").count()
+        press("g")
+        opened.click((50, 200), (60, 200))
+        press("w")
+        says = opened.page.locator(".cxr-message").inner_text()
+        press("?")
+        table = opened.page.locator(".cxr-keys").all_inner_texts()
+        press("Escape")
+        document = opened.submit()
+
+    assert (early, done, kept) == (0, (1, ""), 2)
+    assert "click each corner" in begun
+    assert "Enter, a double click" in closing
+    assert "The polygon is dropped" in says
+    assert any("Close the polygon" in rows for rows in table)
+    assert [len(roi["points"]) for roi in document["rois"]] == [3, 3]
+
+
 def test_hidden_regions_come_back_when_one_draws(browser: Browser, tmp_path: Path) -> None:
     with room(browser, tmp_path) as opened:
         press = opened.page.keyboard.press

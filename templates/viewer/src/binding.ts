@@ -18,16 +18,26 @@ export interface Desk {
   choose(label: string): void;
   said(label: string): State;
   answer(label: string, answer: Answer): void;
+  withdraw(label: string): void;
+  /** what is done within is one step to undo */
+  together(act: () => void): void;
   draw(): void;
 }
 
 export class Bindings {
   readonly #view: View;
   readonly #desk: Desk;
+  /** findings that are present because a region was drawn, and not by a word of the reader's */
+  readonly #implied = new Set<string>();
 
   constructor(view: View, desk: Desk) {
     this.#view = view;
     this.#desk = desk;
+  }
+
+  /** The reader answered a finding. */
+  spoken(label: string): void {
+    this.#implied.delete(label);
   }
 
   /** A region was drawn: bind it to the chosen finding, or say why it cannot stay. */
@@ -57,9 +67,27 @@ export class Bindings {
       this.#desk.draw(); // a choice in the list goes back to what it was
       return page.say(`${label} has no region: choose another finding`);
     }
-    rois.bind(id, label);
-    const back = (): void => rois.bind(id, roi.label);
-    this.#settle(id, label, { text: `Leave it with ${roi.label}`, act: back });
+    this.#desk.together(() => this.#move(id, roi.label, label));
+  }
+
+  #move(id: string, from: string, to: string): void {
+    const { page, rois } = this.#view;
+    rois.bind(id, to);
+    const left = this.#left(from);
+    if (left) this.#desk.withdraw(from);
+    const back = (): void => {
+      rois.bind(id, from);
+      if (left) this.#settle(id, from);
+    };
+    const note = left ? `${from} is unanswered again: only its region had set it present.` : '';
+    const asked = this.#settle(id, to, { text: `Leave it with ${from}`, act: back }, note);
+    if (left && !asked) page.say(note);
+  }
+
+  /** Whether a finding is present for a region that it has no more. */
+  #left(label: string): boolean {
+    const has = this.#view.rois.drawn().some((roi) => roi.label === label && !regions.measuring(roi.type));
+    return this.#implied.has(label) && this.#desk.said(label) === 'present' && !has;
   }
 
   /** Give the selected region to the chosen finding. */
@@ -84,20 +112,24 @@ export class Bindings {
     return label === this.#desk.noFinding && !regions.measuring(roi.type);
   }
 
-  /** What is said of the finding may have to follow. Args: instead: of that. */
-  #settle(id: string, label: string, instead?: Offer): void {
+  /** What is said of the finding may have to follow; true if that is asked. Args: instead: of that; note: to add. */
+  #settle(id: string, label: string, instead?: Offer, note = ''): boolean {
     const { rois } = this.#view;
     const remove = { text: 'Delete the region', act: (): void => rois.remove(id) };
     this.#desk.choose(label);
     const said = this.#desk.said(label);
     const measures = regions.measuring(rois.read(id)?.type ?? 'point');
-    if (said === 'unanswered' && !measures) this.#desk.answer(label, 'present');
-    else if (said === 'absent' && !measures) this.#ask(label, instead ?? remove);
+    const asks = said === 'absent' && !measures;
+    if (said === 'unanswered' && !measures) {
+      this.#desk.answer(label, 'present');
+      this.#implied.add(label);
+    } else if (asks) this.#ask(label, instead ?? remove, note);
     this.#desk.draw();
+    return asks;
   }
 
   /** A region on an absent finding: ask, without standing in the way. */
-  #ask(label: string, instead: Offer): void {
+  #ask(label: string, instead: Offer, note: string): void {
     const { page } = this.#view;
     const settle = ({ text, act }: Offer): Offer => ({
       text,
@@ -106,7 +138,7 @@ export class Bindings {
         act();
       },
     });
-    page.say(`${label} is marked absent, and now has a region.`, [
+    page.say(`${label} is marked absent, and now has a region. ${note}`.trim(), [
       settle({ text: 'Set present', act: () => this.#desk.answer(label, 'present') }),
       settle({ text: 'Set uncertain', act: () => this.#desk.answer(label, 'uncertain') }),
       settle(instead),

@@ -67,7 +67,7 @@ export class Crosshair {
       return this.#rois.release(at);
     }
     const tool = drawTool(this.#pointer.tool);
-    if (!this.#rois.drawing && this.#rois.grab(at)) this.#held = true;
+    if (this.#rois.sketch === null && this.#rois.grab(at)) this.#held = true;
     else if (tool !== null) {
       this.#rois.press(tool, at);
       if (tool === 'freehand') this.#held = true;

@@ -27,6 +27,7 @@ export const CLOCK: Clock = {
 export class DraftKeeper {
   readonly #store: DraftStore;
   readonly #take: () => object;
+  readonly #stamp: () => object;
   readonly #told: (problem: boolean) => void;
   readonly #clock: Clock;
   #kept: string;
@@ -35,12 +36,19 @@ export class DraftKeeper {
   #over = false;
 
   /**
-   * Args: take: gives what to keep; told: hears after each saving whether it failed. What is there
-   * now counts as kept.
+   * Args: take: gives what to keep; told: hears after each saving whether it failed; stamp: gives
+   * what is kept with it, but is no reason to. What is there now counts as kept.
    */
-  constructor(store: DraftStore, take: () => object, told: (problem: boolean) => void, clock = CLOCK) {
+  constructor(
+    store: DraftStore,
+    take: () => object,
+    told: (problem: boolean) => void,
+    stamp: () => object = () => ({}),
+    clock = CLOCK,
+  ) {
     this.#store = store;
     this.#take = take;
+    this.#stamp = stamp;
     this.#told = told;
     this.#clock = clock;
     this.#kept = JSON.stringify(take());
@@ -55,11 +63,12 @@ export class DraftKeeper {
   async flush(leaving = false): Promise<void> {
     this.#cancel();
     if (this.#over || (this.#saving && !leaving)) return;
-    const text = JSON.stringify(this.#take());
+    const taken = this.#take();
+    const text = JSON.stringify(taken);
     if (text === this.#kept) return;
     this.#saving = true;
     try {
-      await this.#store.save(text, leaving);
+      await this.#store.save(JSON.stringify({ ...taken, ...this.#stamp() }), leaving);
       this.#kept = text;
       this.#say(false);
       if (JSON.stringify(this.#take()) !== text) this.touch();

@@ -18,6 +18,8 @@ export interface LabelSet {
   readonly compatible: readonly string[];
   /** parent to its children: a child present implies its parent */
   readonly parents: Readonly<Record<string, readonly string[]>>;
+  /** No Finding is never asked: it follows from the others */
+  readonly follows: boolean;
 }
 
 export interface Change {
@@ -67,6 +69,24 @@ export function answer(answers: Answers, set: LabelSet, label: string, said: Ans
     };
   }
   return { answers: next, note: '' };
+}
+
+/**
+ * No Finding as the other findings say, where it is not asked; else the answers as they are.
+ *
+ * Args: before: what was said until now; it follows where others changed, or it is unanswered.
+ */
+export function followed(answers: Answers, set: LabelSet, before: Answers = answers): Answers {
+  const none = set.noFinding;
+  const others = excluded(set);
+  if (!set.follows || none === null || others.length === 0) return answers;
+  const changed = others.some((other) => answers[other] !== before[other]);
+  if (!changed && answers[none] !== 'unanswered') return answers;
+  const said = others.map((other) => answers[other]);
+  const follows: State = said.includes('present')
+    ? 'absent'
+    : (said.find((one) => one === 'unanswered') ?? said.find((one) => one === 'uncertain') ?? 'present');
+  return copy(answers, { [none]: follows });
 }
 
 /** Take an answer back. No Finding goes with it where it stood on that answer. */
@@ -125,14 +145,16 @@ export function restAbsent(answers: Answers, set: LabelSet): Change {
 }
 
 export function unanswered(answers: Answers, set: LabelSet): string[] {
-  return set.labels.filter((label) => answers[label] === 'unanswered');
+  const asked = (label: string): boolean => !set.follows || label !== set.noFinding;
+  return set.labels.filter((label) => asked(label) && answers[label] === 'unanswered');
 }
 
 /** The next finding to answer after `label`, round the end; `label` itself if none is left. */
 export function nextUnanswered(answers: Answers, set: LabelSet, label: string): string {
   const at = set.labels.indexOf(label);
   const round = [...set.labels.slice(at + 1), ...set.labels.slice(0, at + 1)];
-  return round.find((other) => answers[other] === 'unanswered') ?? label;
+  const left = unanswered(answers, set);
+  return round.find((other) => left.includes(other)) ?? label;
 }
 
 /** The finding `step` rows further, stopping at the ends. */

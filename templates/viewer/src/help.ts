@@ -3,14 +3,16 @@
  */
 
 import { h } from './dom.ts';
-import { keyName } from './keys.ts';
+import { keyName, keyOf } from './keys.ts';
 import type { Binding, Command } from './keys.ts';
 import type { Mouse } from './mouse.ts';
 import type { PageSettings } from './task.ts';
+import { FEWEST } from './sketch.ts';
+import type { Sketch } from './sketch.ts';
 import { PRESETS } from './windows.ts';
 
 const REGIONS: readonly Command[] = [
-  'cancel', 'delete', 'rebind', 'region-next', 'region-previous', 'overlays', 'undo', 'redo',
+  'finish', 'cancel', 'delete', 'rebind', 'region-next', 'region-previous', 'overlays', 'undo', 'redo',
 ]; // prettier-ignore
 
 /** Args: bindings: as the job has them; notes: wishes of the job that could not be met. */
@@ -52,6 +54,16 @@ function saysOf({ command, says }: Binding, { windows }: PageSettings): string {
   if (number <= PRESETS.length) return says;
   const own = windows[number - 1 - PRESETS.length];
   return own ? `Window: ${own.name}` : '';
+}
+
+/** What to say while this is drawn; Args: byKeys: with the crosshair, whose button is Enter. */
+export function drawingHint(sketch: Sketch | null, bindings: readonly Binding[], byKeys: boolean): string {
+  if (sketch?.tool !== 'polygon') return '';
+  if (sketch.vertices < FEWEST) return byKeys ? 'Polygon: Enter sets a corner' : 'Polygon: click each corner';
+  const key = keyOf('finish', bindings);
+  const first = 'its first corner';
+  if (byKeys) return `To close the polygon: Enter twice, or on ${first}`;
+  return `To close the polygon: ${key === '' ? '' : `${key}, `}a double click, or ${first}`;
 }
 
 function mouseSays(mouse: Mouse): string {

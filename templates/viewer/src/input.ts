@@ -28,12 +28,15 @@ export function listenKeys(keys: () => readonly Binding[], run: (command: Comman
   document.addEventListener('keydown', key, { capture: true });
 }
 
-/** Whether a key is typed into a field, or presses the button it is on. */
+/** Whether a key is typed into a field, walks through a menu, or presses what it is on. */
 function meantElsewhere(event: KeyboardEvent, command: Command): boolean {
   const chord = event.ctrlKey || event.metaKey;
-  if (isTyping(event.target)) return command !== 'submit' || !chord;
+  const { target } = event;
+  if (isTyping(target)) return command !== 'submit' || !chord;
+  if (!(target instanceof Element)) return false;
+  if (target.closest('[role="menu"]')) return true;
   const presses = event.key === ' ' || (event.key === 'Enter' && !chord);
-  return presses && event.target instanceof Element && event.target.closest('button, crowd-button') !== null;
+  return presses && target.closest('button, crowd-button, a') !== null;
 }
 
 /** Whether the element with the keyboard has a use of its own for this key. */

@@ -4,7 +4,7 @@
 
 import { ROI_POINTS } from './annotation.ts';
 import type { RoiType } from './annotation.ts';
-import { answer, start } from './findings.ts';
+import { answer, excluded, followed, start } from './findings.ts';
 import type { Answer, Answers, LabelSet, State } from './findings.ts';
 import type { Point } from './geometry.ts';
 import { finite, items, record, text } from './given.ts';
@@ -73,9 +73,10 @@ function parsePoint(given: unknown): Point | null {
   return x === null || x === undefined || y === null || y === undefined ? null : [x, y];
 }
 
-/** Findings the readers do not agree on: those named, and those that differ between them. */
+/** Findings the readers do not agree on: those named, and those that differ; No Finding follows from them. */
 export function disputed(set: LabelSet, opinions: readonly Opinion[], named: readonly string[]): string[] {
-  return set.labels.filter((label) => named.includes(label) || unanimous(opinions, label) === null);
+  const asked = set.labels.filter((label) => label !== set.noFinding);
+  return asked.filter((label) => named.includes(label) || unanimous(opinions, label) === null);
 }
 
 /** What everybody who did not skip said of a finding; null where they differ, or did not say. */
@@ -90,8 +91,12 @@ export function unanimous(opinions: readonly Opinion[], label: string): Answer |
 export function prefilled(set: LabelSet, opinions: readonly Opinion[], named: readonly string[]): Answers {
   if (opinions.length === 0) return start(set);
   const open = disputed(set, opinions, named);
-  const states = set.labels.map((label) => [label, open.includes(label) ? 'unanswered' : unanimous(opinions, label)]);
-  return Object.assign(Object.create(null), Object.fromEntries(states));
+  const others = excluded(set);
+  const settled = (label: string): boolean =>
+    label === set.noFinding ? !open.some((other) => others.includes(other)) : !open.includes(label);
+  const say = (label: string): State => (settled(label) ? unanimous(opinions, label) : null) ?? 'unanswered';
+  const states = Object.fromEntries(set.labels.map((label) => [label, say(label)]));
+  return followed(Object.assign(Object.create(null), states), set);
 }
 
 /** Take one reader's answer on a finding. */

@@ -13,10 +13,11 @@ export class Overlay {
   readonly #edges = new Map(SIDES.map((side) => [side, h('span', { class: 'cxr-edge', 'data-edge': side })]));
   readonly #flipped = h('strong', { class: 'cxr-flipped', role: 'status', hidden: true }, 'FLIPPED');
   readonly #hidden = h('span', { class: 'cxr-hidden', role: 'status', hidden: true }, 'Regions hidden');
+  readonly #hint = h('span', { class: 'cxr-hint', role: 'status' });
   readonly #probe = h('output', { class: 'cxr-probe', hidden: true });
 
   constructor() {
-    this.element.append(...this.#edges.values(), this.#flipped, this.#hidden, this.#probe);
+    this.element.append(...this.#edges.values(), this.#flipped, this.#hidden, this.#hint, this.#probe);
   }
 
   /** Args: regions: whether they are shown. */
@@ -29,6 +30,11 @@ export class Overlay {
     }
     this.#flipped.hidden = !flipH && !flipV;
     this.#hidden.hidden = regions;
+  }
+
+  /** What to do next while drawing; empty: nothing. */
+  hint(text: string): void {
+    if (this.#hint.textContent !== text) this.#hint.textContent = text;
   }
 
   /** Args: at: beside this, in CSS pixels; null: nowhere. */

@@ -35,8 +35,10 @@ export class Pointer {
     on('pointerup', (event) => this.#up(event));
     on('pointercancel', (event) => this.#up(event));
     on('pointerleave', () => this.#events.probed(null));
-    // the middle one scrolls nothing, and none gives the image the keyboard: arrows choose findings
-    on('mousedown', (event) => event.preventDefault());
+    on('mousedown', (event) => {
+      event.preventDefault(); // the middle one scrolls nothing, none gives the image the keyboard: arrows choose findings
+      window.focus(); // prevented, it does not give the keys to a page in a frame
+    });
     on('contextmenu', (event) => event.preventDefault());
   }
 

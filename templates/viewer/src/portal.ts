@@ -5,7 +5,7 @@
  */
 
 import { readDocument, readSaved } from './saved.ts';
-import type { Saved } from './saved.ts';
+import type { Draft, Saved } from './saved.ts';
 import { parseTask } from './task.ts';
 import type { Task } from './task.ts';
 
@@ -32,7 +32,7 @@ export interface Offer {
   readonly submitUrl: string;
   /** empty where no drafts are kept */
   readonly draftUrl: string;
-  readonly draft: Saved | null;
+  readonly draft: Draft | null;
   /** an answer that was given before, and is open again */
   readonly answer: Saved | null;
   readonly position: Position | null;

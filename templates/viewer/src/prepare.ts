@@ -79,16 +79,25 @@ async function decode(bytes: Uint8Array, { facts, chain }: Header): Promise<Pixe
   let pixels: Pixels;
   try {
     const options = { preScale: { enabled: false } };
-    const coded = frameOf(parseDicom(bytes, { inflater: inflate } as object));
+    const coded = frameOf(parse(bytes));
     ({ pixelData: pixels } = await decodeImageFrame(frame, facts.transferSyntax, coded, {}, options, undefined));
   } catch (error) {
-    throw new Error(`it could not be decoded (${reason(error)})`);
+    throw new Error(`it could not be decoded${reason(error)}`);
   }
   // some codecs answer damaged data with an image of another size, or none
   if (frame.rows !== rows || frame.columns !== columns || pixels.length < rows * columns) {
     throw new Error('it could not be decoded (its pixels are damaged or incomplete)');
   }
   return pixels;
+}
+
+/** The whole file; its header was read before, so what fails here is its end. */
+function parse(bytes: Uint8Array): DataSet {
+  try {
+    return parseDicom(bytes, { inflater: inflate } as object);
+  } catch {
+    throw new Error('its file is damaged or incomplete'); // the parser says where in its own code it was
+  }
 }
 
 /** The bytes of the one frame; all fragments are its. */
@@ -102,8 +111,9 @@ function frameOf(data: DataSet): Uint8Array {
   return data.byteArray.subarray(element.dataOffset, element.dataOffset + element.length);
 }
 
+/** Why, in brackets; nothing where codecs throw what holds no words. */
 function reason(error: unknown): string {
-  const inner = error instanceof Error ? error : (error as { error?: unknown } | null)?.error;
-  const said = inner instanceof Error ? inner.message : String(inner ?? error);
-  return said.slice(0, 200);
+  const inner = error instanceof Error ? error : ((error as { error?: unknown } | null)?.error ?? error);
+  const said = inner instanceof Error ? inner.message : inner;
+  return typeof said === 'string' && said !== '' ? ` (${said.slice(0, 200)})` : '';
 }

@@ -10,18 +10,18 @@ import { Bindings } from './binding.ts';
 import * as findings from './findings.ts';
 import type { Answer, Answers, Change } from './findings.ts';
 import { thousandths } from './geometry.ts';
-import type { Point } from './geometry.ts';
 import { texts } from './given.ts';
 import { Steps } from './history.ts';
 import type { Command } from './keys.ts';
 import type { Panel, PanelEvents } from './panel.ts';
-import { linesOf } from './marks.ts';
 import * as opinions from './opinions.ts';
 import type { Mark, Opinion } from './opinions.ts';
+import { drawOver, measureOf } from './over.ts';
 import * as regions from './regions.ts';
 import type { Saved } from './saved.ts';
 import type { Task } from './task.ts';
 import { ActiveClock } from './timing.ts';
+import type { Spent } from './timing.ts';
 import { view } from './viewing.ts';
 import type { View } from './viewing.ts';
 
@@ -38,9 +38,8 @@ type Undoable = Pick<Saved, 'answers' | 'comments' | 'rois'>;
 
 export class Reading implements PanelEvents {
   readonly task: Task;
-  readonly clock = new ActiveClock(performance.now(), !document.hidden);
+  readonly clock = new ActiveClock();
   readonly #room: Room;
-  readonly #startedAt = new Date().toISOString();
   #answers: Answers;
   #comments = texts({});
   #chosen: string;
@@ -60,6 +59,8 @@ export class Reading implements PanelEvents {
       choose: (label) => void (this.#chosen = label),
       said: (label) => this.#answers[label] ?? 'unanswered',
       answer: (label, answer) => this.answer(label, answer),
+      withdraw: (label) => this.withdraw(label),
+      together: (act) => this.#together(act),
       draw: () => this.#draw(),
     });
     this.#answers = opinions.prefilled(task, task.opinions, task.disputed);
@@ -79,6 +80,7 @@ export class Reading implements PanelEvents {
 
   /** The image is on the screen. */
   shown(): void {
+    this.clock.start(performance.now(), new Date(), !document.hidden);
     this.#room.rois.restore(this.#waiting);
     this.#waiting = [];
     this.#open = true;
@@ -96,11 +98,17 @@ export class Reading implements PanelEvents {
     return { ...this.#undoable(), comment: this.#room.panel.comment.value, chosen: this.#chosen };
   }
 
+  /** What is kept with a snapshot, and changes all the time. */
+  stamp(): { readonly spent: Spent | null } {
+    return { spent: this.clock.spent(performance.now()) };
+  }
+
   /** Go on from a snapshot; regions appear with the image. */
   restore(saved: Saved): void {
     const { labels } = this.task;
     const known = Object.entries(saved.answers).filter(([label]) => labels.includes(label));
-    this.#answers = Object.assign(findings.start(this.task), Object.fromEntries(known));
+    const answers = Object.assign(findings.start(this.task), Object.fromEntries(known));
+    this.#answers = findings.followed(answers, this.task);
     if (labels.includes(saved.chosen)) this.#chosen = saved.chosen;
     this.#comments = texts(saved.comments);
     this.#room.panel.comment.value = saved.comment;
@@ -127,7 +135,7 @@ export class Reading implements PanelEvents {
     const { rois } = this.#room;
     switch (command) {
       case 'undo':
-        if (rois.drawing) return void (rois.back() || rois.cancel());
+        if (rois.sketch !== null) return void (rois.back() || rois.cancel());
         return this.#goTo(this.#steps.undo());
       case 'redo':
         return this.#goTo(this.#steps.redo());
@@ -166,6 +174,7 @@ export class Reading implements PanelEvents {
 
   answer(label: string, answer: Answer): void {
     this.#chosen = label;
+    this.#bindings.spoken(label);
     this.#apply(findings.answer(this.#answers, this.task, label, answer));
   }
 
@@ -242,7 +251,7 @@ export class Reading implements PanelEvents {
       page.say('There is no image to answer on: try again, or skip it');
       return false;
     }
-    if (rois.drawing) {
+    if (rois.sketch !== null) {
       page.say('A region is still being drawn: finish it, or drop it with Esc');
       return false;
     }
@@ -257,7 +266,6 @@ export class Reading implements PanelEvents {
   /** The answer as it is submitted; Args: skip: why the image is skipped, or null. */
   document(skip: string | null): object {
     const { panel, radiograph, rois } = this.#room;
-    const now = performance.now();
     return toDocument({
       task: this.task,
       set: this.task,
@@ -268,23 +276,25 @@ export class Reading implements PanelEvents {
       comment: panel.comment.value,
       comments: this.#comments,
       skip,
-      timing: {
-        startedAt: this.#startedAt,
-        submittedAt: new Date().toISOString(),
-        activeMs: this.clock.active(now),
-        totalMs: this.clock.total(now),
-      },
+      timing: this.clock.report(performance.now(), new Date()),
     });
   }
 
   #apply(change: Change): void {
     if (!this.#open) return;
-    this.#answers = change.answers;
+    this.#answers = findings.followed(change.answers, this.task, this.#answers);
     const [contradiction] = findings.warnings(this.#answers, this.task).values();
     const orphan = regions.orphan(this.#room.rois.drawn(), this.#answers);
     this.#room.page.say(orphan?.says ?? (change.note || contradiction || ''));
     this.#draw();
     this.#remember();
+  }
+
+  /** What is done here is one step to undo. */
+  #together(act: () => void): void {
+    this.#steps.hold(true);
+    act();
+    this.#steps.hold(false);
   }
 
   #undoable(): Undoable {
@@ -318,7 +328,7 @@ export class Reading implements PanelEvents {
       hidden: rois.hidden,
       comments: this.#comments,
       asking: regions.asking(drawn, this.#answers, this.task),
-      measure: this.#measure,
+      measure: measureOf(this.#room),
     });
     if (!radiograph.ready) {
       page.marks.draw([]);
@@ -328,19 +338,7 @@ export class Reading implements PanelEvents {
     this.#drawOver(drawn);
   }
 
-  /** What lies over the image. */
   #drawOver(drawn: readonly Drawn[]): void {
-    const { page, panel, radiograph, rois } = this.#room;
-    rois.redraw();
-    const toScreen = (point: Point): Point => radiograph.toScreen(point);
-    const seen = drawn.filter((roi) => rois.shown && !rois.hidden.has(roi.id));
-    page.showTags(regions.tags(seen, this.#answers, toScreen, this.#measure));
-    page.marks.draw(rois.shown ? linesOf(this.task.opinions, panel.visibleReaders, toScreen) : []);
+    drawOver(this.#room, this.task, this.#answers, drawn);
   }
-
-  /** How large a region is, in words. */
-  readonly #measure = (roi: Drawn): string => {
-    const { facts } = this.#room.radiograph;
-    return facts === null ? '' : regions.measures(facts)(roi);
-  };
 }

@@ -6,6 +6,7 @@ import type { Drawn } from './annotation.ts';
 import { button, h, icon } from './dom.ts';
 import type { Answers } from './findings.ts';
 import { ICONS } from './icons.ts';
+import { Menu } from './menu.ts';
 
 export interface RegionEvents {
   selectRoi(id: string): void;
@@ -34,6 +35,7 @@ interface Item {
 export class RegionList {
   readonly element = h('ul', { class: 'cxr-rois', 'aria-label': 'Regions' });
   readonly #none = h('li', { class: 'cxr-none' });
+  readonly #menu = new Menu();
   readonly #labels: readonly string[];
   readonly #events: RegionEvents;
   /** kept by region: an item that is rebuilt loses the keyboard */
@@ -72,8 +74,13 @@ export class RegionList {
     const size = h('span', { class: 'cxr-measure' });
     const select = button({ class: 'cxr-name' }, () => this.#events.selectRoi(id));
     select.append(icon(ICONS[type]), name, size);
-    const owner = this.#owner(id, type);
-    const bind = h('span', { class: 'cxr-bind' }, owner, icon(ICONS.chevron));
+    let label = '';
+    const owner = button(
+      { 'data-action': 'rebind-roi', 'aria-haspopup': 'menu', 'aria-expanded': 'false', title: 'Belongs to …' },
+      () => this.#menu.toggle(owner, this.#labels, label, (other) => this.#events.rebindRoi(id, other)),
+      icon(ICONS.chevron),
+    );
+    const bind = h('span', { class: 'cxr-bind' }, owner); // with its menu
     const eye = button({ 'data-action': 'hide-roi' }, () => this.#toggle(id, eye), icon(ICONS.eye));
     const gone = button({ 'data-action': 'delete-roi' }, () => this.#events.removeRoi(id), icon(ICONS.cross));
     const element = h('li', { 'data-roi': id, 'data-type': type }, select, bind, eye, gone);
@@ -87,7 +94,8 @@ export class RegionList {
       size.textContent = measure;
       select.title = `Select this ${what}${measure === '' ? '' : ` (${measure})`}`;
       select.setAttribute('aria-current', String(id === state.selectedRoi));
-      owner.value = roi.label;
+      label = roi.label;
+      owner.setAttribute('aria-label', `This ${type} belongs to ${label}`);
       eye.title = hidden ? `Show this ${what}` : `Hide this ${what}`;
       eye.setAttribute('aria-label', `Hide ${what}`);
       eye.setAttribute('aria-pressed', String(hidden));
@@ -99,17 +107,5 @@ export class RegionList {
 
   #toggle(id: string, eye: HTMLElement): void {
     this.#events.showRoi(id, eye.getAttribute('aria-pressed') === 'true');
-  }
-
-  #owner(id: string, type: string): HTMLSelectElement {
-    const options = this.#labels.map((label) => h('option', { value: label }, label));
-    const made = h('select', {
-      'aria-label': `This ${type} belongs to`,
-      title: 'Belongs to …',
-      'data-action': 'rebind-roi',
-    });
-    made.append(...options);
-    made.addEventListener('change', () => this.#events.rebindRoi(id, made.value));
-    return made;
   }
 }

@@ -27,6 +27,8 @@ export interface RoiEvents {
   changed(): void;
   /** a region that was being moved or reshaped lies where it shall */
   settled(): void;
+  /** what is being drawn may have changed */
+  sketched(): void;
 }
 
 interface Hit {
@@ -54,9 +56,16 @@ export class Rois {
     this.#layer = new Layer(radiograph.element);
   }
 
-  /** Whether a region is begun and not finished. */
-  get drawing(): boolean {
-    return this.#sketch !== null;
+  /** What is begun and not finished. */
+  get sketch(): Sketch | null {
+    return this.#sketch;
+  }
+
+  /** End the polygon that is being drawn; false if there is none that can be. */
+  finish(): boolean {
+    const closed = this.#sketch?.close() ?? false;
+    if (closed) this.#progress();
+    return closed;
   }
 
   /** Drop what is being drawn, or put back what is being dragged; true if there was something. */
@@ -221,6 +230,7 @@ export class Rois {
 
   /** Draw what there is, where the camera has it now. */
   redraw(): void {
+    this.#events.sketched();
     if (!this.#radiograph.ready) return this.#layer.draw([], () => [0, 0]);
     const looks: Look[] = [];
     for (const roi of this.#seen()) {

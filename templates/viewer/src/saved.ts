@@ -5,6 +5,7 @@
 import type { Drawn, RoiType } from './annotation.ts';
 import type { Answers, State } from './findings.ts';
 import type { Point } from './geometry.ts';
+import type { Spent } from './timing.ts';
 
 export interface Saved {
   readonly answers: Answers;
@@ -18,12 +19,17 @@ export interface Saved {
   readonly chosen: string;
 }
 
+/** A draft: an answer half done, and the time it took so far. */
+export interface Draft extends Saved {
+  readonly spent: Spent | null;
+}
+
 const STATES: readonly unknown[] = ['present', 'absent', 'uncertain', 'unanswered'];
 
 type Dictionary = Readonly<Record<string, unknown>>;
 
 /** Read what was saved, by this page or another version of it; null if there is nothing in it. */
-export function readSaved(given: unknown): Saved | null {
+export function readSaved(given: unknown): Draft | null {
   if (!isRecord(given) || !isRecord(given['answers'])) return null;
   return {
     answers: byLabel(Object.entries(given['answers']).filter(isState)),
@@ -31,6 +37,7 @@ export function readSaved(given: unknown): Saved | null {
     comment: text(given['comment']),
     rois: list(given['rois']).flatMap(readDrawn),
     chosen: text(given['chosen']),
+    spent: readSpent(given['spent']),
   };
 }
 
@@ -46,6 +53,13 @@ export function readDocument(given: unknown): Saved | null {
     rois: list(given['rois']).flatMap(readDrawn),
     chosen: '',
   };
+}
+
+function readSpent(given: unknown): Spent | null {
+  const { startedAt, activeMs } = asRecord(given);
+  const date = new Date(text(startedAt));
+  if (Number.isNaN(date.getTime()) || typeof activeMs !== 'number' || !(activeMs >= 0)) return null;
+  return { startedAt: date.toISOString(), activeMs };
 }
 
 function readDrawn(given: unknown): Drawn[] {

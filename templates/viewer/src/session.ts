@@ -6,6 +6,7 @@ import { Ahead } from './ahead.ts';
 import { Crosshair } from './crosshair.ts';
 import { DraftKeeper, LocalDrafts } from './drafts.ts';
 import { fetchDicom, ImageError } from './file.ts';
+import { drawingHint } from './help.ts';
 import { Radiograph } from './image.ts';
 import * as input from './input.ts';
 import { bind, BINDINGS } from './keys.ts';
@@ -63,6 +64,10 @@ export class Session implements Room {
       completed: (id) => this.#reading.completed(id),
       changed: () => this.#reading.changed(),
       settled: () => this.#reading.changed(),
+      sketched: () => {
+        const byKeys = document.activeElement === this.page.stage;
+        this.page.overlay.hint(drawingHint(this.rois.sketch, this.#keys, byKeys));
+      },
     });
     this.pointer = new Pointer(this.radiograph, this.rois, {
       probed: (at) => this.page.overlay.probe(at && this.radiograph.probe(this.radiograph.toPixel(at)), at),
@@ -115,6 +120,7 @@ export class Session implements Room {
     const draft = this.#local === null ? offer.draft : readSaved(this.#local.load());
     const saved = draft ?? offer.answer;
     if (saved !== null) this.#reading.restore(saved);
+    if (draft?.spent) this.#reading.clock.resume(draft.spent);
     if (draft !== null) this.page.note('Restored what you had begun');
     const { draftUrl } = offer;
     const portal = draftUrl === '' ? null : this.#portal;
@@ -122,7 +128,7 @@ export class Session implements Room {
     const told = (problem: boolean): void =>
       this.page.note(problem ? 'Not kept yet: the portal does not answer. Trying again.' : '');
     const reading = this.#reading;
-    this.#keeper = store && new DraftKeeper(store, () => reading.snapshot(), told);
+    this.#keeper = store && new DraftKeeper(store, () => reading.snapshot(), told, () => reading.stamp());
     if (!this.#portal && !this.#local) this.page.note('No drafts here: finish before you leave the page');
   }
 

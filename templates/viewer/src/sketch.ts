@@ -2,7 +2,8 @@
  * A region while it is being drawn: what presses, moves and releases of a button make of it.
  *
  * Rectangles, ellipses and lengths may be dragged, or clicked twice; a polygon takes a click a
- * vertex, and ends at its first one or with a double click; a freehand line ends with the button.
+ * vertex, and ends at its first one, with a double click or when it is told to; a freehand line ends
+ * with the button.
  */
 
 import type { RoiType } from './annotation.ts';
@@ -17,6 +18,8 @@ export type DrawTool = RoiType | 'freehand';
 const CLOSE = 10;
 /** Screen pixels: a button released within this was clicked, not dragged. */
 const STILL = 4;
+/** Vertices of a polygon. */
+export const FEWEST = 3;
 /** Image pixels that a freehand line may move when points are left out. */
 const TOLERANCE = 0.5;
 
@@ -47,7 +50,7 @@ export class Sketch {
     }
     const first = this.#points[0]!;
     const last = this.#points.at(-1)!;
-    const enough = this.#points.length >= 3;
+    const enough = this.#points.length >= FEWEST;
     if (enough && (this.#within(at, first, CLOSE) || this.#within(at, last, STILL))) this.#done = true;
     else if (!this.#within(at, last, STILL)) this.#points.push(at);
   }
@@ -71,6 +74,18 @@ export class Sketch {
     if (this.tool !== 'polygon' || this.#points.length < 2) return false;
     this.#points.pop();
     return true;
+  }
+
+  /** End a polygon as it is; false if it is none, or has too few vertices. */
+  close(): boolean {
+    if (this.tool !== 'polygon' || this.#points.length < FEWEST) return false;
+    this.#done = true;
+    return true;
+  }
+
+  /** Vertices set so far. */
+  get vertices(): number {
+    return this.#points.length;
   }
 
   get done(): boolean {

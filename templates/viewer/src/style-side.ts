@@ -41,18 +41,22 @@ export const SIDE = `
 .cxr-rois li:is([data-answer="absent"], [data-answer="unanswered"]) .cxr-name { color: var(--wrong); }
 .cxr-rois li:has([aria-current="true"]) { background: #23272c; border-radius: 5px; }
 .cxr-rois li[data-hidden] .cxr-name { color: var(--quiet); text-decoration: line-through; }
-#cxr-root .cxr-rois li :is([data-action="hide-roi"], [data-action="delete-roi"]) { flex: none; width: 32px; padding: 0;
+#cxr-root .cxr-rois li [data-action] { flex: none; width: 32px; padding: 0;
   border-color: transparent; background: none; display: grid; place-items: center; color: var(--quiet); }
 #cxr-root .cxr-rois li [data-action]:hover { color: var(--text); }
 #cxr-root .cxr-rois [data-action="hide-roi"][aria-pressed="true"] { color: var(--amber); }
 #cxr-root .cxr-rois svg { flex: none; width: 17px; height: 17px; }
 .cxr-measure { margin-left: auto; padding-left: 8px; font-size: 12px; color: var(--quiet); white-space: nowrap;
   font-variant-numeric: tabular-nums; }
-.cxr-bind { position: relative; flex: none; width: 28px; height: 32px; }
-#cxr-root .cxr-bind select { position: absolute; inset: 0; width: 28px; padding: 0; border-color: transparent; background: none;
-  appearance: none; color: transparent; }
-#cxr-root .cxr-bind option { background: var(--raised); color: var(--text); }
-.cxr-bind svg { position: absolute; left: 5px; top: 8px; pointer-events: none; color: var(--quiet); }
+.cxr-bind { flex: none; }
+.cxr-menu { position: fixed; z-index: 4; display: grid; min-width: 180px; max-width: 340px; max-height: calc(100vh - 8px);
+  overflow-y: auto; padding: 4px; border: 1px solid var(--line); border-radius: 6px; background: var(--raised);
+  box-shadow: 0 6px 18px rgb(0 0 0 / 60%); }
+#cxr-root .cxr-menu button { min-height: 30px; padding: 4px 10px 4px 26px; border-color: transparent; background: none;
+  color: var(--text); text-align: left; overflow-wrap: anywhere; }
+#cxr-root .cxr-menu button:is(:hover, :focus) { background: #2c333b; }
+#cxr-root .cxr-menu [aria-checked="true"] { color: var(--accent); font-weight: 600; }
+.cxr-menu [aria-checked="true"]::before { content: "✓"; position: absolute; left: 14px; }
 #cxr-root :is(.cxr-rois, .cxr-said) .cxr-none { padding: 6px 4px; color: var(--quiet); font-size: 13px; }
 
 .cxr-note-open { flex: none; }

@@ -44,6 +44,9 @@ export const STAGE = `
   color: #1a1300; font-weight: 700; letter-spacing: 0.06em; }
 .cxr-hidden { position: absolute; top: 40px; right: 8px; padding: 2px 8px; border-radius: 4px; font-size: 13px;
   background: rgb(20 22 24 / 90%); color: var(--amber); }
+.cxr-hint { position: absolute; left: 50%; top: 32px; transform: translateX(-50%); padding: 2px 8px; border-radius: 4px;
+  font-size: 13px; background: rgb(20 22 24 / 90%); color: var(--text); white-space: nowrap; }
+.cxr-hint:empty { display: none; }
 .cxr-probe { position: absolute; left: 0; top: 0; padding: 2px 8px; border-radius: 4px; white-space: pre; font-size: 13px;
   background: rgb(20 22 24 / 90%); color: var(--text); font-variant-numeric: tabular-nums; }
 

@@ -91,8 +91,10 @@ export function readTask(given: unknown, imageUrl = ''): Task {
   const labels = strings(given['labels']);
   if (labels.length === 0) throw new TaskError('expected at least one label in the task');
   const known = (name: string): boolean => labels.includes(name);
+  const opinions = items(given['opinions'], (one) => parseOpinion(one, labels));
   return {
     ...readLabels(given, labels),
+    follows: opinions.length > 0,
     imageUrl: imageUrl || text(given['imageUrl']),
     source: text(given['source']),
     jobId: text(given['jobId']),
@@ -107,12 +109,12 @@ export function readTask(given: unknown, imageUrl = ''): Task {
     shown: readShown(record(given['shown'])),
     unit: given['unit'] === 'study' ? 'study' : 'image',
     companions: items(given['companions'], readCompanion),
-    opinions: items(given['opinions'], (one) => parseOpinion(one, labels)),
+    opinions,
     disputed: strings(given['disputed']).filter(known),
   };
 }
 
-function readLabels(given: Given, labels: readonly string[]): LabelSet {
+function readLabels(given: Given, labels: readonly string[]): Omit<LabelSet, 'follows'> {
   const known = (name: string): boolean => labels.includes(name);
   const noFinding = text(given['noFinding']);
   return {

@@ -44,6 +44,9 @@ const ACTS: Partial<Record<Command, Act>> = {
 
 /** Commands that need an image. */
 const IMAGE_ACTS: Partial<Record<Command, Act>> = {
+  finish: ({ page, rois }) => {
+    if (rois.sketch?.tool === 'polygon' && !rois.finish()) page.say('A polygon needs three points');
+  },
   cancel: ({ rois }) => void (rois.cancel() || rois.select(null)),
   overlays: ({ rois }) => rois.overlays(!rois.shown),
   'region-next': ({ rois }) => rois.select(rois.neighbour(1)),
@@ -71,9 +74,13 @@ export function view(command: Command, room: View, settings: PageSettings): bool
   return true;
 }
 
-/** Give a tool the button that is for the chosen one. */
+/** Give a tool the button that is for the chosen one; a polygon that can be closed stays. */
 export function use(tool: Tool, { page, pointer, rois, radiograph }: View): void {
-  if (radiograph.ready) rois.cancel();
+  if (radiograph.ready && !rois.finish()) {
+    const dropped = rois.sketch?.tool === 'polygon';
+    rois.cancel();
+    if (dropped) page.say('The polygon is dropped: it had no three points yet');
+  }
   pointer.tool = tool;
   page.showTool(tool);
 }

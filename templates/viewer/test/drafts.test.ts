@@ -5,7 +5,7 @@ import { readDocument, readSaved } from '../src/saved.ts';
 
 /** A keeper of one number, with a clock that a test turns. */
 function setUp() {
-  const world = { state: { n: 0 }, kept: [] as string[], said: [] as boolean[], broken: false, due: new Map<number, () => void>() };
+  const world = { state: { n: 0 }, stamp: {}, kept: [] as string[], said: [] as boolean[], broken: false, due: new Map<number, () => void>() };
   const waits: number[] = [];
   const clock = {
     after: (ms: number, act: () => void) => (waits.push(ms), world.due.set(waits.length, act), waits.length),
@@ -15,7 +15,7 @@ function setUp() {
     if (world.broken) throw new Error('offline');
     world.kept.push(text);
   };
-  const keeper = new DraftKeeper({ save }, () => world.state, (problem) => world.said.push(problem), clock);
+  const keeper = new DraftKeeper({ save }, () => world.state, (problem) => world.said.push(problem), () => world.stamp, clock);
   const turn = async (): Promise<void> => {
     const acts = [...world.due.values()];
     world.due.clear();
@@ -37,6 +37,19 @@ test('many changes are one saving, and no change is none', async () => {
   await turn();
   assert.deepEqual(world.kept, ['{"n":4}']);
   assert.deepEqual(waits, [SAVE_MS, SAVE_MS]);
+});
+
+test('the time that passes is kept with a change, and is none', async () => {
+  const { world, keeper, turn } = setUp();
+  world.stamp = { spent: 1 };
+  keeper.touch();
+  await turn();
+  assert.deepEqual(world.kept, []);
+  world.state = { n: 1 };
+  await keeper.flush();
+  world.stamp = { spent: 2 };
+  await keeper.flush();
+  assert.deepEqual(world.kept, ['{"n":1,"spent":1}']);
 });
 
 test('what could not be kept is said, and tried again until it is', async () => {
@@ -71,6 +84,11 @@ test('a draft is read without trusting it', () => {
   assert.deepEqual(saved?.rois, [roi]);
   assert.deepEqual({ ...saved?.answers }, { Edema: 'present', constructor: 'absent' });
   assert.equal(saved?.comment, '');
+  const spent = { startedAt: '2026-11-22T10:00:00.000Z', activeMs: 7 };
+  assert.deepEqual(readSaved({ answers: {}, spent })?.spent, spent);
+  for (const odd of [null, 'x', { ...spent, activeMs: '7' }, { ...spent, activeMs: -1 }, { ...spent, startedAt: 'noon' }]) {
+    assert.equal(readSaved({ answers: {}, spent: odd })?.spent, null);
+  }
   for (const nothing of [null, 3, [], {}, { answers: 1 }]) assert.equal(readSaved(nothing), null);
 });
 

@@ -8,6 +8,7 @@ const SET: LabelSet = {
   noFinding: 'No Finding',
   compatible: ['Support Devices'],
   parents: { 'Lung Opacity': ['Edema', 'Pneumonia'] },
+  follows: false,
 };
 
 function say(...said: readonly (readonly [string, findings.Answer])[]): Answers {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { start } from '../src/findings.ts';
+import { answer, followed, start, unanswered } from '../src/findings.ts';
 import type { LabelSet } from '../src/findings.ts';
 import { disputed, parseOpinion, prefilled, take, unanimous } from '../src/opinions.ts';
 import type { Opinion } from '../src/opinions.ts';
@@ -10,6 +10,7 @@ const SET: LabelSet = {
   noFinding: 'No Finding',
   compatible: [],
   parents: {},
+  follows: true,
 };
 
 function opinion(name: string, states: Record<string, string>, more: object = {}): Opinion {
@@ -66,6 +67,26 @@ test('a decision starts with what is undisputed, and leaves the rest open', () =
     Edema: 'present', Pneumonia: 'unanswered', 'No Finding': 'absent',
   }); // prettier-ignore
   assert.deepEqual({ ...prefilled(SET, [], []) }, { ...start(SET) });
+});
+
+test('No Finding is in no dispute: it follows from what is decided', () => {
+  const healthy = opinion('D', { Edema: 'absent', Pneumonia: 'absent', 'No Finding': 'present' });
+  const ill = opinion('E', { Edema: 'present', Pneumonia: 'absent', 'No Finding': 'absent' });
+  assert.deepEqual(disputed(SET, [healthy, ill], ['No Finding']), ['Edema']);
+  const begun = prefilled(SET, [healthy, ill], []);
+  assert.equal(begun['No Finding'], 'unanswered');
+  assert.deepEqual(unanswered(begun, SET), ['Edema']);
+  for (const [said, none] of [['present', 'absent'], ['uncertain', 'uncertain'], ['absent', 'present']] as const) {
+    assert.equal(followed(answer(begun, SET, 'Edema', said).answers, SET, begun)['No Finding'], none);
+  }
+});
+
+test('readers who each found something else leave No Finding open until it is decided', () => {
+  const one = opinion('D', { Edema: 'absent', Pneumonia: 'present', 'No Finding': 'absent' });
+  const other = opinion('E', { Edema: 'present', Pneumonia: 'absent', 'No Finding': 'absent' });
+  const begun = prefilled(SET, [one, other], []);
+  const decided = { ...begun, Edema: 'absent', Pneumonia: 'absent' } as const;
+  assert.equal(followed(decided, SET, begun)['No Finding'], 'present');
 });
 
 test("a reader's answer is taken as if it were given here", () => {

@@ -48,6 +48,17 @@ test('a polygon ends at its first vertex, or with a double click, and not before
   }
 });
 
+test('a polygon is closed where it is when told to, from three vertices on', () => {
+  const sketch = begin('polygon', [0, 0]);
+  sketch.press([50, 0]);
+  assert.ok(!sketch.close());
+  sketch.press([60, 50]);
+  sketch.move([90, 90]); // where the pointer is next is no vertex
+  assert.ok(sketch.close() && sketch.done);
+  assert.deepEqual(sketch.shape.points, [[0, 0], [50, 0], [60, 50]]); // prettier-ignore
+  assert.ok(!begin('rectangle', [0, 0]).close());
+});
+
 test("a polygon's last vertex can be taken back", () => {
   const sketch = begin('polygon', [0, 0]);
   sketch.press([50, 0]);
