@@ -32,6 +32,8 @@ INSERT INTO tasks VALUES('t1', 0, 'ann', 9e9, 1), ('t2', 0, 'bob', 9e9, 1),
 INSERT INTO answers VALUES(1, 't1', '"one"', 5), (2, 't2', '"two"', 6), (3, 't1', '"three"', 7);
 """
 
+AS_IN_2 = "DROP TABLE returned; DROP INDEX drafts_by_worker;"
+
 
 def opened(path, **changes):
     return Answers(path, workers_per_object=2, task_time_limit_s=60, **changes)
@@ -63,6 +65,7 @@ def test_decisions_from_before_disputes_were_noted_are_about_all_of_them(tmp_pat
     answers.add([{"source": "a"}])
     answers.close()
     with sqlite3.connect(path) as old:  # as it was before
+        old.executescript(AS_IN_2)
         old.execute("ALTER TABLE decisions DROP COLUMN disputed")
         old.execute("PRAGMA user_version=1")
         old.execute("INSERT INTO decisions VALUES(1, 0, 'eve', '{}', 5)")
@@ -78,6 +81,29 @@ def test_decisions_from_before_disputes_were_noted_are_about_all_of_them(tmp_pat
     assert answers.decisions()[0].disputed == ("Edema",)
     answers.close()
     assert audit.verify(path, [b"k"]) == 3
+
+
+def test_a_job_begun_when_tasks_that_went_back_were_forgotten_goes_on(tmp_path):
+    path = tmp_path / "answers.db"
+    answers = opened(path, audit_key=b"k")
+    answers.add([{"source": "a"}, {"source": "b"}])
+    first, draft = answers.assign("ann"), '{"begun": true}'
+    answers.submit(first.id, '"one"')
+    second = answers.assign("ann")
+    answers.save_draft(second.id, draft)
+    answers.close()
+    with sqlite3.connect(path) as old:
+        old.executescript(AS_IN_2)
+        old.execute("PRAGMA user_version=2")
+    old.close()
+
+    answers = opened(path, audit_key=b"k")
+
+    assert answers.assign("ann") == second
+    assert answers.draft(second.id) == draft
+    assert answers.latest(first.id).content == '"one"'
+    answers.close()
+    assert audit.verify(path, [b"k"]) == 4  # listed, seen, answered, seen
 
 
 def test_a_file_of_a_newer_version_is_left_alone(tmp_path):

@@ -4,6 +4,7 @@ import collections
 import sqlite3
 import tempfile
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -105,8 +106,144 @@ def test_the_current_and_the_reserved_task_go_back_after_their_time(tmp_path):
     assert hasty.task(current.id) is None
     assert hasty.task(ahead.id) is None
     assert first.object_id in (0, 1)
+    taken = current if first.object_id == current.object_id else ahead
     with pytest.raises(JobError, match="this image went back after its time limit"):
-        hasty.submit(current.id, "{}")
+        hasty.submit(taken.id, "{}")
+
+
+def all_go_back(answers, folder, **changes):
+    """Reopen the job as it is after the time limit."""
+    answers.close()
+    late = opened(folder, **changes, task_time_limit_s=-1)
+    late.assign("nobody")
+    with late._file.transaction() as db:
+        db.execute("DELETE FROM tasks WHERE worker_id='nobody'")
+    late.close()
+    return opened(folder, **changes)
+
+
+def test_who_comes_late_is_heard_while_nobody_else_has_the_image(tmp_path):
+    answers = opened(tmp_path, wanted=2, audit_key=b"k")
+    late, ahead = answers.assign("ann"), answers.ahead("ann")
+    answers = all_go_back(answers, tmp_path, wanted=2, audit_key=b"k")
+    assert answers.task(late.id) is answers.task(ahead.id) is None
+    bobs = [answers.assign("bob"), answers.ahead("bob")]
+
+    assert answers.submit(late.id, '"late"')
+    assert not answers.submit(late.id, '"late"')
+    assert answers.submit(late.id, '"corrected"')
+
+    assert answers.task(late.id).answered
+    assert answers.latest(late.id).accepted_at == late.accepted_at
+    assert answers.answered_by("ann") == 1
+    assert [answers.assign("bob").id, answers.ahead("bob").id] == [task.id for task in bobs]
+    work(answers, "ann")
+    work(answers, "bob")
+    assert answers.counts() == (3, 3)
+    answers.close()
+    audit.verify(tmp_path / "answers.db", [b"k"])
+
+
+def test_a_late_answer_leaves_the_images_she_has_since_before_her(tmp_path):
+    answers = opened(tmp_path, images=4)
+    late = answers.assign("ann")
+    answers = all_go_back(answers, tmp_path, images=4)
+    answers._offers._orders.clear()
+    with answers._file.transaction() as db:  # she met others since
+        db.execute("UPDATE objects SET labelled=1 WHERE object_id=?", (late.object_id,))
+    held = [answers.assign("ann").id, answers.ahead("ann").id]
+    with answers._file.transaction() as db:
+        db.execute("UPDATE objects SET labelled=0 WHERE object_id=?", (late.object_id,))
+
+    assert answers.submit(late.id, '"late"')
+
+    assert [answers.assign("ann").id, answers.ahead("ann").id] == held
+    assert len(work(answers, "ann")) == 3
+    assert answers.counts() == (4, 4)
+
+
+def test_a_late_answer_counts_under_the_task_she_has_on_the_image_now(tmp_path):
+    answers = opened(tmp_path, images=1)
+    late = answers.assign("ann")
+    answers = all_go_back(answers, tmp_path, images=1)
+    now = answers.assign("ann")
+
+    assert answers.submit(late.id, '"late"')
+
+    assert (answers.task(late.id), answers.latest(now.id).content) == (None, '"late"')
+    assert answers.counts() == (1, 1)
+
+
+@pytest.mark.parametrize("kind", ["known", "repeat"])
+def test_a_late_answer_to_a_hidden_task_is_taken_like_any(tmp_path, kind):
+    share = {"known_share" if kind == "known" else "repeat_share": 0.5}
+    job = {"images": 60, "known": KNOWN[:5]} | share
+    answers = opened(tmp_path, **job)
+    while (late := answers.assign("ann")).kind != kind:
+        answers.submit(late.id, "{}")
+    answers = all_go_back(answers, tmp_path, **job)
+
+    assert answers.submit(late.id, '"late"')
+    assert answers.task(late.id).kind == kind
+
+
+def test_an_image_that_others_have_answered_since_takes_no_late_answer(tmp_path):
+    answers = opened(tmp_path, images=1)
+    late = answers.assign("ann")
+    answers = all_go_back(answers, tmp_path, images=1)
+    work(answers, "bob")
+
+    for say in (answers.submit, answers.save_draft):
+        with pytest.raises(JobError, match="this image went back after its time limit"):
+            say(late.id, "{}")
+
+
+def test_she_goes_on_with_the_image_she_has_a_draft_of(tmp_path):
+    for images in range(2, 12):  # else it might be the next one in her order by chance
+        folder = tmp_path / str(images)
+        answers = opened(folder, images=images)
+        answers.submit(answers.assign("ann").id, "{}")
+        begun = answers.assign("ann")
+        answers.save_draft(begun.id, '{"begun": 1}')
+        answers = all_go_back(answers, folder, images=images)
+
+        again = answers.assign("ann")
+
+        assert again.object_id == begun.object_id
+        assert answers.draft(again.id) == '{"begun": 1}'
+        assert len(work(answers, "ann")) == images - 1
+
+
+def test_who_saves_drafts_is_at_work_and_keeps_the_image(tmp_path):
+    answers = opened(tmp_path, images=2, wanted=1, task_time_limit_s=0.5)
+    task = answers.assign("ann")
+
+    for number in range(4):
+        time.sleep(0.25)
+        answers.save_draft(task.id, str(number))
+        answers.assign("bob")
+        assert answers.task(task.id).accepted_at == task.accepted_at
+    time.sleep(0.6)
+    answers.assign("bob")
+
+    assert answers.task(task.id) is None
+
+
+def test_a_draft_takes_an_image_again_unless_another_is_before_her(tmp_path):
+    answers = opened(tmp_path, images=2)
+    task = answers.assign("ann")
+    answers = all_go_back(answers, tmp_path, images=2)
+
+    answers.save_draft(task.id, '{"on": "it"}')
+
+    assert answers.assign("ann").id == task.id
+    answers = all_go_back(answers, tmp_path, images=2)
+    with answers._file.transaction() as db:
+        db.execute("DELETE FROM drafts")
+    answers.submit(answers.assign("bob").id, "{}")
+    answers.submit(answers.assign("bob").id, "{}")
+    with pytest.raises(JobError, match="this image went back after its time limit"):
+        answers.save_draft(task.id, "{}")
 
 
 def test_an_answer_to_the_reserved_task_leaves_the_open_one_open(tmp_path):
@@ -316,6 +453,7 @@ class Assigning(RuleBasedStateMachine):
         self.folder = tempfile.TemporaryDirectory()
         self.images, self.limit_s = 4, 3600
         self.said = {}
+        self.left = []
         self.open()
 
     def open(self):
@@ -350,6 +488,32 @@ class Assigning(RuleBasedStateMachine):
         content = self.said[task_id] if again else self.said[task_id] + " "
         assert self.answers.submit(task_id, content) is not again
         self.said[task_id] = content
+
+    @rule(worker=st.sampled_from(READERS))
+    def begin(self, worker):
+        task = self.answers.assign(worker)
+        if task:
+            self.answers.save_draft(task.id, f'"{task.id} begun"')
+            self.left.append(task)
+
+    @precondition(lambda self: self.left)
+    @rule(data=st.data())
+    def come_late(self, data):
+        task = data.draw(st.sampled_from(self.left))
+        content = f'"{task.id} late"'
+        try:
+            new = self.answers.submit(task.id, content)
+        except JobError:
+            assert self.answers.task(task.id) is None
+        else:
+            if new:  # perhaps under the task she has had since
+                with self.answers._file.reading() as db:
+                    whose = task.object_id, task.worker_id, task.kind
+                    (now,) = db.execute(
+                        "SELECT task_id FROM tasks WHERE (object_id, worker_id, kind)=(?,?,?)",
+                        whose,
+                    ).fetchone()
+                self.said[now] = content
 
     @rule()
     def all_open_ones_go_back(self):

@@ -206,14 +206,23 @@ def test_nobody_answers_for_another(standing):
     assert refusal(response) == (403, "this image is before another reader")
 
 
-def test_a_task_that_went_back_is_gone(tmp_path, pacs):
-    hasty = Site(tmp_path, pacs, "ann", "bob", task_time_limit_s=0)
+def test_a_late_answer_is_taken_until_others_have_the_image(tmp_path, pacs):
+    hasty = Site(tmp_path, pacs, "ann", "bob", task_time_limit_s=0, workers_per_object=1)
     client = hasty.client("ann")
     first = client.get("/api/task").json()
     client.get("/api/task")
+    assert client.get(f"/api/tasks/{first['task']['id']}").status_code == 410
 
-    assert refusal(submit(client, first))[0] == 410
+    late = submit(client, first)
+    second = first | {"task": late.json()["task"]}
+    while task := hasty.answers.assign("bob"):
+        hasty.answers.submit(task.id, "{}")
+
+    assert late.status_code == 200
+    assert late.json()["answered"] == 1
+    assert refusal(submit(client, second))[0] == 410
     assert refusal(submit(client, first | {"task": {"submitUrl": "/tasks/none/answer"}}))[0] == 410
+    assert submit(hasty.client("bob"), second).status_code in (403, 410)  # not hers
     hasty.stop()
 
 

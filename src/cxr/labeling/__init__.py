@@ -109,7 +109,7 @@ class Job:
         readers: The team.
         workers_per_object: How many of the readers answer each image.
         consolidation: `majority`, `dawid_skene`, `any_present` or `adjudicated`.
-        task_time_limit_s: After which an open task goes back, in seconds.
+        task_time_limit_s: After which a task goes back at which nobody is at work, in seconds.
         closes: `done`: when every image has its answers; `lead`: when the lead says so.
         page: What the worker page offers.
         checks: Honeypots and hidden repeats.

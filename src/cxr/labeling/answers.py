@@ -42,7 +42,7 @@ class Answers:
         Args:
             path: Of the SQLite database.
             workers_per_object: Answers wanted for each data object.
-            task_time_limit_s: After which an unanswered task goes back.
+            task_time_limit_s: After which a task at which nobody is at work goes back.
             readers: Who may be given tasks; None is anybody.
             known_share: Of each worker's tasks, those whose answer is known.
             repeat_share: Of each worker's tasks, those she answered before.
@@ -82,7 +82,7 @@ class Answers:
     def ahead(self, worker_id: str) -> Task | None:
         """Reserve the task that a worker gets after the one she has open, or None.
 
-        It becomes the open one when that is answered, and goes back after the time limit like it.
+        It becomes the open one when that is answered, and goes back after the time limit.
 
         Raises:
             JobError: She is no reader of this job.
@@ -97,7 +97,7 @@ class Answers:
             if _is_closed(db):
                 return None
             self._offers.expire(db, now)
-            current, reserved = _held(db, worker_id)
+            current, reserved = tasks.held(db, worker_id)
             if ahead:
                 if reserved is None and current is not None:
                     reserved = self._offers.reserve(db, worker_id, now, ahead=True)
@@ -112,10 +112,11 @@ class Answers:
         db.execute("UPDATE tasks SET ahead=0, accepted_at=? WHERE task_id=?", (now, task_id))
         self._log(db, "seen", task_id)
 
-    def task(self, task_id: str) -> Task | None:
-        """Find a task, open or answered."""
+    def task(self, task_id: str, *, returned: bool = False) -> Task | None:
+        """Find a task, open or answered, or also one that went back."""
         with self._file.reading() as db:
-            return tasks.find(db, task_id)
+            back = tasks.returned(db, task_id) if returned else None
+            return tasks.find(db, task_id) or back
 
     def seen(self, task_id: str) -> None:
         """Note that a worker opens a task beside her current one."""
@@ -126,7 +127,7 @@ class Answers:
         """Keep an answer, and put the task that was reserved before its worker.
 
         One that was kept before is not kept twice, for it was sent twice; another one is a
-        correction.
+        correction. A task that went back is taken again while its image wants an answer.
 
         Args:
             task_id: Open or answered.
@@ -138,13 +139,14 @@ class Answers:
 
         Raises:
             ClosedError: The job is closed, or its worker saw the others' answers as adjudicator.
-            JobError: The task went back after its time limit, or never was.
+            JobError: The task went back and others have the image now, or it never was.
         """
         now = time.time()
         with self._file.transaction() as db:
-            task = tasks.find(db, task_id)
+            task = tasks.find(db, task_id) or self._offers.take_again(db, task_id, ahead=2)
             if task is None:
                 raise JobError(_GONE)
+            task_id = task.id
             if results.has(db, task_id, content):
                 return False
             _refuse_if_closed(db)
@@ -174,12 +176,14 @@ class Answers:
 
     def _go_on(self, db: sqlite3.Connection, task: Task, now: float) -> None:
         db.execute("UPDATE tasks SET answered_at=?, ahead=0 WHERE task_id=?", (now, task.id))
-        _, reserved = _held(db, task.worker_id)
-        if reserved is not None:
+        current, reserved = tasks.held(db, task.worker_id)
+        if current is None and reserved is not None:
             self._put_before_her(db, reserved, now)
 
     def save_draft(self, task_id: str, content: str, versions: int = 0) -> None:
         """Keep the state of a task's page, which `draft` gives back as it is.
+
+        Who saves is at work: the time limit begins anew.
 
         Args:
             task_id: Open or answered.
@@ -189,11 +193,14 @@ class Answers:
         Raises:
             ClosedError: The job is closed.
             StaleError: A newer answer was kept, which the draft would hide.
-            JobError: The task went back after its time limit, or never was.
+            JobError: The task went back and others have the image now, she has another one before
+                her, or it never was.
         """
         with self._file.transaction() as db:
-            if tasks.find(db, task_id) is None:
+            task = tasks.find(db, task_id) or self._offers.take_again(db, task_id, ahead=0)
+            if task is None:
                 raise JobError(_GONE)
+            task_id = task.id
             _refuse_if_closed(db)
             newest = results.latest(db, task_id)
             if newest is not None and newest.versions > versions:
@@ -325,15 +332,6 @@ class Answers:
             (task_id,),
         ).fetchone()
         audit.append(db, self._key, event, worker=worker, source=source, task=task_id, **detail)
-
-
-def _held(db: sqlite3.Connection, worker_id: str) -> tuple[str | None, str | None]:
-    """Give the task that a worker has open, and the one reserved for her."""
-    rows = db.execute(
-        "SELECT ahead, task_id FROM tasks WHERE worker_id=? AND answered_at IS NULL", (worker_id,)
-    )
-    held = dict(rows.fetchall())
-    return held.get(0), held.get(1)
 
 
 def _is_closed(db: sqlite3.Connection) -> bool:

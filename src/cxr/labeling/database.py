@@ -13,10 +13,16 @@ from typing import Any
 
 from cxr.errors import JobError
 
-VERSION = 2
+VERSION = 3
 """`PRAGMA user_version` of the schema below; 0 is the schema that knew neither kinds nor drafts, 1
-the one whose decisions did not say what had been in dispute."""
+the one whose decisions did not say what had been in dispute, 2 forgot the tasks that went back."""
 
+_RETURNED = (
+    """CREATE TABLE returned(
+      task_id TEXT PRIMARY KEY, object_id INTEGER NOT NULL REFERENCES objects,
+      worker_id TEXT NOT NULL, kind TEXT NOT NULL, accepted_at REAL NOT NULL) WITHOUT ROWID""",
+    "CREATE INDEX drafts_by_worker ON drafts(worker_id)",
+)
 _TABLES = (
     """CREATE TABLE objects(
       object_id INTEGER PRIMARY KEY, source TEXT NOT NULL, line TEXT NOT NULL,
@@ -84,6 +90,8 @@ _FROM_0 = (
     "DROP TABLE tasks_0",
     "DROP TABLE objects_0",
 )
+_STEPS = (("ALTER TABLE decisions ADD COLUMN disputed TEXT",), _RETURNED)
+"""From version 1 to 2, from 2 to 3."""
 
 
 class Database:
@@ -175,8 +183,10 @@ def _migrate(db: sqlite3.Connection, path: Path) -> bool:
         )
     if version == VERSION:
         return False
-    if version == 1:
-        db.execute("ALTER TABLE decisions ADD COLUMN disputed TEXT")
+    for step in _STEPS[version - 1 :] if version else ():
+        for statement in step:
+            db.execute(statement)
+    if version:
         db.execute(f"PRAGMA user_version={VERSION}")
         return False
     earlier = bool(one(db, "SELECT count(*) FROM sqlite_master WHERE name='objects'"))
@@ -185,7 +195,7 @@ def _migrate(db: sqlite3.Connection, path: Path) -> bool:
             db.execute(f"ALTER TABLE {table} RENAME TO {table}_0")
         for index in ("tasks_by_object", "answers_by_task", "open_by_time", "open_by_worker"):
             db.execute(f"DROP INDEX IF EXISTS {index}")
-    for statement in (*_TABLES, *(_FROM_0 if earlier else ()), *_RULES):
+    for statement in (*_TABLES, *_RETURNED, *(_FROM_0 if earlier else ()), *_RULES):
         db.execute(statement)
     db.execute(f"PRAGMA user_version={VERSION}")
     return earlier

@@ -13,7 +13,9 @@ from collections.abc import Iterator, Set
 from dataclasses import dataclass, field
 
 from cxr.errors import JobError
+from cxr.labeling import tasks
 from cxr.labeling.database import one
+from cxr.labeling.tasks import Task
 
 _GUESSES = 20
 """Objects asked about one by one before all that want answers are fetched."""
@@ -27,7 +29,7 @@ class Rules:
 
     Attributes:
         workers_per_object: Answers wanted for each data object.
-        task_time_limit_s: After which an unanswered task goes back, in seconds.
+        task_time_limit_s: After which a task at which nobody is at work goes back, in seconds.
         known_share: Of a worker's tasks, those whose answer is known.
         repeat_share: Of a worker's tasks, those she did before.
     """
@@ -58,20 +60,24 @@ class Offers:
     _orders: dict[str, tuple[list[int], int]] = field(default_factory=dict)
 
     def expire(self, db: sqlite3.Connection, now: float) -> None:
-        """Take back the tasks that nobody answered in time; their drafts stay."""
-        db.execute(
-            "DELETE FROM tasks WHERE answered_at IS NULL AND accepted_at<?",
-            (now - self.rules.task_time_limit_s,),
-        )
+        """Take back the tasks at which nobody was at work for the time limit."""
+        tasks.expire(db, now - self.rules.task_time_limit_s)
+
+    def take_again(self, db: sqlite3.Connection, task_id: str, *, ahead: int) -> Task | None:
+        """Give a task that went back to its worker again; see `tasks.take_again`."""
+        return tasks.take_again(db, task_id, self.rules.workers_per_object, ahead=ahead)
 
     def reserve(
         self, db: sqlite3.Connection, worker: str, now: float, *, ahead: bool
     ) -> str | None:
         """Give a worker one more task, or None where no image wants her answer."""
-        read = self._next_read(db, worker)
-        if read is None:
-            return None
-        object_id, kind = self._in_its_place(db, worker) or (read, "read")
+        found = self._begun(db, worker)
+        if found is None:
+            read = self._next_read(db, worker)
+            if read is None:
+                return None
+            found = self._in_its_place(db, worker) or (read, "read")
+        object_id, kind = found
         task_id = uuid.uuid4().hex
         db.execute(
             "INSERT INTO tasks(task_id, object_id, worker_id, kind, accepted_at, ahead)"
@@ -99,6 +105,19 @@ class Offers:
         free = wanting - both
         share = self.rules.known_share + self.rules.repeat_share
         return max(had, round((free + mine) / (1 - share))) if free else int(had)
+
+    def _begun(self, db: sqlite3.Connection, worker: str) -> tuple[int, str] | None:
+        """Find what a worker has a draft of and may still answer; the newest first."""
+        row: tuple[int, str] | None = db.execute(
+            "SELECT object_id, d.kind FROM drafts d INDEXED BY drafts_by_worker"
+            " JOIN objects o USING(object_id)"
+            " WHERE worker_id=? AND labelled=0 AND (d.kind!='read' OR given<?)"
+            " AND NOT EXISTS(SELECT 1 FROM tasks t WHERE t.object_id=d.object_id"
+            "  AND t.worker_id=d.worker_id AND t.kind=d.kind)"
+            " ORDER BY saved_at DESC LIMIT 1",
+            (worker, self.rules.workers_per_object),
+        ).fetchone()
+        return row
 
     def _next_read(self, db: sqlite3.Connection, worker: str) -> int | None:
         """Find the next object that wants an answer and has none by this worker.

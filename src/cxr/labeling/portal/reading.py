@@ -37,7 +37,18 @@ def own_task(task_id: str, worker: Worker, portal: ThePortal) -> Task:
     return task
 
 
+def own_begun(task_id: str, worker: Worker, portal: ThePortal) -> Task:
+    """Find the task that a path names, even if it went back: who comes late may take it again.
+
+    Raises:
+        HTTPException: As `own_task` does.
+    """
+    task = portal.answers.task(task_id, returned=True)
+    return task if task and task.worker_id == worker else own_task(task_id, worker, portal)
+
+
 Own = Annotated[Task, Depends(own_task)]
+Begun = Annotated[Task, Depends(own_begun)]
 Versions = Annotated[int, Query(ge=0, le=10**9)]
 
 
@@ -136,7 +147,7 @@ def _status(worker: Worker, portal: ThePortal) -> dict[str, Any]:
 
 
 @routes.post("/tasks/{task_id}/answer")
-async def _answer(request: Request, worker: Worker, task: Own, portal: ThePortal) -> Response:
+async def _answer(request: Request, worker: Worker, task: Begun, portal: ThePortal) -> Response:
     context.check_csrf(request, portal, worker)
     content, said = forms.checked(await context.body(request), task.data_object)
 
@@ -154,7 +165,7 @@ async def _answer(request: Request, worker: Worker, task: Own, portal: ThePortal
 
 @routes.put("/tasks/{task_id}/draft")
 async def _draft(
-    request: Request, worker: Worker, task: Own, portal: ThePortal, versions: Versions = 0
+    request: Request, worker: Worker, task: Begun, portal: ThePortal, versions: Versions = 0
 ) -> Response:
     """Keep a draft; `versions` are those of its offer, 0 for an image not answered yet."""
     context.check_csrf(request, portal, worker)
