@@ -168,6 +168,10 @@ def test_scripted_readers_are_checked_by_known_answers(tmp_path):
     assert set(quality["workers"]) == {"careful", "quick", "novice"}
     assert all(worker["honeypots"] for worker in quality["workers"].values())
 
+    status, _, said = label(tmp_path, "job.show=[age]")
+    assert status == 0
+    assert "job.show=[age] and job.unit=image change nothing here: the job's lines keep" in said
+
 
 @pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT], ids=["term", "int"])

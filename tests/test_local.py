@@ -14,7 +14,7 @@ import httpx
 import pytest
 from specimens import LABELS, dicom, form
 
-from cxr.contract import manifest, signing
+from cxr.contract import labels, manifest, signing
 from cxr.contract.labels import State
 from cxr.errors import JobError
 from cxr.labeling import Checks, Job, Reader, audit, scripted, selection
@@ -317,6 +317,35 @@ def test_honeypots_are_answered_and_not_put_out(labelled, tmp_path, pacs):
     } - {line["source"] for line in mine}
     assert all(manifest.labelled(line, "demo") for _, line, _ in met)
     backend.close()
+
+
+def test_no_honeypot_is_told_by_what_it_asks_and_shows(labelled, tmp_path, pacs):
+    known = labelled[1].collect(labelled[0])
+    lines = [line | {"shown": {"age": 9}, "unit": "study"} for line in manifest.read(known)]
+    manifest.write(tmp_path / "known.manifest", lines)
+    names = labels.LabelSet("other", ("Edema", "Lung Opacity", "No Finding"), "No Finding")
+    folder = tmp_path / "next"
+    manifest.write(folder / "mine.manifest", ({"source": one["source"]} for one in lines[:3]))
+    path = selection.from_manifest(folder, folder / "mine.manifest", names).path
+    checks = Checks(tmp_path / "known.manifest", 0.9)
+    job = Job("next", folder, names, (Reader("ann"),), checks=checks, shown=("age",), unit="study")
+    backend = LocalLabeling(pacs=pacs, keys=KEYS, port=0)
+    backend.start(job, path)
+    met = []
+    with httpx.Client(verify=False, base_url=backend.status(job).url) as client:
+        client.get(backend.links(job)["ann"])
+        while (offer := client.get("/api/task").json())["task"]:
+            met.append(offer["task"]["input"])
+            client.post(
+                offer["task"]["submitUrl"], content=form("aap", names),
+                headers={"X-CSRF": offer["csrf"]},
+            ).raise_for_status()  # fmt: skip
+    backend.close()
+
+    own = ("imageUrl", "source", "itemId")
+    assert len(met) == 6
+    assert len({json.dumps({k: v for k, v in one.items() if k not in own}) for one in met}) == 1
+    assert (met[0]["shown"], met[0]["parents"], met[0]["unit"]) == ({}, {}, "image")
 
 
 def test_honeypots_that_cannot_be_shown_are_refused(tmp_path, pacs):

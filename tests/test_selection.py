@@ -8,7 +8,7 @@ from specimens import LABELS, dicom
 
 from cxr.contract import labels, manifest
 from cxr.errors import JobError, LabelError, ManifestError, PacsError
-from cxr.labeling import companions, selection
+from cxr.labeling import selection
 from cxr.pacs.folder import FolderPacs
 
 
@@ -146,7 +146,10 @@ def test_job_that_has_begun_keeps_its_images_and_labels(tmp_path):
         selection.begun(tmp_path, other)
 
 
-def known(pacs, tmp_path, **job):
+PLAIN = LABELS.__class__("plain", ("Edema", "Lung Opacity", "No Finding"), "No Finding")
+
+
+def known(pacs, tmp_path, own):
     """What is asked of images whose answer is known: one here, one elsewhere, one not labelled."""
     here, other = list(pacs.search())[:2]
     label = {
@@ -154,28 +157,83 @@ def known(pacs, tmp_path, **job):
         "findings": [{"label": "Edema", "state": "present", "votes": {}}],
     }
     lines = [
-        {"source": here.orthanc_id, "labels": ["Edema"], "label-set": "old", "old": label,
-         "old-metadata": {}, "shown": {"age": 9}, "unit": "study", "companions": [], "kept": 1},
+        {"source": here.orthanc_id, **labels.to_data_object(LABELS), "label-aliases": {"x": "y"},
+         "old": label, "old-metadata": {}, "shown": {"age": 9, "sex": "M"}, "unit": "study",
+         "companions": [{"kind": "prior", "source": "gone"}], "kept": 1},
         {"source": "elsewhere", "labels": ["Edema"], "old": label, "old-metadata": {}},
         {"source": other.orthanc_id, "labels": ["Edema"]},
     ]  # fmt: skip
     path = tmp_path / "known.manifest"
     manifest.write(path, lines)
-    return lines[0], list(selection.known(path, pacs, LABELS, **job))
+    return lines[0], list(selection.known(path, pacs, own))
 
 
 def test_a_known_image_is_asked_about_like_all_others(pacs, tmp_path):
-    whole, [(asked, line)] = known(pacs, tmp_path, unit="image")
+    own = selection.manner([{"source": "a", **labels.to_data_object(PLAIN)}], LABELS)
+
+    whole, [(asked, line)] = known(pacs, tmp_path, own)
 
     assert line == whole
-    assert asked == {"source": whole["source"], "kept": 1} | labels.to_data_object(LABELS)
+    assert asked == {"source": whole["source"], **labels.to_data_object(PLAIN)}
+    assert labels.from_data_object(asked) == PLAIN
 
 
-def test_a_known_image_shows_what_the_others_show(pacs, tmp_path):
-    _, [(asked, _)] = known(pacs, tmp_path, unit="study", shown=["age", "sex"])
+def test_a_known_image_has_the_keys_of_the_jobs_own_lines(pacs, tmp_path):
+    path = query(tmp_path / "a", pacs, shown=["age", "sex"], study_companions=["lateral"]).path
+    lines = list(manifest.read(path))
 
-    assert asked["unit"] == "study"
-    assert asked["companions"] == []
-    assert asked["shown"] == companions.shown(
-        pacs.find(asked["source"]), pacs, ["age", "sex"]
-    )  # fmt: skip
+    _, [(asked, _)] = known(pacs, tmp_path, selection.manner(lines, PLAIN))
+    plain = list(manifest.read(query(tmp_path / "b", pacs).path))
+    _, [(unshown, _)] = known(pacs, tmp_path, selection.manner(plain, PLAIN))
+
+    assert [asked] == [line for line in lines if line["source"] == asked["source"]]
+    assert [unshown] == [line for line in plain if line["source"] == unshown["source"]]
+
+
+def test_a_known_image_has_the_companions_that_the_others_have(tmp_path):
+    pacs = FolderPacs(tmp_path / "pacs")
+    for number in (1000, 1002):
+        pacs.store(dicom(number))
+        pacs.store(dicom(number + 1, view="LL"))
+    path = query(tmp_path, pacs, study_companions=["lateral"]).path
+    lines = list(manifest.read(path))
+
+    _, [(asked, _)] = known(pacs, tmp_path, selection.manner(lines[1:], PLAIN))
+
+    assert [asked] == lines[:1]
+    assert [other["kind"] for other in asked["companions"]] == ["lateral"]
+
+
+def test_what_no_line_shows_is_not_shown_of_a_known_image(pacs, tmp_path):
+    """Whatever the config says: the job was given as a manifest."""
+    own = selection.manner([{"source": "a"}, {"source": "b", "unit": "study"}], LABELS)
+
+    _, [(asked, _)] = known(pacs, tmp_path, own)
+
+    assert "shown" not in asked
+    assert (asked["unit"], asked["companions"]) == ("study", [])
+    assert labels.from_data_object(asked) == LABELS
+
+
+def test_known_images_that_cannot_be_asked_about_are_passed_over_with_a_warning(
+    pacs, tmp_path, caplog
+):
+    known(pacs, tmp_path, selection.manner([], LABELS))
+
+    (record,) = caplog.records
+    assert (
+        "known.manifest: 1 known images cannot be asked about and are passed over, first else"
+        in (record.getMessage())
+    )
+
+
+def test_what_the_lines_keep_is_said_where_the_config_asks_for_something_else():
+    lines = [{"source": "a", "shown": {"age": 9}}, {"source": "b", "shown": {}, "unit": "study"}]
+    own = selection.manner(lines, LABELS)
+
+    assert selection.unheeded(own, ["age"], "study") is None
+    assert selection.unheeded(own, ["age", "sex"], "image") == (
+        "job.show=[age, sex] and job.unit=image change nothing here: the job's lines keep what "
+        "they have, show=[age] and unit=study"
+    )
+    assert selection.unheeded(selection.manner([{"source": "a"}], LABELS), [], "image") is None

@@ -189,7 +189,12 @@ def _select(
                 len(unknown), selected.total, cfg.pacs.folder,
             )  # fmt: skip
     else:
-        selected = _query(cfg, job, pacs, folder)
+        return _query(cfg, job, pacs, folder), job
+    asked = cfg.job.show or cfg.job.unit == "study"
+    if asked or not cfg.job.manifest:  # a manifest's lines may well show what no config asks for
+        own = selection.manner(manifest.read(selected.path), job.labels)
+        if unheeded := selection.unheeded(own, cfg.job.show, cfg.job.unit):
+            _log.warning("%s", unheeded)
     return selected, job
 
 

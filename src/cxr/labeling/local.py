@@ -228,9 +228,8 @@ class LocalLabeling:
         self._answers.add(manifest.read(path), job.name)
         checks = job.checks
         if checks.known is not None:
-            pairs = selection.known(
-                checks.known, self._pacs, job.labels, shown=job.shown, unit=job.unit
-            )
+            own = selection.manner(manifest.read(path), job.labels)
+            pairs = selection.known(checks.known, self._pacs, own)
             if not self._answers.add_known(pairs) and checks.known_share:
                 raise JobError(
                     f"job.honeypots: {checks.known} holds no labelled image that is in the PACS "

@@ -1,6 +1,7 @@
 """Which images a job is about: a PACS query, or a manifest, becomes its input manifest."""
 
 import csv
+import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from typing import Any
 
 from cxr.contract import consolidate, labels, manifest
 from cxr.contract.labels import LabelSet
-from cxr.errors import JobError, PacsError
+from cxr.errors import CxrError, JobError, PacsError
 from cxr.images.dicom import Instance
 from cxr.labeling import companions
 from cxr.pacs import Pacs
@@ -17,6 +18,10 @@ from cxr.pacs.folder import FolderPacs
 
 ANSWERS = "answers.db"
 """File of a job that has begun."""
+
+
+_UIDS = ("sop-instance-uid", "study-instance-uid", "series-instance-uid")
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,25 @@ class Selection:
     path: Path
     total: int
     passed_over: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Manner:
+    """How a job asks about its images.
+
+    Attributes:
+        label_set: What it asks.
+        uids: The keys of UIDs that its lines have.
+        shown: Of age, sex, indication: what readers are told; None where its lines say nothing.
+        unit: `image` or `study`.
+        companions: The kinds of images shown beside the one to label.
+    """
+
+    label_set: LabelSet
+    uids: tuple[str, ...] = _UIDS
+    shown: tuple[str, ...] | None = None
+    unit: str = "image"
+    companions: tuple[str, ...] = ()
 
 
 def from_query(
@@ -155,18 +179,63 @@ def begun(folder: Path, label_set: LabelSet) -> Selection | None:
     return Selection(path, total, {})
 
 
+def manner(lines: Iterable[Mapping[str, Any]], label_set: LabelSet) -> Manner:
+    """Say how a job asks about its own images, by its lines and not by what is configured now.
+
+    Args:
+        lines: Of its input manifest.
+        label_set: What is asked where no line says it.
+    """
+    asked: LabelSet | None = None
+    uids: set[str] = set()
+    told: set[str] | None = None
+    kinds: set[str] = set()
+    unit = "image"
+    for line in lines:
+        if asked is None and "labels" in line:
+            asked = labels.from_data_object(line)
+        uids |= line.keys() & set(_UIDS)
+        if isinstance(shown := line.get("shown"), Mapping):
+            told = (told or set()) | set(shown)
+        if line.get("unit") == "study":
+            unit = "study"
+        beside = line.get("companions")
+        kinds |= {str(other["kind"]) for other in beside} if isinstance(beside, list) else set()
+    return Manner(
+        asked or label_set,
+        tuple(key for key in _UIDS if key in uids),
+        None if told is None else tuple(sorted(told)),
+        unit,
+        tuple(sorted(kinds)),
+    )
+
+
+def unheeded(kept: Manner, shown: Sequence[str], unit: str) -> str | None:
+    """Say in a sentence where lines hold something else than what is configured; None is nowhere.
+
+    Args:
+        kept: Of the job's lines, which stay as they are.
+        shown: The config's `job.show`.
+        unit: The config's `job.unit`.
+    """
+    if set(kept.shown or ()) == set(shown) and kept.unit == unit:
+        return None
+    return (
+        f"job.show=[{', '.join(shown)}] and job.unit={unit} change nothing here: the job's lines "
+        f"keep what they have, show=[{', '.join(kept.shown or ())}] and unit={kept.unit}"
+    )
+
+
 def known(
-    path: Path, pacs: FolderPacs, label_set: LabelSet, *, shown: Sequence[str] = (), unit: str
+    path: Path, pacs: FolderPacs, own: Manner
 ) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
     """Make tasks of images whose answer is known, that look like all others of a job.
 
     Args:
-        path: An output manifest; lines without a label, or whose image the PACS does not hold,
-            are passed over.
+        path: An output manifest; lines without a label are passed over, and so are, with a
+            warning, those whose image the PACS does not hold or that cannot be read.
         pacs: Where the images are.
-        label_set: What the job asks.
-        shown: Of age, sex, indication: what its readers are told.
-        unit: `image` or `study`.
+        own: How the job asks about its own images.
 
     Yields:
         What is asked, and the whole line.
@@ -174,19 +243,33 @@ def known(
     Raises:
         ManifestError: A line that is none, or has several label attributes.
     """
+    passed: list[str] = []
     for line in manifest.read(path):
-        if manifest.labelled(consolidate.completed(line)) is None or unknown_sources([line], pacs):
+        if manifest.labelled(consolidate.completed(line)) is None:
             continue
-        (name,) = manifest.attributes(line)
-        left = {name, name + manifest.METADATA, "shown", "unit"}
-        left |= {"companions"} if unit == "image" else set()
-        asked = {k: v for k, v in line.items() if k not in left} | labels.to_data_object(label_set)
-        if unit == "study":
-            asked = {"companions": []} | asked | {"unit": unit}
-        if shown:
-            instance = pacs.find(manifest.source(line))
-            asked["shown"] = companions.shown(instance, pacs, shown)
+        try:
+            asked = _asked(pacs.find(manifest.source(line)), pacs, own)
+        except (CxrError, OSError) as error:
+            passed.append(f"{manifest.source(line)}: {error}")
+            continue
         yield asked, line
+    if passed:
+        _log.warning(
+            "%s: %d known images cannot be asked about and are passed over, first %s",
+            path, len(passed), passed[0],
+        )  # fmt: skip
+
+
+def _asked(instance: Instance, pacs: FolderPacs, own: Manner) -> dict[str, Any]:
+    """Ask about an image as a job's own lines do, whatever another line says of it."""
+    line = data_object(instance, own.label_set)
+    asked = {key: value for key, value in line.items() if key not in _UIDS or key in own.uids}
+    if own.shown is not None:
+        asked["shown"] = companions.shown(instance, pacs, own.shown)
+    if own.unit == "study":
+        asked["unit"] = own.unit
+        asked["companions"] = companions.of(instance, pacs, own.companions)
+    return asked
 
 
 def unknown_sources(lines: Iterable[Mapping[str, Any]], pacs: FolderPacs) -> list[str]:
