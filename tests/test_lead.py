@@ -3,6 +3,7 @@
 import csv
 import json
 import time
+from html.parser import HTMLParser
 
 import krippendorff
 import numpy as np
@@ -246,6 +247,50 @@ def test_the_manifest_can_be_had_at_any_time_and_the_log_knows(fresh):
     with fresh.backend._opened._file.reading() as db:
         told = db.execute("SELECT worker FROM audit WHERE event='exported'").fetchall()
     assert told == [("eve",), ("eve",)]
+
+
+class Links(HTMLParser):
+    """What a page offers to download."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.found = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        given = dict(attributes)
+        if tag == "a" and "download" in given:
+            self.found.append(given["href"])
+
+
+@pytest.mark.parametrize("rule", ["adjudicated", "dawid_skene"])
+def test_every_file_of_the_job_can_be_had(tmp_path, rule):
+    panel = Panel(tmp_path, consolidation=rule, closes="lead")
+    panel.read("ann1", lambda image: "ppaa")
+    client = panel.client("eve")
+
+    offered = Links(client.get("/job").text).found
+    got = {path.removeprefix("/job/"): client.get(path) for path in offered}
+
+    weighed = {"probabilities.csv", "readers.json"}
+    assert set(got) == {
+        "output.manifest", "labels.csv", "answers.csv", "rois.csv", "agreement.json",
+        "quality.json",
+    } | (weighed if rule == "dawid_skene" else set())  # fmt: skip
+    for name, response in got.items():
+        assert response.status_code == 200
+        assert f'filename="panel.{name}"' in response.headers["content-disposition"]
+        if name.endswith(".csv"):
+            assert response.content == (panel.job.folder / name).read_bytes()
+            assert response.headers["content-type"].startswith("text/csv")
+        elif name.endswith(".json"):
+            assert response.json() == json.loads((panel.job.folder / name).read_text())
+    assert len(list(csv.DictReader(got["answers.csv"].text.splitlines()))) == 3 * len(LABELS.names)
+    for none in ("answers.db", "audit.head", "input.manifest", "..%2Fpanel%2Flabels.csv", "x"):
+        assert client.get(f"/job/{none}").status_code == 404
+    for other, status in (("ann1", 403), ("dan", 403), (None, 401)):
+        assert panel.client(other).get("/job/answers.csv").status_code == status
+    panel.stop()
 
 
 def test_a_job_of_its_lead_stays_open_until_she_closes_it(fresh):

@@ -6,8 +6,9 @@ Progress is cheap and asked for every two seconds; what takes long stands on an 
 import time
 from typing import Any
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, HTTPException
 from fastapi.responses import FileResponse, HTMLResponse, Response
+from markupsafe import Markup
 
 from cxr import NOTE
 from cxr.labeling import ADJUDICATOR, overview, page
@@ -18,6 +19,18 @@ from cxr.labeling.portal.context import Portal, ThePortal
 
 routes = APIRouter()
 _NO_RATE = f"fewer than three answers in the last {overview.RECENT_S // 60} minutes"
+
+_FILES = {
+    "labels.csv": "a row an image",
+    "answers.csv": "a row an image, reader and finding",
+    "rois.csv": "a row a region",
+    "agreement.json": "how far readers agree",
+    "quality.json": "pace, known answers, hidden repeats",
+}
+_WEIGHED = {
+    "probabilities.csv": "of each finding being present",
+    "readers.json": "how each reader is thought to err",
+}
 
 
 @routes.get("/job")
@@ -31,6 +44,12 @@ def _page(lead: Lead, portal: ThePortal) -> Response:
             nav=rooms.nav(lead, "/job"),
             csrf=portal.csrf(lead.id),
             adjudicates="yes" if decides else "no",
+            files=Markup("\n").join(
+                Markup('<li><a href="/job/{}" download>{}</a> <span>{}</span></li>').format(
+                    name, name, held
+                )
+                for name, held in _files(portal).items()
+            ),
         )
     )
 
@@ -115,12 +134,21 @@ def _manifest(lead: Lead, portal: ThePortal) -> Response:
     return FileResponse(path, media_type="application/jsonl", filename=name)
 
 
-@routes.get("/job/labels.csv")
-def _labels(lead: Lead, portal: ThePortal) -> Response:
-    """Collect, and give the consolidated labels as a table."""
+@routes.get("/job/{name}")
+def _file(name: str, lead: Lead, portal: ThePortal) -> Response:
+    """Collect, and give one of the files that are written beside the output manifest."""
+    if name not in _files(portal):
+        raise HTTPException(404, "no such file of this job")
     portal.collects(lead.id)
-    name = f"{portal.job.name}.labels.csv"
-    return FileResponse(portal.job.folder / "labels.csv", media_type="text/csv", filename=name)
+    kind = "text/csv" if name.endswith(".csv") else "application/json"
+    path = portal.job.folder / name
+    return FileResponse(path, media_type=kind, filename=f"{portal.job.name}.{name}")
+
+
+def _files(portal: Portal) -> dict[str, str]:
+    """Name the files beside the output manifest, and say what they hold."""
+    weighed = portal.job.consolidation == "dawid_skene"
+    return _FILES | (_WEIGHED if weighed else {})
 
 
 @routes.post("/job/close", dependencies=[Depends(access.from_own_page)])
