@@ -195,13 +195,14 @@ def test_a_region_is_listed_given_to_another_finding_hidden_and_deleted(browser:
         draw(page)
         item = page.locator(".cxr-rois [data-roi]")
         listed = (item.count(), item.locator(".cxr-name span").first.inner_text())
-        owners = item.locator("select option").all_inner_texts()
-        item.locator("select").select_option("Pneumonia")
+        item.locator('[data-action="rebind-roi"]').click()
+        owners = page.get_by_role("menuitemradio").all_inner_texts()
+        page.get_by_role("menuitemradio", name="Pneumonia").click()
         moved = (
             item.locator(".cxr-name span").first.inner_text(),
             row(page, "Pneumonia").get_attribute("data-answer"),
         )
-        kept = row(page, "Edema").get_attribute("data-answer")
+        before = row(page, "Edema").get_attribute("data-answer")
         eye = item.locator('[data-action="hide-roi"]')
         eye.focus()
         page.keyboard.press("Space")
@@ -216,7 +217,7 @@ def test_a_region_is_listed_given_to_another_finding_hidden_and_deleted(browser:
     assert listed == (1, "Edema")
     assert "No Finding" not in owners
     assert moved == ("Pneumonia", "present")
-    assert kept == "present"
+    assert before == "unanswered"  # only the region had set it present
     assert (focused, lines, tags) == (True, 0, 0)
     assert left == 0
 
@@ -227,13 +228,15 @@ def test_a_region_given_to_an_absent_finding_asks_to_change_it(browser: Browser)
         choice(page, "Pneumonia", "absent").click()
         row(page, "Edema").locator(".cxr-name").click()
         draw(page)
-        page.locator(".cxr-rois select").select_option("Pneumonia")
+        page.locator('[data-action="rebind-roi"]').click()
+        page.get_by_role("menuitemradio", name="Pneumonia").click()
         asked = said(page)
         page.locator(".cxr-message button", has_text="Set uncertain").click()
         state = row(page, "Pneumonia").get_attribute("data-answer")
         page.close()
 
     assert "Pneumonia is marked absent" in asked
+    assert "Edema is unanswered again" in asked
     assert state == "uncertain"
 
 
