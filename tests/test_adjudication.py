@@ -167,6 +167,7 @@ def test_one_finding_can_be_gone_through_alone(standing):
 
     assert page.offer["dispute"]["of"] == 1
     assert page.offer["submitUrl"] == "/disputes/0/decision?label=Edema"
+    assert [room["url"] for room in page.offer["rooms"]] == ["/adjudicate", "/passphrase"]
     assert "agree on Lung Opacity" in standing.client("dan").get(
         "/adjudicate?label=Lung+Opacity"
     ).text  # fmt: skip

@@ -211,12 +211,14 @@ def test_going_back_leads_from_answer_to_answer(tmp_path):
     first, second, third = (work(answers, "ann", 1) and answers.answered("ann")[0].task_id
                             for _ in range(3))  # fmt: skip
 
-    assert answers.previous(third) == second
-    assert answers.previous(second) == first
-    assert answers.previous(first) is None
+    assert answers.place(third) == (3, second, None)
+    assert answers.place(second) == (2, first, third)
+    assert answers.place(first) == (1, None, second)
     answers.add({"source": f"image-{i}"} for i in range(4))
-    assert answers.previous(answers.assign("ann").id) == third
-    assert answers.previous(answers.assign("bob").id if answers.assign("bob") else "none") is None
+    current, ahead = answers.assign("ann").id, answers.ahead("ann")
+    assert ahead is None
+    assert answers.place(current) == (4, third, None)
+    assert answers.place(third) == (3, second, current)
 
 
 def test_a_closed_job_gives_and_takes_nothing_until_it_is_opened_again(tmp_path):

@@ -36,7 +36,13 @@ def test_an_offer_holds_all_that_the_page_needs(site):
 
     task = offer["task"]
     assert set(offer) == {"note", "csrf", "task"}
-    assert task["submitUrl"] == f"/tasks/{task['id']}/answer"
+    assert task["submitUrl"] == f"/tasks/{task['id']}/answer?versions=0"
+    assert (task["number"], task["next"]) == (1, None)
+    assert task["rooms"] == [
+        {"text": "Read", "url": "/task"},
+        {"text": "Your answers", "url": "/answered"},
+        {"text": "Account", "url": "/passphrase"},
+    ]
     assert task["draftUrl"] == f"/tasks/{task['id']}/draft"
     assert task["position"] == {"answered": 0, "total": 3}
     assert task["draft"] is task["answer"] is task["previous"] is None
@@ -63,9 +69,11 @@ def test_the_image_ahead_is_the_one_that_comes_next(site):
     reply = submit(client, first).json()
 
     assert ahead["id"] != first["task"]["id"]
-    assert set(reply) == {"next", "task", "answered", "total"}
+    assert set(reply) == {"next", "task", "answered", "total", "corrected"}
     assert (reply["next"], reply["answered"], reply["total"]) == ("/task", 1, 3)
-    moved = {"position": {"answered": 1, "total": 3}, "previous": first["task"]["id"]}
+    moved = {
+        "position": {"answered": 1, "total": 3}, "previous": first["task"]["id"], "number": 2,
+    }  # fmt: skip
     assert without_links(reply["task"]) == without_links(ahead) | moved
     assert ask(client)["task"]["id"] == ahead["id"]
 
@@ -176,6 +184,7 @@ def test_an_answer_is_opened_again_and_corrected(site):
     assert again["answer"] == document("aaap")
     assert again["previous"] is None
     assert second["previous"] == again["id"]
+    assert (again["number"], again["next"]) == (1, second["id"])
     assert json.loads(in_page(page))["answer"] == document("aaap")
     assert (reply.status_code, reply.json()["task"]["id"]) == (200, second["id"])
     kept = site.answers.latest(first["task"]["id"])
@@ -320,3 +329,21 @@ def test_an_answer_under_way_for_long_does_not_undo_a_correction(site):
 
     kept = site.answers.latest(offer["task"]["id"])
     assert (kept.content, kept.versions) == (form("paaa"), 2)
+
+
+def test_an_answer_to_what_was_answered_in_another_window_corrects_it_and_says_so(site):
+    client = site.client("ann")
+    offer = ask(client)
+    said = ["aaap", "aaap", "paaa", "apaa"]
+
+    replies = [submit(client, offer, form(letters)).json() for letters in said]
+    again = client.get(f"/api/tasks/{offer['task']['id']}").json()
+    knowing = submit(client, offer | again, form("aapa")).json()
+    program = client.post(
+        f"/tasks/{offer['task']['id']}/answer", content=form("aaua"),
+        headers={"X-CSRF": offer["csrf"]},
+    ).json()  # fmt: skip
+
+    assert [reply["corrected"] for reply in replies] == [False, False, True, True]
+    assert (knowing["corrected"], program["corrected"]) == (False, False)
+    assert site.answers.latest(offer["task"]["id"]).content == form("aaua")

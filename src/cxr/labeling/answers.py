@@ -263,10 +263,11 @@ class Answers:
         with self._file.reading() as db:
             return results.latest(db, task_id)
 
-    def previous(self, task_id: str) -> str | None:
-        """Give the task that the same worker answered before this one, or last if it is open."""
+    def place(self, task_id: str) -> tuple[int, str | None, str | None]:
+        """Say which of its worker's images a task is, from 1, and give those before and after."""
         with self._file.reading() as db:
-            return results.previous(db, task_id)
+            around = results.previous(db, task_id), results.following(db, task_id)
+            return results.ordinal(db, task_id), *around
 
     def answered(self, worker_id: str) -> list[Answered]:
         """List a worker's answered tasks, the newest first, hidden ones too."""

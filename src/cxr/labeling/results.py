@@ -108,6 +108,27 @@ def previous(db: sqlite3.Connection, task_id: str) -> str | None:
     return row[0] if row else None
 
 
+def following(db: sqlite3.Connection, task_id: str) -> str | None:
+    """Give the task that the same worker answered after this one, or the one she has open."""
+    row = db.execute(
+        "SELECT n.task_id FROM tasks t JOIN tasks n USING(worker_id)"
+        " WHERE t.task_id=? AND t.answered_at IS NOT NULL AND n.ahead=0"
+        " AND coalesce(n.answered_at, 9e99) > t.answered_at"
+        " ORDER BY coalesce(n.answered_at, 9e99), n.rowid LIMIT 1",
+        (task_id,),
+    ).fetchone()
+    return row[0] if row else None
+
+
+def ordinal(db: sqlite3.Connection, task_id: str) -> int:
+    """Say which of a worker's images a task is, from 1, in the order of her answers."""
+    before = (
+        "SELECT count(*) + 1 FROM tasks t JOIN tasks p USING(worker_id)"
+        " WHERE t.task_id=? AND p.answered_at < coalesce(t.answered_at, 9e99)"
+    )
+    return int(one(db, before, task_id))
+
+
 def answered_by(db: sqlite3.Connection, worker_id: str) -> int:
     """Say how many tasks one worker has answered, hidden ones too."""
     count = "SELECT count(*) FROM tasks WHERE worker_id=? AND answered_at IS NOT NULL"

@@ -87,7 +87,7 @@ def _offered(
     found = _disputes(portal, label)
     chosen = _chosen(found, object_id)
     _note_seen(portal, adjudicator, chosen)
-    offer = _offer(portal, chosen, found, label)
+    offer = _offer(portal, adjudicator, chosen, found, label)
     return JSONResponse(
         {"csrf": portal.csrf(adjudicator.id), "task": offer | {"input": _input(portal, chosen)}}
     )
@@ -167,7 +167,7 @@ def _shown(
     """Render the worker page of one dispute."""
     _note_seen(portal, adjudicator, chosen)
     task_input = _input(portal, chosen)
-    offer = _offer(portal, chosen, found, label)
+    offer = _offer(portal, adjudicator, chosen, found, label)
     number, total = offer["dispute"]["number"], len(found)
     return HTMLResponse(
         page.document(
@@ -195,7 +195,9 @@ def _input(portal: Portal, chosen: Dispute) -> dict[str, Any]:
     }
 
 
-def _offer(portal: Portal, chosen: Dispute, found: Sequence[Dispute], label: str) -> dict[str, Any]:
+def _offer(
+    portal: Portal, adjudicator: Reader, chosen: Dispute, found: Sequence[Dispute], label: str
+) -> dict[str, Any]:
     place = found.index(chosen)
     decided = portal.answers.decisions()
     newest = decided.get(chosen.object_id)
@@ -214,6 +216,8 @@ def _offer(portal: Portal, chosen: Dispute, found: Sequence[Dispute], label: str
         "versions": newest.versions if newest else 0,
         "position": {"answered": count, "total": len(found)},
         "previous": None,
+        "next": None,
+        "rooms": rooms.listed(adjudicator),
         "dispute": {
             "number": place + 1,
             "of": len(found),

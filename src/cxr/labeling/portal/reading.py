@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Depends, HTTPException, Query, Request
 from fastapi.responses import HTMLResponse, JSONResponse, Response
@@ -20,6 +20,7 @@ from cxr.labeling.tasks import Task
 
 _DEEPEST = 60
 """Levels of a draft; a page's own state has a fifth of them."""
+T = TypeVar("T")
 routes = APIRouter()
 
 
@@ -147,16 +148,32 @@ def _status(worker: Worker, portal: ThePortal) -> dict[str, Any]:
 
 
 @routes.post("/tasks/{task_id}/answer")
-async def _answer(request: Request, worker: Worker, task: Begun, portal: ThePortal) -> Response:
+async def _answer(
+    request: Request,
+    worker: Worker,
+    task: Begun,
+    portal: ThePortal,
+    versions: Annotated[int | None, Query(ge=0, le=10**9)] = None,
+) -> Response:
+    """Keep an answer; `versions` are those that its page knew, None where it does not say."""
     context.check_csrf(request, portal, worker)
     content, said = forms.checked(await context.body(request), task.data_object)
 
     def keep() -> Response:
-        _kept(lambda: portal.answers.submit(task.id, content, skipped=said.skipped))
+        new = _kept(lambda: portal.answers.submit(task.id, content, skipped=said.skipped))
+        now = portal.answers.latest(task.id)
+        unseen = new and versions is not None and now is not None and now.versions > versions + 1
         following = offer(portal, portal.answers.assign(worker))
         answered, total = portal.answers.position(worker)
         return JSONResponse(
-            {"next": "/task", "task": following, "answered": answered, "total": total}
+            {
+                "next": "/task",
+                "task": following,
+                "answered": answered,
+                "total": total,
+                # of an answer from another window, which this page had not seen
+                "corrected": bool(unseen),
+            }
         )
 
     # SQLite waits for the disk: the event loop, which serves images, must not
@@ -182,23 +199,28 @@ def offer(portal: Portal, task: Task | None) -> dict[str, Any] | None:
     draft = answers.draft(task.id)
     said = answers.latest(task.id) if task.answered else None
     answered, total = answers.position(task.worker_id)
+    number, previous, following = answers.place(task.id)
+    versions = 0 if said is None else said.versions
     return {
         "id": task.id,
         "input": portal.task_input(task.data_object),
-        "submitUrl": f"/tasks/{task.id}/answer",
+        "submitUrl": f"/tasks/{task.id}/answer?versions={versions}",
         "draftUrl": f"/tasks/{task.id}/draft",
         "draft": None if draft is None else json.loads(draft),
         "answer": None if said is None else forms.document(said.content),
-        "versions": 0 if said is None else said.versions,
+        "versions": versions,
         "position": {"answered": answered, "total": total},
-        "previous": answers.previous(task.id),
+        "previous": previous,
+        "next": following,
+        "number": number,
+        "rooms": rooms.listed(portal.member(task.worker_id)),
     }
 
 
 def _page(portal: Portal, task: Task) -> str:
     offered = offer(portal, task) or {}
     task_input = offered.pop("input")
-    what = "answered image" if task.answered else f"image {offered['position']['answered'] + 1}"
+    what = f"image {offered['number']}{' · answered' if task.answered else ''}"
     return page.document(
         page.render(task_input),
         title=f"{portal.job.name} · {what}",
@@ -222,7 +244,7 @@ def _done(portal: Portal, worker: str) -> str:
     return rooms.message(portal, portal.member(worker), title, text, here="/task", link=link)
 
 
-def _kept(keep: Callable[[], object]) -> None:
+def _kept(keep: Callable[[], T]) -> T:
     """Keep an answer or a draft.
 
     Raises:
@@ -230,7 +252,7 @@ def _kept(keep: Callable[[], object]) -> None:
             went back.
     """
     try:
-        keep()
+        return keep()
     except ClosedError as error:
         raise HTTPException(423, str(error)) from error
     except StaleError as error:

@@ -1,6 +1,6 @@
 """The portal's own pages: their frame, and the quiet links between them.
 
-The worker page has none of this: all its room is for the image.
+The worker page has them in a menu: all its room is for the image.
 """
 
 from markupsafe import Markup
@@ -25,17 +25,25 @@ def nav(reader: Reader | None, here: str = "") -> Markup:
         reader: Who is signed in, or None.
         here: Path of the page they stand on.
     """
-    rooms = [(path, name) for role, path, name in _ROOMS if reader and role in reader.roles]
     if not reader:
         return Markup("")
-    rooms.append(_ACCOUNT)
     links = Markup("").join(
         Markup('<a href="{}"{}>{}</a>').format(
             path, Markup(' aria-current="page"') if path == here else "", name
         )
-        for path, name in rooms
+        for path, name in _open_to(reader)
     )
     return Markup('<nav class="rooms" aria-label="Pages">{}</nav>').format(links)
+
+
+def listed(reader: Reader) -> list[dict[str, str]]:
+    """Give the same links as the worker page reads them."""
+    return [{"text": name, "url": path} for path, name in _open_to(reader)]
+
+
+def _open_to(reader: Reader) -> list[tuple[str, str]]:
+    rooms = [(path, name) for role, path, name in _ROOMS if role in reader.roles]
+    return [*rooms, _ACCOUNT]
 
 
 def message(
