@@ -1,6 +1,8 @@
 """Lengths and areas in millimetres against shapely, on square pixels and on others."""
 
+import json
 import math
+from pathlib import Path
 
 import pytest
 import shapely
@@ -11,8 +13,9 @@ from cxr.contract import measures
 from cxr.contract.annotation import Roi
 from cxr.labeling import regions
 
-SPACINGS = st.tuples(*[st.floats(0.05, 2)] * 2)
+SPACINGS = st.tuples(*[st.floats(0.2, 2)] * 2)
 PLACES = st.tuples(*[st.floats(-100, 3000)] * 2)
+SHARED = Path(__file__).parents[1] / "templates" / "viewer" / "test" / "spacings.json"
 ANISOTROPIC = {"pixelSpacing": [0.2, 0.1]}  # rows 0.2 mm apart, columns 0.1 mm
 
 
@@ -94,6 +97,18 @@ def test_the_detectors_spacing_is_taken_last_and_said():
 )  # fmt: skip
 def test_without_a_spacing_nothing_is_measured(image):
     assert measure("length", [(0, 0), (100, 0)], image) is None
+
+
+@pytest.mark.parametrize("case", json.loads(SHARED.read_text())["cases"], ids=str)
+def test_a_spacing_counts_here_if_it_counts_on_the_page(case):
+    found = measures.spacing(case)
+
+    assert found == (case["from"] and (case["from"], tuple(case["spacing"])))
+
+
+def test_what_is_measured_is_json_however_odd_the_spacing():
+    for case in json.loads(SHARED.read_text())["cases"]:
+        json.dumps(measure("rectangle", [(-1e6, -1e6), (1e6, 1e6)], case), allow_nan=False)
 
 
 def test_a_point_has_no_size():

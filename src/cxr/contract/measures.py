@@ -12,6 +12,10 @@ from cxr.contract.annotation import Roi
 
 _SPACINGS = {"PixelSpacing": "pixelSpacing", "ImagerPixelSpacing": "imagerPixelSpacing"}
 """Standard keyword → key in the page's `image`, the better one first."""
+MOST_MM = 10.0
+"""Between two pixels; a spacing beyond is a mistake, as the page's geometry.ts has it too."""
+MOST_ANISOTROPIC = 10.0
+"""Of rows to columns, or of columns to rows; likewise."""
 Spacing = tuple[float, float]
 """Millimetres between the centres of two rows, then of two columns (PS3.3 10.7.1.3)."""
 
@@ -25,7 +29,8 @@ def spacing(image: object) -> tuple[str, Spacing] | None:
     Returns:
         `PixelSpacing`, or `ImagerPixelSpacing` where only the detector's is there, on which the
         body appears magnified (PS3.3 C.8.7.1.1); and its value. A `PixelSpacing` that repeats the
-        detector's is the detector's (PS3.3 10.7.1.1). None where the file has neither.
+        detector's is the detector's (PS3.3 10.7.1.1). None where the file has neither, or none
+        that can be one.
     """
     given = image if isinstance(image, Mapping) else {}
     found = {keyword: _pair(given.get(key)) for keyword, key in _SPACINGS.items()}
@@ -39,7 +44,8 @@ def _pair(value: object) -> Spacing | None:
     if (
         isinstance(value, list)
         and len(value) == 2
-        and all(isinstance(v, int | float) and 0 < v < math.inf for v in value)
+        and all(type(v) in (int, float) and 0 < v <= MOST_MM for v in value)  # a bool is an int
+        and max(value) / min(value) <= MOST_ANISOTROPIC
     ):
         return float(value[0]), float(value[1])
     return None

@@ -10,16 +10,18 @@ export type Point = readonly [number, number];
 /** Pixels below which two coordinates are one. */
 const TINY = 1e-6;
 
-/** Beyond this a spacing is a mistake, not a detector. */
+/** Beyond these a spacing is a mistake, not a detector; cxr.contract.measures has the same. */
 const MOST_ANISOTROPIC = 10;
+const MOST_MM = 10;
 
 /** A [row, column] spacing if it can be one, or null. Files do come with a PixelSpacing of 0. */
 export function usable(spacing: readonly number[] | null): [number, number] | null {
-  const [row = 0, column = 0] = spacing ?? [];
-  const ratio = row / column;
-  const square = ratio < MOST_ANISOTROPIC && ratio > 1 / MOST_ANISOTROPIC;
-  return row > 0 && column > 0 && square ? [row, column] : null;
+  const [row, column, ...more] = spacing ?? [];
+  if (!plausible(row) || !plausible(column) || more.length) return null;
+  return Math.max(row, column) / Math.min(row, column) <= MOST_ANISOTROPIC ? [row, column] : null;
 }
+
+const plausible = (mm: unknown): mm is number => typeof mm === 'number' && mm > 0 && mm <= MOST_MM;
 
 /** The first spacing of those the file names that can be one, to display by, or square pixels. */
 export function displaySpacing(...named: readonly (readonly number[] | null)[]): [number, number] {

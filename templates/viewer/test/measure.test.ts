@@ -1,9 +1,19 @@
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { area, length, says, scaleOf } from '../src/measure.ts';
 import type { Point } from '../src/geometry.ts';
 import { outline } from '../src/shapes.ts';
 import { numbers } from './numbers.ts';
+
+interface Case {
+  readonly pixelSpacing: number[] | null;
+  readonly imagerPixelSpacing: number[] | null;
+  readonly from: string | null;
+  readonly spacing: [number, number] | null;
+}
+const shared = readFileSync(new URL('../../test/spacings.json', import.meta.url), 'utf8');
+const { cases } = JSON.parse(shared) as { cases: Case[] };
 
 const OBLONG = scaleOf({ pixelSpacing: [0.2, 0.1], imagerPixelSpacing: null });
 const SQUARE: Point[] = [[0, 0], [10, 0], [10, 10], [0, 10]]; // prettier-ignore
@@ -55,4 +65,12 @@ test('Pixel Spacing that only repeats the detector is not taken for the patient'
   assert.ok(scaleOf({ pixelSpacing: spacing, imagerPixelSpacing: [...spacing] }).detector);
   const calibrated = scaleOf({ pixelSpacing: [0.14, 0.14], imagerPixelSpacing: spacing });
   assert.deepEqual(calibrated, { spacing: [0.14, 0.14], unit: 'mm', detector: false });
+});
+
+test('a spacing counts on the page if it counts in the label', () => {
+  for (const one of cases) {
+    const { spacing, unit, detector } = scaleOf(one);
+    const from = unit === 'px' ? null : detector ? 'ImagerPixelSpacing' : 'PixelSpacing';
+    assert.deepEqual([from, unit === 'px' ? null : spacing], [one.from, one.spacing], JSON.stringify(one));
+  }
 });
