@@ -122,17 +122,25 @@ def test_agreement_is_written_beside_it(tmp_path):
     )
 
 
-def test_metadata_says_by_which_rule_and_what_readers_were_shown(tmp_path):
-    job = written(
-        tmp_path, {"ann": form("paaa")}, consolidation="any_present", shown=("age", "sex"),
-        unit="study",
-    )  # fmt: skip
+def test_metadata_says_by_which_rule_and_what_was_shown_with_each_image(tmp_path):
+    job = Job("demo", tmp_path, LABELS, consolidation="any_present", shown=("age", "sex"))
+    prior = {"kind": "prior", "source": "s9", "sop-instance-uid": "1.2.9", "days-before": 3}
+    told = [{}, {"shown": {"sex": "F"}}, {"unit": "study", "companions": [prior], "shown": {}}]
+    lines = [
+        (
+            {"source": f"s{i}", **labels.to_data_object(LABELS), **one},
+            consolidate.consolidate({"ann": form("paaa")}, LABELS),
+        )
+        for i, one in enumerate(told)
+    ]
+    output.write(job, lines, human_annotated=True, label_source="readers")
 
-    (line,) = manifest.read(job.output_manifest)
+    found = [line["demo-metadata"] for line in manifest.read(job.output_manifest)]
 
-    found = line["demo-metadata"]
-    assert found["consolidation"] == "any_present"
-    assert (found["shown"], found["unit"]) == (["age", "sex"], "study")
+    assert [one["consolidation"] for one in found] == ["any_present"] * 3
+    assert [one["shown"] for one in found] == [[], ["sex"], []]
+    assert [one["unit"] for one in found] == ["image", "image", "study"]
+    assert [one["companions"] for one in found] == [[], [], ["prior"]]
 
 
 def test_of_a_replay_no_rule_is_said(tmp_path):

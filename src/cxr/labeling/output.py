@@ -78,14 +78,14 @@ def write(
         created=datetime.now(UTC),
         **{"label-source": label_source},
     )
-    if any(label.get(consolidate.FROM_ALL) for label in collected.values()):
-        meta |= _how(job)
+    read = any(label.get(consolidate.FROM_ALL) for label in collected.values())
 
     def merged(line: Mapping[str, Any]) -> dict[str, Any]:
         label = made.attributes.get(manifest.source(line))
         if label is None:
             return dict(line)
-        return {**line, job.name: label, job.name + manifest.METADATA: meta}
+        told = meta | _how(job, line) if read else meta
+        return {**line, job.name: label, job.name + manifest.METADATA: told}
 
     manifest.write(job.output_manifest, (merged(line) for line, _ in every), max_line=None)
     _summaries(job, _tables(job), extras)
@@ -93,9 +93,18 @@ def write(
     return job.output_manifest
 
 
-def _how(job: Job) -> dict[str, Any]:
-    """Say how its readers were asked and consolidated, which nobody knows of a replay."""
-    return {"consolidation": job.consolidation, "unit": job.unit, "shown": list(job.shown)}
+def _how(job: Job, line: Mapping[str, Any]) -> dict[str, Any]:
+    """Say how readers were asked and consolidated, which nobody knows of a replay.
+
+    What they were shown is the line's to say: a job over a given manifest shows what that holds,
+    whatever its settings, and of a patient without an age none was shown.
+    """
+    return {
+        "consolidation": job.consolidation,
+        "unit": line.get("unit", "image"),
+        "shown": list(line.get("shown", ())),
+        "companions": [one["kind"] for one in line.get("companions", ())],
+    }
 
 
 @dataclass(frozen=True)
