@@ -50,8 +50,39 @@ def test_known_answers_give_sensitivity_and_specificity():
     assert (whole.sensitivity.hits, whole.sensitivity.of) == (2, 5)
     assert (whole.specificity.hits, whole.specificity.of) == (4, 5)
     assert whole.sensitivity.value == 0.4
-    assert whole.sensitivity.ci == quality.wilson(2, 5)
+    assert whole.sensitivity.ci == quality.wilson(0.4 * 4, 4)  # something is present in four images
     assert whole.uncertain == 1
+
+
+def test_an_interval_of_all_findings_covers_though_an_image_is_hard_in_all_of_them():
+    chance = np.random.default_rng(0)
+    names = [f"finding {k}" for k in range(13)]
+    known = dict.fromkeys(names, State.PRESENT)
+    trials, images, mean = 150, 30, 2 / 3
+    covered = pooled = 0
+    for _ in range(trials):
+        skill = chance.beta(2, 1, size=images)  # of an image, the same for all of its findings
+        right = chance.random((images, len(names))) < skill[:, None]
+        said = [
+            {n: State.PRESENT if ok else State.ABSENT for n, ok in zip(names, row, strict=True)}
+            for row in right
+        ]
+        whole, _ = quality.against_known([(known, one) for one in said], names, draws=300)
+        low, high = whole.sensitivity.ci
+        covered += low <= mean <= high
+        low, high = quality.wilson(int(right.sum()), right.size)
+        pooled += low <= mean <= high
+
+    assert covered / trials > 0.9
+    assert pooled / trials < 0.75  # what counting each finding as one more image would give
+
+
+def test_few_images_or_none_wrong_still_leave_an_interval():
+    ten = quality.against_known(twice(*["pp pp"] * 10), NAMES)[0].sensitivity
+    two = quality.against_known(twice("pp pa", "pp ap"), NAMES)[0].sensitivity
+
+    assert (ten.value, ten.ci) == (1, quality.wilson(10, 10))
+    assert (two.value, two.ci) == (0.5, quality.wilson(1, 2))
 
 
 def test_an_uncertain_neither_finds_nor_clears():

@@ -26,6 +26,11 @@ SCHEMA = "cxr-quality/1"
 FEWEST = 5
 """Known answers, or repeats, from which on a single finding gets a figure of its own."""
 _Z = 1.959963984540054
+_INTERVALS = (
+    "95 %: Wilson for a single finding's shares; percentiles of a bootstrap over images for shares "
+    "of all findings together (Wilson over images where there are fewer than 5, or all are alike) "
+    "and for kappa"
+)
 States = Mapping[str, State]
 Twice = tuple[States, States]
 """Known and answered states of one image; or those first and later answered."""
@@ -33,13 +38,14 @@ Twice = tuple[States, States]
 
 @dataclass(frozen=True)
 class Share:
-    """A share with its Wilson interval.
+    """A share with its interval.
 
     Attributes:
         hits: How many.
         of: Out of how many.
         value: hits / of; None where there are too few.
-        ci: 95 %; None with the value.
+        ci: 95 %; None with the value. Of one finding Wilson's. Of all together of a bootstrap over
+            images, since an image that is hard is so for several findings.
     """
 
     hits: int
@@ -99,7 +105,7 @@ class Pace:
     images_per_active_hour: float | None
 
 
-def wilson(hits: int, of: int) -> Interval:
+def wilson(hits: float, of: float) -> Interval:
     """Give the 95 % interval of a share (Wilson, 1927), which holds for few and for extremes.
 
     >>> low, high = wilson(8, 10)
@@ -166,32 +172,38 @@ def _renamed(states: States, label_set: LabelSet) -> dict[str, State]:
     return said
 
 
-def against_known(pairs: Sequence[Twice], names: Sequence[str]) -> tuple[Known, dict[str, Known]]:
+def against_known(
+    pairs: Sequence[Twice],
+    names: Sequence[str],
+    *,
+    draws: int = agreement.DRAWS,
+    seed: int = agreement.SEED,
+) -> tuple[Known, dict[str, Known]]:
     """Compare one worker's answers to known ones.
 
     Args:
         pairs: (known, answered) states of each honeypot answered; known states that are neither
             present nor absent are passed over, and so is what was not answered.
         names: Findings, without `No Finding`, which only repeats what the others say.
+        draws: Bootstrap samples of images.
+        seed: Of the bootstrap.
 
     Returns:
         All findings together, and each by itself.
     """
-    hits, of, hedged = np.zeros((3, 2, len(names)), int)
-    for known, answered in pairs:
-        for k, name in enumerate(names):
-            said = answered.get(name)
-            if said not in ORDER:
-                continue
-            for row, state in enumerate((State.PRESENT, State.ABSENT)):
-                if known.get(name) is state:
-                    of[row, k] += 1
-                    hits[row, k] += said is state
-                    hedged[row, k] += said is State.UNCERTAIN
+    hits, of, hedged = _counted(pairs, names)
     each = {
-        name: _known(hits[:, k], of[:, k], hedged[:, k], FEWEST) for k, name in enumerate(names)
+        name: Known(
+            _share(hits[0, :, k], of[0, :, k]),
+            _share(hits[1, :, k], of[1, :, k]),
+            int(hedged[:, :, k].sum()),
+        )
+        for k, name in enumerate(names)
     }
-    return _known(hits.sum(axis=1), of.sum(axis=1), hedged.sum(axis=1), 1), each
+    drawn = agreement.resample(len(pairs), draws, seed)
+    hits, of = hits.sum(axis=2), of.sum(axis=2)
+    found, cleared = (_pooled(hits[row], of[row], drawn) for row in (0, 1))
+    return Known(found, cleared, int(hedged.sum())), each
 
 
 def repeated(
@@ -262,7 +274,7 @@ def to_document(
     return {
         "schema": SCHEMA,
         "note": NOTE,
-        "intervals": "95 %: Wilson for shares, percentiles of a bootstrap over images for kappa",
+        "intervals": _INTERVALS,
         "workers": {
             worker: {
                 "pace": asdict(pace(documents.get(worker, ()))),
@@ -292,17 +304,43 @@ def _listed(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-def _known(
-    hits: NDArray[np.int64], of: NDArray[np.int64], hedged: NDArray[np.int64], fewest: int
-) -> Known:
-    found, cleared = (_share(int(h), int(n), fewest) for h, n in zip(hits, of, strict=True))
-    return Known(found, cleared, int(hedged.sum()))
+def _counted(pairs: Sequence[Twice], names: Sequence[str]) -> NDArray[np.int64]:
+    """Count (right, asked, hedged; known present, absent; image; finding)."""
+    counts = np.zeros((3, 2, len(pairs), len(names)), np.int64)
+    hits, of, hedged = counts
+    for i, (known, answered) in enumerate(pairs):
+        for k, name in enumerate(names):
+            said = answered.get(name)
+            if said not in ORDER:
+                continue
+            for row, state in enumerate((State.PRESENT, State.ABSENT)):
+                if known.get(name) is state:
+                    of[row, i, k] += 1
+                    hits[row, i, k] += said is state
+                    hedged[row, i, k] += said is State.UNCERTAIN
+    return counts
 
 
-def _share(hits: int, of: int, fewest: int) -> Share:
-    if of < fewest:
-        return Share(hits, of, None, None)
-    return Share(hits, of, hits / of, wilson(hits, of))
+def _share(hits: NDArray[np.int64], of: NDArray[np.int64]) -> Share:
+    """Give one finding's share of (I,) images, which are independent of each other."""
+    right, every = int(hits.sum()), int(of.sum())
+    if every < FEWEST:
+        return Share(right, every, None, None)
+    return Share(right, every, right / every, wilson(right, every))
+
+
+def _pooled(hits: NDArray[np.int64], of: NDArray[np.int64], drawn: NDArray[np.uint8]) -> Share:
+    """Give the share of all findings together, counted by image (I,); drawn is (I, D)."""
+    right, every, images = int(hits.sum()), int(of.sum()), int((of > 0).sum())
+    if not every:
+        return Share(right, every, None, None)
+    share = right / every
+    if images < FEWEST or share in (0, 1):
+        # too little to draw from: as if all findings of an image were answered alike
+        return Share(right, every, share, wilson(share * images, images))
+    with np.errstate(invalid="ignore"):  # a sample without any such image
+        shares = (hits @ drawn) / (of @ drawn)
+    return Share(right, every, share, agreement.interval(shares))
 
 
 def _repeated(tables: NDArray[np.float64], weights: NDArray[np.float64], fewest: int) -> Repeated:
