@@ -203,3 +203,11 @@ def test_noise_is_refused(text):
 def test_a_hostile_roi_is_refused(hostile):
     with pytest.raises(AnnotationError, match=r"^rois\[0\]\.|^expected JSON"):
         annotation.parse(changed(rois=[hostile]), LABELS)
+
+
+def test_more_regions_than_anybody_draws_are_refused():
+    most = [roi(id=f"r{i}") for i in range(annotation.MOST_ROIS)]
+
+    assert len(annotation.parse(changed(rois=most), LABELS).rois) == 500
+    with pytest.raises(AnnotationError, match=r"^rois: expected at most 500 ROIs, met 501$"):
+        annotation.parse(changed(rois=[*most, roi(id="one more")]), LABELS)

@@ -180,6 +180,50 @@ def test_a_ring_of_thousands_of_points_is_matched_in_no_time():
     assert iou(area(found), area(circle("x", 100, 100, 60))) > 0.9
 
 
+def ellipse(chance):
+    x, y, a, b = *chance.uniform(90, 110, 2), *chance.uniform(40, 60, 2)
+    return [[x - a, y], [x + a, y], [x, y - b], [x, y + b]]
+
+
+def rough_ring(chance):
+    turn = np.linspace(0, 2 * np.pi, 300, endpoint=False)
+    radius = 60 + 6 * chance.normal(size=len(turn))
+    return np.c_[100 + radius * np.cos(turn), 100 + radius * np.sin(turn)].tolist()
+
+
+@pytest.mark.parametrize(
+    ("kind", "draw"),
+    [
+        ("rectangle", lambda chance: chance.uniform([[0, 0], [70, 70]], [[30, 30], [99, 99]])),
+        ("ellipse", ellipse),
+        ("polygon", rough_ring),
+        ("polygon", lambda chance: chance.uniform(0, 200, (280, 2))),
+    ],
+    ids=["rectangles", "ellipses", "rings", "scribbles"],
+)
+def test_hundreds_of_regions_one_over_the_other_are_matched_in_no_time(kind, draw):
+    chance = np.random.default_rng(0)
+    drawn = [
+        region(w, np.asarray(draw(chance)).tolist(), kind=kind, name=f"r{i}")
+        for w in "ab" for i in range(500)
+    ]  # fmt: skip
+    begun = time.process_time()
+
+    shared, alone = regions.consensus(drawn, 2)
+
+    assert time.process_time() - begun < 5  # it is about one
+    assert 2 * len(shared) + len(alone) == 1000
+    assert len(shared) > 450
+
+
+def test_a_scribble_is_the_hull_of_its_points():
+    points = np.random.default_rng(0).uniform(0, 200, (280, 2))
+
+    assert regions.outline("polygon", points.tolist()).equals(
+        shapely.MultiPoint(points).convex_hull
+    )
+
+
 @pytest.mark.parametrize(
     ("kind", "points"),
     [

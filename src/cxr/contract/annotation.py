@@ -23,6 +23,8 @@ POINTS = {
     "point": (1, 1),
 }
 """ROI type → fewest and most points."""
+MOST_ROIS = 500
+"""In one answer; nobody draws so many, and matching them all takes long."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,8 @@ def parse(text: str, labels: LabelSet) -> Annotation:
 
     Raises:
         AnnotationError: Not JSON, another schema, a finding unanswered or unknown, an ROI that
-            is not one, or No Finding present beside a finding it excludes; `field` says where.
+            is not one, or one too many, or No Finding present beside a finding it excludes; `field`
+            says where.
     """
     try:
         document = json.loads(text)
@@ -107,10 +110,10 @@ def parse(text: str, labels: LabelSet) -> Annotation:
             comment=_typed(document, "comment", str, ""), document=document,
         )  # fmt: skip
     states, comments = _findings(document, labels)
-    rois = tuple(
-        _roi(item, f"rois[{i}]", labels)
-        for i, item in enumerate(_typed(document, "rois", list, []))
-    )
+    drawn = _typed(document, "rois", list, [])
+    if len(drawn) > MOST_ROIS:
+        raise AnnotationError(f"expected at most {MOST_ROIS} ROIs, met {len(drawn)}", "rois")
+    rois = tuple(_roi(item, f"rois[{i}]", labels) for i, item in enumerate(drawn))
     return Annotation(
         states, rois, usable, reason, skipped,
         _typed(document, "comment", str, ""), comments, document,

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import shapely
+from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
 REGIONS = ("rectangle", "ellipse", "polygon")
@@ -22,6 +23,13 @@ _CORNERS = 128
 _SIMPLER_PX = 0.1
 _MOST_POINTS = 300
 """Of a polygon before it is matched; areas of many thousands of points take minutes to overlay."""
+_MOST_CROSSINGS = 50
+"""Of a ring with itself; a scribble of a few hundred points takes seconds to repair."""
+_FEWEST_POINTS = 24
+_ALL_POINTS = 30_000
+"""Of one finding's regions together: where they are hundreds, each is thinned out further."""
+_MOST_WORK = 300_000
+"""Points of all pairs to overlay, about a second; beyond, regions are compared by their boxes."""
 Region = Mapping[str, Any]
 """An ROI as the label attribute holds it."""
 _Overlaps = Mapping[tuple[int, int], float]
@@ -35,7 +43,8 @@ def consensus(
     Pairs are taken from the most alike down, and their groups joined, if no reader has a region
     in both and the mean IoU between the groups is at least `SAME`. A shape of rectangles only is
     the rectangle of median sides; any other is the largest part, without its holes, of what more
-    than half of the group outlined.
+    than half of the group outlined. Where there are many hundreds of regions of one finding, more
+    than anybody draws, they are matched by the boxes around them, and so is their IoU.
 
     Args:
         rois: Of one data object, in any order.
@@ -52,7 +61,8 @@ def consensus(
     regions = sorted((roi for roi in rois if roi["type"] in REGIONS), key=_order)
     for label in sorted({roi["label"] for roi in regions}):
         drawn = [roi for roi in regions if roi["label"] == label]
-        shapes = [outline(roi["type"], roi["points"]) for roi in drawn]
+        most = min(_MOST_POINTS, max(_FEWEST_POINTS, _ALL_POINTS // len(drawn)))
+        shapes = [outline(roi["type"], roi["points"], most) for roi in drawn]
         overlaps = _overlaps(drawn, shapes)
         for group in _groups([roi["workerId"] for roi in drawn], overlaps):
             points = _points([drawn[i] for i in group], [shapes[i] for i in group])
@@ -74,31 +84,52 @@ def consensus(
     return shared, alone
 
 
-def outline(kind: str, points: Sequence[Sequence[float]]) -> BaseGeometry:
+def outline(kind: str, points: Sequence[Sequence[float]], most: int = _MOST_POINTS) -> BaseGeometry:
     """Give a region as an area; a freehand ring that crosses itself is repaired.
+
+    A scribble, which crosses itself all over, is the convex hull of its points.
 
     Args:
         kind: One of `REGIONS`.
         points: As `cxr.contract.annotation.Roi` has them.
+        most: Points to keep of a ring.
     """
     if kind == "rectangle":
         (x0, y0), (x1, y1) = points
         return _areas(shapely.box(min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1)))
     if kind == "ellipse":
         ends = np.asarray(points, float)
-        turn = np.linspace(0, 2 * math.pi, _CORNERS, endpoint=False)[:, None]
+        turn = np.linspace(0, 2 * math.pi, min(_CORNERS, most), endpoint=False)[:, None]
         major, minor = (ends[1] - ends[0]) / 2, (ends[3] - ends[2]) / 2
-        ring = ends.mean(axis=0) + np.cos(turn) * major + np.sin(turn) * minor
-        points = ring.tolist()
-    return _areas(shapely.make_valid(_simpler(shapely.Polygon(points))))
+        round_it = ends.mean(axis=0) + np.cos(turn) * major + np.sin(turn) * minor
+        points = round_it.tolist()
+    ring = _simpler(points, most)
+    if len(ring) < 3 or _crossings(ring) > _MOST_CROSSINGS:
+        return _areas(shapely.convex_hull(shapely.MultiPoint(points)))
+    return _areas(shapely.make_valid(shapely.Polygon(ring)))
 
 
-def _simpler(shape: BaseGeometry) -> BaseGeometry:
+def _simpler(points: Sequence[Sequence[float]], most: int) -> NDArray[np.float64]:
     """Thin out a ring: what readers share is no matter of thousands of points."""
-    px = _SIMPLER_PX
-    while shapely.get_num_coordinates(shape) > _MOST_POINTS:
-        shape, px = shapely.simplify(shape, px, preserve_topology=False), 2 * px
-    return shape
+    # as a line, since of a polygon each step would be repaired, which takes long
+    line, px = shapely.LineString([*points, points[0]]), _SIMPLER_PX
+    while shapely.get_num_coordinates(line) > most + 1:
+        line, px = shapely.simplify(line, px, preserve_topology=False), 2 * px
+    return np.asarray(shapely.get_coordinates(line)[:-1], float)
+
+
+def _crossings(ring: NDArray[np.float64]) -> int:
+    """Count how often an open ring (N, 2) crosses itself; to touch is not to cross."""
+    ahead = np.roll(ring, -1, axis=0)
+    way = ahead - ring
+
+    def side(points: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(N, N) above 0 where point j lies to the one side of edge i, 0 where it is an end."""
+        x, y = (points[None, :, k] - ring[:, None, k] for k in (0, 1))
+        return np.asarray(way[:, None, 0] * y - way[:, None, 1] * x)
+
+    apart = side(ring) * side(ahead) < 0  # the ends of edge j lie on both sides of edge i
+    return int((apart & apart.T).sum()) // 2
 
 
 def _areas(shape: BaseGeometry) -> BaseGeometry:
@@ -122,14 +153,21 @@ def _named(roi: Region) -> dict[str, Any]:
 
 
 def _overlaps(drawn: Sequence[Region], shapes: Sequence[BaseGeometry]) -> _Overlaps:
-    """Give the IoU of those pairs of different readers' regions that touch at all."""
+    """Give the IoU of those pairs of different readers' regions that may touch at all."""
     if len(shapes) < 2:
         return {}
-    pairs = shapely.STRtree(shapes).query(shapes, predicate="intersects")
+    pairs = shapely.STRtree(shapes).query(shapes)
     _, who = np.unique([roi["workerId"] for roi in drawn], return_inverse=True)
     i, j = pairs[:, (pairs[0] < pairs[1]) & (who[pairs[0]] != who[pairs[1]])]
     every, sizes = np.array(shapes), shapely.area(shapes)
-    both = shapely.area(shapely.intersection(every[i], every[j]))
+    count = shapely.get_num_coordinates(every)
+    if (count[i] + count[j]).sum() > _MOST_WORK:
+        boxes = shapely.bounds(every)
+        sizes = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+        low, high = np.maximum(boxes[i, :2], boxes[j, :2]), np.minimum(boxes[i, 2:], boxes[j, 2:])
+        both = (high - low).clip(0).prod(axis=1)
+    else:
+        both = shapely.area(shapely.intersection(every[i], every[j]))
     overlaps = both / (sizes[i] + sizes[j] - both)  # what has no area touches nothing
     return dict(zip(zip(i.tolist(), j.tolist(), strict=True), overlaps.tolist(), strict=True))
 
