@@ -383,6 +383,25 @@ def test_no_correction_makes_a_reader_agree_with_herself(tmp_path):
     assert (then.content, then.versions) == ('"again"', 1)
 
 
+def test_a_repeat_that_goes_back_and_comes_again_was_met_when_it_first_came(tmp_path):
+    answers = opened(tmp_path, images=40, repeat_share=0.3)
+    first = {}
+    while (task := answers.assign("ann")).kind == "read":
+        first[task.object_id] = task.id
+        answers.submit(task.id, '"first"')
+    answers.submit(first[task.object_id], '"peeped"')
+    answers.close()
+    time.sleep(0.05)
+    answers = opened(tmp_path, images=40, repeat_share=0.3, task_time_limit_s=0.02)
+    again = answers.assign("ann")
+    answers.submit(again.id, '"again"')
+
+    assert (again.object_id, again.kind) == (task.object_id, "repeat")
+    assert again.id != task.id
+    ((_, _, before, then),) = answers.repeats()
+    assert (before.content, then.content) == ('"first"', '"again"')
+
+
 def test_how_many_there_will_be_betrays_no_hidden_task(tmp_path):
     answers = opened(tmp_path, images=60, known=KNOWN, known_share=0.15, repeat_share=0.15)
     told = []

@@ -191,7 +191,9 @@ def repeats(db: sqlite3.Connection) -> list[tuple[str, int, Answer, Answer]]:
     rows = db.execute(
         "SELECT again.worker_id, again.object_id,"
         " coalesce((SELECT max(answer_id) FROM answers a WHERE a.task_id=first.task_id"
-        "           AND submitted_at<=again.accepted_at),"
+        "           AND submitted_at<=min(again.accepted_at, coalesce("
+        "            (SELECT min(r.accepted_at) FROM returned r WHERE r.kind='repeat'"
+        "             AND (r.object_id, r.worker_id)=(again.object_id, again.worker_id)), 9e99))),"
         "          (SELECT min(answer_id) FROM answers a WHERE a.task_id=first.task_id)),"
         " (SELECT min(answer_id) FROM answers a WHERE a.task_id=again.task_id)"
         " FROM tasks again JOIN tasks first USING(object_id, worker_id)"
