@@ -7,7 +7,8 @@
  *   <meta name="cxr-csrf" content="…">          sent as header X-CSRF
  * The portal replies {"next": "/url", …} with 200, or {"error": "one line"}. A reply is dispatched on
  * the document as `cxr-answered`, {detail: reply}: a page that prevents it goes on by itself and may
- * submit again; otherwise the browser goes to `next`. `cxr-refused` says that it was not accepted.
+ * submit again; otherwise the browser goes to `next`. `cxr-refused` says that it was not accepted,
+ * and `cxr-sending` that an answer is on its way: either of the others follows.
  */
 (() => {
   'use strict';
@@ -114,9 +115,11 @@
       const asked = new CustomEvent('submit', { bubbles: true, cancelable: true });
       if (!this.dispatchEvent(asked)) return;
       if (!this.form.reportValidity()) return;
+      const url = setting('cxr-submit-url'); // the page may be another image's before the reply
       this.#busy(true);
       this.#say('');
-      const outcome = await send(collect(this.form));
+      document.dispatchEvent(new CustomEvent('cxr-sending'));
+      const outcome = await send(url, collect(this.form));
       if (outcome.error !== undefined) {
         this.#busy(false);
         this.#say(outcome.error);
@@ -161,11 +164,11 @@
   }
 
   /** Give {next, reply} or {error, status}; never throws. */
-  async function send(answers) {
+  async function send(url, answers) {
     let response;
     try {
-      response = await post(answers);
-      if (response.status === 403 && (await renewed())) response = await post(answers);
+      response = await post(url, answers);
+      if (response.status === 403 && (await renewed())) response = await post(url, answers);
     } catch {
       return { status: 0, error: `The portal did not answer. ${STILL_HERE}` };
     }
@@ -176,8 +179,8 @@
     return { next: next.href, reply: said };
   }
 
-  function post(answers) {
-    return fetch(setting('cxr-submit-url'), {
+  function post(url, answers) {
+    return fetch(url, {
       method: 'POST',
       credentials: 'same-origin',
       headers: { 'Content-Type': 'application/json', 'X-CSRF': setting('cxr-csrf') },
@@ -188,7 +191,10 @@
 
   /** A portal that was started anew wants another token of its pages; true if it gave one. */
   async function renewed() {
-    const response = await fetch('/api/task', { credentials: 'same-origin' });
+    const response = await fetch('/api/csrf', {
+      credentials: 'same-origin',
+      signal: AbortSignal.timeout(SEND_MS),
+    });
     const { csrf } = response.ok ? await response.json() : {};
     if (typeof csrf !== 'string' || csrf === setting('cxr-csrf')) return false;
     document.querySelector('meta[name="cxr-csrf"]').content = csrf;

@@ -18,13 +18,18 @@ const SMALLEST = 2;
 export type RoiType = 'rectangle' | 'ellipse' | 'polygon' | 'length' | 'point';
 
 /** Region type to fewest and most points, as cxr/contract/annotation.py has it. */
-export const ROI_POINTS: Readonly<Record<string, readonly [number, number]>> = {
+export const ROI_POINTS: Readonly<Record<RoiType, readonly [number, number]>> = {
   rectangle: [2, 2],
   ellipse: [4, 4],
   polygon: [3, 10_000],
   length: [2, 2],
   point: [1, 1],
 };
+
+/** Whether it measures, and says nothing of its finding's state: lengths and points. */
+export function measuring(type: RoiType): boolean {
+  return type === 'length' || type === 'point';
+}
 
 /** A region as drawn; `points` in image pixels: corners, ends of two diameters, a ring, two ends, one. */
 export interface Drawn {
@@ -102,7 +107,7 @@ export function toDocument(a: Answered): object {
       type: roi.type,
       label: roi.label,
       points: exportPoints(roi, a.image),
-      state: stateOf(a.answers, roi.label) === 'uncertain' ? 'uncertain' : 'present',
+      state: stateOfRoi(roi, a.answers),
       comment: '',
     })),
     quality: { usable: a.skip === null, reason: a.skip },
@@ -153,6 +158,13 @@ export function refusal(roi: Drawn, image: Pick<ImageFacts, 'rows' | 'columns'>)
   const points = exportPoints(roi, image);
   if (roi.type === 'polygon' && points.length < 3) return 'A polygon needs three points';
   return '';
+}
+
+/** A measurement says nothing of its finding, which may be absent; any other region shows it. */
+function stateOfRoi({ type, label }: Drawn, answers: Answers): State {
+  const said = stateOf(answers, label);
+  if (measuring(type)) return said;
+  return said === 'uncertain' ? 'uncertain' : 'present';
 }
 
 function stateOf(answers: Answers, label: string): State {

@@ -2,12 +2,11 @@
  * Regions come to findings: which one a region belongs to, and what the answer makes of it.
  */
 
-import { refusal } from './annotation.ts';
+import { measuring, refusal } from './annotation.ts';
 import type { Drawn } from './annotation.ts';
 import type { Answer, State } from './findings.ts';
 import type { Mark } from './opinions.ts';
 import type { Offer } from './page.ts';
-import * as regions from './regions.ts';
 import type { View } from './viewing.ts';
 
 /** The answer that regions belong to. */
@@ -86,7 +85,7 @@ export class Bindings {
 
   /** Whether a finding is present for a region that it has no more. */
   #left(label: string): boolean {
-    const has = this.#view.rois.drawn().some((roi) => roi.label === label && !regions.measuring(roi.type));
+    const has = this.#view.rois.drawn().some((roi) => roi.label === label && !measuring(roi.type));
     return this.#implied.has(label) && this.#desk.said(label) === 'present' && !has;
   }
 
@@ -109,7 +108,7 @@ export class Bindings {
   }
 
   #takesNone(label: string, roi: Drawn): boolean {
-    return label === this.#desk.noFinding && !regions.measuring(roi.type);
+    return label === this.#desk.noFinding && !measuring(roi.type);
   }
 
   /** What is said of the finding may have to follow; true if that is asked. Args: instead: of that; note: to add. */
@@ -118,7 +117,7 @@ export class Bindings {
     const remove = { text: 'Delete the region', act: (): void => rois.remove(id) };
     this.#desk.choose(label);
     const said = this.#desk.said(label);
-    const measures = regions.measuring(rois.read(id)?.type ?? 'point');
+    const measures = measuring(rois.read(id)?.type ?? 'point');
     const asks = said === 'absent' && !measures;
     if (said === 'unanswered' && !measures) {
       this.#desk.answer(label, 'present');

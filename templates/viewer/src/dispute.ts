@@ -1,39 +1,39 @@
 /**
- * The way from one dispute to the next, where the portal names them.
+ * Where a dispute stands among those to be decided, and the way from one to the next.
  */
 
 import { h } from './dom.ts';
-import { finite, isRecord, record, text } from './given.ts';
-import type { Given } from './given.ts';
+import { finite, path, record } from './given.ts';
 
-/** What `<meta name="cxr-offer">` says of the dispute that is shown; null if it is none. */
-export function readDispute(offer: string): Given | null {
-  let given: unknown;
-  try {
-    given = JSON.parse(offer);
-  } catch {
-    return null;
-  }
-  const dispute = record(given)['dispute'];
-  return isRecord(dispute) ? dispute : null;
+export interface Dispute {
+  /** from 1 */
+  readonly number: number;
+  readonly of: number;
+  readonly decided: number;
+  /** empty before the first */
+  readonly previousUrl: string;
+  /** empty after the last */
+  readonly nextUrl: string;
 }
 
-/** Links to the disputes before and after; empty where no dispute is decided. */
-export function disputeLinks(): HTMLElement[] {
-  const meta = document.querySelector<HTMLMetaElement>('meta[name="cxr-offer"]');
-  const dispute = readDispute(meta?.content ?? '');
-  if (dispute === null) return [];
-  const [number, of] = [finite(dispute['number']), finite(dispute['of'])];
-  const place = number === null || of === null ? '' : ` (${number} of ${of})`;
+/** Read what an offer says of its dispute; null if it is none. */
+export function readDispute(given: unknown): Dispute | null {
+  const dispute = record(given);
+  const [number, of, decided] = ['number', 'of', 'decided'].map((key) => finite(dispute[key]) ?? -1) as [number, number, number];
+  if (number < 1 || of < number || decided < 0) return null;
+  return { number, of, decided, previousUrl: path(dispute['previousUrl']), nextUrl: path(dispute['nextUrl']) };
+}
+
+/** Links to the disputes before and after. */
+export function disputeLinks({ number, of, previousUrl, nextUrl }: Dispute): HTMLElement[] {
+  const place = ` (${number} of ${of})`;
   return [
-    link('previous-dispute', '‹', `The dispute before${place}`, dispute['previousUrl']),
-    link('next-dispute', '›', `The next dispute${place}`, dispute['nextUrl']),
+    link('previous-dispute', '‹', `The dispute before${place}`, previousUrl),
+    link('next-dispute', '›', `The next dispute${place}`, nextUrl),
   ];
 }
 
-function link(name: string, sign: string, says: string, address: unknown): HTMLElement {
-  // an address of the portal's own, or none
-  const url = /^\/(?![/\\])/.test(text(address)) ? text(address) : '';
+function link(name: string, sign: string, says: string, url: string): HTMLElement {
   const common = { class: 'cxr-step', 'data-action': name, 'aria-label': says, title: says };
   return url === '' ? h('a', { ...common, 'aria-disabled': 'true', role: 'link' }, sign) : h('a', { ...common, href: url }, sign);
 }

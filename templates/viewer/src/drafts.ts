@@ -32,7 +32,8 @@ export class DraftKeeper {
   readonly #clock: Clock;
   #kept: string;
   #timer: number | null = null;
-  #saving = false;
+  /** the saving under way: whether it went well */
+  #saving: Promise<boolean> | null = null;
   #over = false;
 
   /**
@@ -59,25 +60,42 @@ export class DraftKeeper {
     if (!this.#over && this.#timer === null) this.#later(SAVE_MS);
   }
 
-  /** Keep it now; Args: leaving: the page may be gone in a moment. */
-  async flush(leaving = false): Promise<void> {
-    this.#cancel();
-    if (this.#over || (this.#saving && !leaving)) return;
-    const taken = this.#take();
+  /**
+   * Keep it now, and what changes meanwhile; Args: leaving: the page may be gone in a moment.
+   *
+   * Returns: whether everything is kept.
+   */
+  async flush(leaving = false): Promise<boolean> {
+    for (;;) {
+      while (this.#saving !== null && !leaving) await this.#saving;
+      this.#cancel();
+      if (this.#over || JSON.stringify(this.#take()) === this.#kept) return true;
+      if (!(await this.#save(leaving))) return false;
+    }
+  }
+
+  /** Keep it once; false where that failed, and will be tried again. */
+  #save(leaving: boolean): Promise<boolean> {
+    const saving = this.#saved(this.#take(), leaving).finally(() => {
+      if (this.#saving === saving) this.#saving = null;
+    });
+    this.#saving = saving;
+    return saving;
+  }
+
+  async #saved(taken: object, leaving: boolean): Promise<boolean> {
     const text = JSON.stringify(taken);
-    if (text === this.#kept) return;
-    this.#saving = true;
     try {
       await this.#store.save(JSON.stringify({ ...taken, ...this.#stamp() }), leaving);
-      this.#kept = text;
-      this.#say(false);
-      if (JSON.stringify(this.#take()) !== text) this.touch();
     } catch {
       this.#say(true);
       if (!this.#over) this.#later(RETRY_MS);
-    } finally {
-      this.#saving = false;
+      return false;
     }
+    this.#kept = text;
+    this.#say(false);
+    if (JSON.stringify(this.#take()) !== text) this.touch();
+    return true;
   }
 
   /** The answer is on its way, or given: nothing is kept any more. */
@@ -89,6 +107,7 @@ export class DraftKeeper {
   /** The answer was not accepted. */
   resume(): void {
     this.#over = false;
+    this.#kept = ''; // whatever is kept may be gone
     this.touch();
   }
 
@@ -100,8 +119,14 @@ export class DraftKeeper {
     this.#cancel();
     this.#timer = this.#clock.after(ms, () => {
       this.#timer = null;
-      void this.flush();
+      this.#due();
     });
+  }
+
+  /** One saving at a time: what changes meanwhile waits for its turn. */
+  #due(): void {
+    if (this.#over || this.#saving !== null) return;
+    if (JSON.stringify(this.#take()) !== this.#kept) void this.#save(false);
   }
 
   #cancel(): void {

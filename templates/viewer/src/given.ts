@@ -16,6 +16,11 @@ export function text(value: unknown): string {
   return typeof value === 'string' ? value : '';
 }
 
+/** An address of this site's own, or nothing: `//host` and `/\host` lead to others, a tab in it or not. */
+export function path(value: unknown): string {
+  return /^\/(?![/\\])\P{Cc}*$/u.test(text(value)) ? text(value) : '';
+}
+
 /** Distinct texts, in their order. */
 export function strings(value: unknown): string[] {
   return Array.isArray(value) ? [...new Set(value.filter((v) => typeof v === 'string'))] : [];

@@ -83,6 +83,15 @@ export function listenSubmit(root: HTMLElement, fill: () => boolean): void {
   });
 }
 
+/** Args: stays: whether the page must not be left now; it says why. */
+export function listenLinks(root: HTMLElement, stays: () => boolean): void {
+  const click = (event: Event): void => {
+    if (event.target instanceof Element && event.target.closest('a[href]') && stays()) event.preventDefault();
+  };
+  root.addEventListener('click', click);
+  window.addEventListener('beforeunload', (event) => stays() && event.preventDefault());
+}
+
 /** Args: told: a mouse button went down on the stage (true), or up anywhere. */
 export function listenDrags(stage: HTMLElement, told: (down: boolean) => void): void {
   stage.addEventListener('pointerdown', () => told(true), { capture: true });

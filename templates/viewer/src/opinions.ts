@@ -2,13 +2,13 @@
  * What blinded readers said of an image whose dispute is decided here.
  */
 
-import { ROI_POINTS } from './annotation.ts';
 import type { RoiType } from './annotation.ts';
 import { answer, excluded, followed, start } from './findings.ts';
 import type { Answer, Answers, LabelSet, State } from './findings.ts';
 import type { Point } from './geometry.ts';
-import { finite, items, record, text } from './given.ts';
+import { items, record, text } from './given.ts';
 import type { Given } from './given.ts';
+import { readShape } from './shapes.ts';
 
 /** A region of a reader's; it cannot be changed here, only copied. */
 export interface Mark {
@@ -59,18 +59,9 @@ export function parseOpinion(given: Given, labels: readonly string[]): Opinion |
 }
 
 function parseMark(given: Given, labels: readonly string[]): Mark | null {
-  const [type, label] = [text(given['type']), text(given['label'])];
-  const points = Array.isArray(given['points']) ? given['points'].map(parsePoint) : [];
-  const [fewest, most] = ROI_POINTS[type] ?? [1, 0];
-  if (!labels.includes(label) || points.length < fewest || points.length > most) return null;
-  if (points.includes(null)) return null;
-  return { id: text(given['id']), type: type as RoiType, label, points: points as Point[], comment: text(given['comment']).trim() };
-}
-
-function parsePoint(given: unknown): Point | null {
-  if (!Array.isArray(given) || given.length !== 2) return null;
-  const [x, y] = given.map(finite);
-  return x === null || x === undefined || y === null || y === undefined ? null : [x, y];
+  const [label, shape] = [text(given['label']), readShape(given)];
+  if (!labels.includes(label) || shape === null) return null;
+  return { id: text(given['id']), label, ...shape, comment: text(given['comment']).trim() };
 }
 
 /** Findings the readers do not agree on: those named, and those that differ; No Finding follows from them. */

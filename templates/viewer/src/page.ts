@@ -4,6 +4,7 @@
 
 import { Beside } from './beside.ts';
 import { disputeLinks } from './dispute.ts';
+import type { Dispute } from './dispute.ts';
 import { button, h } from './dom.ts';
 import { Guide } from './guide.ts';
 import { keyTable } from './help.ts';
@@ -13,7 +14,7 @@ import { MarkLayer } from './marks.ts';
 import { patientLine } from './patient.ts';
 import type { Command } from './keys.ts';
 import type { Point } from './geometry.ts';
-import type { Dispute, Position } from './portal.ts';
+import type { Position } from './portal.ts';
 import { Overlay } from './overlay.ts';
 import type { Mouse, Tool } from './mouse.ts';
 import type { PageSettings, Task } from './task.ts';
@@ -71,7 +72,10 @@ export class Page {
   readonly #place = h('span', { class: 'cxr-place' });
   readonly #progress = h('progress', { class: 'cxr-progress', 'aria-label': 'Images answered' });
   readonly #note = h('span', { class: 'cxr-quiet', role: 'status' });
+  /** to the disputes before and after */
+  readonly #steps = h('span', { class: 'cxr-steps' });
   readonly #previous: HTMLButtonElement;
+  readonly #answered = h('a', { href: '/answered', 'data-action': 'answered', title: 'Your answers, to look at or correct' }, 'Answered');
   readonly #keys: HTMLDialogElement;
   readonly #skip: HTMLDialogElement;
   readonly #skipWords = h('input', {
@@ -140,8 +144,15 @@ export class Page {
     this.#progress.value = answered;
   }
 
-  /** Show where a dispute stands among the others. */
-  showDispute({ number, of, decided }: Dispute): void {
+  /** Whether the reader's answers can be gone through. */
+  showAnswered(can: boolean): void {
+    this.#answered.hidden = !can;
+  }
+
+  /** Show where a dispute stands among the others, and the way to them. */
+  showDispute(dispute: Dispute): void {
+    const { number, of, decided } = dispute;
+    this.#steps.replaceChildren(...disputeLinks(dispute));
     this.#place.hidden = this.#progress.hidden = false;
     this.#place.textContent = `disagreement ${number} of ${of} · ${decided} decided`;
     this.#progress.max = of;
@@ -246,11 +257,12 @@ export class Page {
       this.#patientBox,
       this.#place,
       this.#progress,
-      ...disputeLinks(),
+      this.#steps,
       h('strong', { class: 'cxr-disclaimer' }, DISCLAIMER),
       this.#note,
       this.#clock,
       this.#previous,
+      this.#answered,
       this.beside.opener,
       this.#guide.opener,
       opener('keys', '? Keys', this.#keys),

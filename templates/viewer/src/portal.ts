@@ -4,24 +4,17 @@
  * In Ground Truth there is none: no next image, no drafts on a server, no way back.
  */
 
+import { readDispute } from './dispute.ts';
+import type { Dispute } from './dispute.ts';
+import { finite, isRecord, record, text } from './given.ts';
 import { readDocument, readSaved } from './saved.ts';
 import type { Draft, Saved } from './saved.ts';
-import { parseTask } from './task.ts';
+import { readTask } from './task.ts';
 import type { Task } from './task.ts';
 
 export interface Position {
   readonly answered: number;
   readonly total: number;
-}
-
-/** Where a dispute stands among those to be decided. */
-export interface Dispute {
-  /** from 1 */
-  readonly number: number;
-  readonly of: number;
-  readonly decided: number;
-  /** empty before the first */
-  readonly previousUrl: string;
 }
 
 /** An image to read, and what is known of the reading. */
@@ -35,6 +28,8 @@ export interface Offer {
   readonly draft: Draft | null;
   /** an answer that was given before, and is open again */
   readonly answer: Saved | null;
+  /** answers kept so far, of which `answer` is the newest; a draft goes on from one of them */
+  readonly versions: number;
   readonly position: Position | null;
   /** the task answered before this one */
   readonly previous: string | null;
@@ -89,11 +84,13 @@ export class Portal {
   }
 
   /** Keep a draft; Args: leaving: the page is going away. Throws PortalError. */
-  async save({ draftUrl }: Offer, text: string, leaving: boolean): Promise<void> {
-    let response = await this.#put(draftUrl, text, leaving);
+  async save({ draftUrl, versions }: Offer, text: string, leaving: boolean): Promise<void> {
+    const url = `${draftUrl}?versions=${versions}`;
+    let response = await this.#put(url, text, leaving);
     if (response.status === 403 && !leaving && (await this.#renew())) {
-      response = await this.#put(draftUrl, text, false);
+      response = await this.#put(url, text, false);
     }
+    if (response.status === 409) return; // there is an answer that is newer than what it goes on from
     if (!response.ok) throw new PortalError(response.status, 'the draft was not kept');
   }
 
@@ -112,8 +109,7 @@ export class Portal {
 
   /** A portal that was started anew wants another token of its pages; true if it gave one. */
   async #renew(): Promise<boolean> {
-    const given = await this.#get('/api/task');
-    const token = isRecord(given) && typeof given['csrf'] === 'string' ? given['csrf'] : '';
+    const token = text(record(await this.#get('/api/csrf'))['csrf']);
     if (token === '' || token === meta('cxr-csrf')) return false;
     document.querySelector('meta[name="cxr-csrf"]')?.setAttribute('content', token);
     return true;
@@ -128,8 +124,7 @@ export class Portal {
     }
     const said: unknown = await response.json().catch(() => null);
     if (response.ok) return said;
-    const error = isRecord(said) ? said['error'] : null;
-    throw new PortalError(response.status, typeof error === 'string' ? error : `it answered ${response.status}`);
+    throw new PortalError(response.status, text(record(said)['error']) || `it answered ${response.status}`);
   }
 }
 
@@ -140,20 +135,21 @@ export function loneOffer(task: Task): Offer {
 
 /** Find the offer in a reply of the portal; null if it has none. */
 export function offerIn(reply: unknown): Offer | null {
-  const given = isRecord(reply) ? reply['task'] : null;
-  if (!isRecord(given) || !isRecord(given['input'])) return null;
-  return readOffer(given, parseTask(JSON.stringify(given['input']), ''));
+  const given = record(record(reply)['task']);
+  return isRecord(given['input']) ? readOffer(given, readTask(given['input'])) : null;
 }
 
 function readOffer(given: unknown, task: Task): Offer {
-  const offer = isRecord(given) ? given : {};
+  const offer = record(given);
+  const versions = finite(offer['versions']) ?? 0;
   return {
     id: text(offer['id']),
     task,
     submitUrl: text(offer['submitUrl']),
     draftUrl: text(offer['draftUrl']),
-    draft: readSaved(offer['draft']),
+    draft: readSaved(offer['draft'], versions),
     answer: readDocument(offer['answer']),
+    versions,
     position: readPosition(offer['position']),
     previous: text(offer['previous']) || null,
     dispute: readDispute(offer['dispute']),
@@ -161,21 +157,9 @@ function readOffer(given: unknown, task: Task): Offer {
 }
 
 function readPosition(given: unknown): Position | null {
-  if (!isRecord(given)) return null;
-  const [answered, total] = [Number(given['answered']), Number(given['total'])];
-  return answered >= 0 && total > 0 ? { answered, total } : null;
-}
-
-function readDispute(given: unknown): Dispute | null {
-  if (!isRecord(given)) return null;
-  const [number, of, decided] = [Number(given['number']), Number(given['of']), Number(given['decided'])];
-  if (!(number >= 1 && of >= number && decided >= 0)) return null;
-  return { number, of, decided, previousUrl: path(given['previousUrl']) };
-}
-
-/** An address of this portal's own, or nothing. */
-function path(given: unknown): string {
-  return /^\/(?!\/)/.test(text(given)) ? text(given) : '';
+  const answered = finite(record(given)['answered']);
+  const total = finite(record(given)['total']);
+  return answered !== null && total !== null && answered >= 0 && total > 0 ? { answered, total } : null;
 }
 
 function meta(name: string): string {
@@ -188,12 +172,4 @@ function parse(json: string): unknown {
   } catch {
     return null;
   }
-}
-
-function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
-function text(value: unknown): string {
-  return typeof value === 'string' ? value : '';
 }

@@ -2,8 +2,8 @@
  * Regions and the findings they belong to: what fits together, and what is left to do.
  */
 
-import { refusal } from './annotation.ts';
-import type { Drawn, ImageFacts, RoiType } from './annotation.ts';
+import { measuring, refusal } from './annotation.ts';
+import type { Drawn, ImageFacts } from './annotation.ts';
 import { unanswered } from './findings.ts';
 import type { Answers } from './findings.ts';
 import { corners } from './geometry.ts';
@@ -75,11 +75,6 @@ export function tags(
     const text = [roi.label, measure(roi)].filter((part) => part !== '').join('  ');
     return { text, at, color: color(roi, answers) };
   });
-}
-
-/** Whether it measures, and says nothing of its finding's state: lengths and points. */
-export function measuring(type: RoiType): boolean {
-  return type === 'length' || type === 'point';
 }
 
 /** What to write of the size of a region, such as "12.3 mm (detector)". */

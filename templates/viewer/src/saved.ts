@@ -2,9 +2,11 @@
  * An answer half done, as it is kept and given back: plain JSON, read without trusting its shape.
  */
 
-import type { Drawn, RoiType } from './annotation.ts';
+import type { Drawn } from './annotation.ts';
 import type { Answers, State } from './findings.ts';
-import type { Point } from './geometry.ts';
+import { finite, isRecord, items, record, text, texts } from './given.ts';
+import type { Given } from './given.ts';
+import { readShape } from './shapes.ts';
 import type { Spent } from './timing.ts';
 
 export interface Saved {
@@ -24,18 +26,23 @@ export interface Draft extends Saved {
   readonly spent: Spent | null;
 }
 
+type Pair = readonly [string, unknown];
+
 const STATES: readonly unknown[] = ['present', 'absent', 'uncertain', 'unanswered'];
 
-type Dictionary = Readonly<Record<string, unknown>>;
-
-/** Read what was saved, by this page or another version of it; null if there is nothing in it. */
-export function readSaved(given: unknown): Draft | null {
+/**
+ * Read what was saved, by this page or another version of it; null if there is nothing in it.
+ *
+ * Args: versions: answers kept so far. A draft that went on from another of them is out of date.
+ */
+export function readSaved(given: unknown, versions = 0): Draft | null {
   if (!isRecord(given) || !isRecord(given['answers'])) return null;
+  if ((finite(given['versions']) ?? versions) !== versions) return null;
   return {
-    answers: byLabel(Object.entries(given['answers']).filter(isState)),
-    comments: byLabel(Object.entries(asRecord(given['comments'])).filter(isText)),
+    answers: states(Object.entries(given['answers'])),
+    comments: written(Object.entries(record(given['comments']))),
     comment: text(given['comment']),
-    rois: list(given['rois']).flatMap(readDrawn),
+    rois: items(given['rois'], readDrawn),
     chosen: text(given['chosen']),
     spent: readSpent(given['spent']),
   };
@@ -45,52 +52,33 @@ export function readSaved(given: unknown): Draft | null {
 export function readDocument(given: unknown): Saved | null {
   if (!isRecord(given) || !Array.isArray(given['findings'])) return null;
   const findings = given['findings'].filter(isRecord);
-  const pairs = (key: string): [string, unknown][] => findings.map((one) => [text(one['label']), one[key]]);
+  const pairs = (key: string): Pair[] => findings.map((one) => [text(one['label']), one[key]]);
   return {
-    answers: byLabel(pairs('state').filter(isState)),
-    comments: byLabel(pairs('comment').filter(isText)),
+    answers: states(pairs('state')),
+    comments: written(pairs('comment')),
     comment: text(given['comment']),
-    rois: list(given['rois']).flatMap(readDrawn),
+    rois: items(given['rois'], readDrawn),
     chosen: '',
   };
 }
 
 function readSpent(given: unknown): Spent | null {
-  const { startedAt, activeMs } = asRecord(given);
-  const date = new Date(text(startedAt));
-  if (Number.isNaN(date.getTime()) || typeof activeMs !== 'number' || !(activeMs >= 0)) return null;
-  return { startedAt: date.toISOString(), activeMs };
+  const { startedAt, activeMs } = record(given);
+  const [date, ms] = [new Date(text(startedAt)), finite(activeMs)];
+  if (Number.isNaN(date.getTime()) || ms === null || ms < 0) return null;
+  return { startedAt: date.toISOString(), activeMs: ms };
 }
 
-function readDrawn(given: unknown): Drawn[] {
-  if (!isRecord(given) || !Array.isArray(given['points'])) return [];
-  const [id, type, label] = ['id', 'type', 'label'].map((key) => text(given[key]));
-  const points = given['points'].filter(isPoint);
-  if (!id || !type || !label || points.length !== given['points'].length) return [];
-  return [{ id, type: type as RoiType, label, points }]; // a type nobody knows is not restored
+function readDrawn(given: Given): Drawn | null {
+  const [id, label, shape] = [text(given['id']), text(given['label']), readShape(given)];
+  return id === '' || label === '' || shape === null ? null : { id, label, ...shape };
 }
 
-function isPoint(given: unknown): given is Point {
-  return Array.isArray(given) && given.length === 2 && given.every(Number.isFinite);
+function states(pairs: readonly Pair[]): Answers {
+  const known = pairs.filter(([, state]) => STATES.includes(state));
+  return texts(Object.fromEntries(known)) as Readonly<Record<string, State>>;
 }
 
-function isState(pair: readonly [string, unknown]): pair is [string, State] {
-  return STATES.includes(pair[1]);
-}
-
-function isText(pair: readonly [string, unknown]): pair is [string, string] {
-  return typeof pair[1] === 'string' && pair[1] !== '';
-}
-
-function isRecord(value: unknown): value is Dictionary {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
-const asRecord = (value: unknown): Dictionary => (isRecord(value) ? value : {});
-const text = (value: unknown): string => (typeof value === 'string' ? value : '');
-const list = (value: unknown): readonly unknown[] => (Array.isArray(value) ? value : []);
-
-/** Without a prototype: a label may be called "constructor". */
-function byLabel<T>(pairs: readonly (readonly [string, T])[]): Record<string, T> {
-  return Object.assign(Object.create(null), Object.fromEntries(pairs)) as Record<string, T>;
+function written(pairs: readonly Pair[]): Readonly<Record<string, string>> {
+  return texts(Object.fromEntries(pairs.filter(([, comment]) => comment !== '')));
 }

@@ -50,6 +50,8 @@ export class Session implements Room {
   #keeper: DraftKeeper | null = null;
   #local: LocalDrafts | null = null;
   #skip: string | null = null;
+  /** the image whose answer is on its way */
+  #sending: Offer | null = null;
 
   constructor(root: HTMLElement, form: Form, task: Task) {
     this.#form = form;
@@ -108,6 +110,7 @@ export class Session implements Room {
     this.#reading.begin();
     this.page.note('');
     this.page.showPlace(offer.position, offer.previous !== null, offer.answer !== null);
+    this.page.showAnswered(this.#portal?.looksAhead ?? false);
     if (offer.dispute) this.page.showDispute(offer.dispute);
     else if (offer.position) document.title = `${offer.task.jobId} · image ${offer.position.answered + 1}`;
     this.#restore(offer);
@@ -117,7 +120,8 @@ export class Session implements Room {
     const { itemId, jobId, viewerSha } = offer.task;
     if (this.#portal === null) this.#local = LocalDrafts.open(itemId, viewerSha);
     if (offer.dispute) this.#local = LocalDrafts.open(`${jobId}/${itemId}`, viewerSha, false);
-    const draft = this.#local === null ? offer.draft : readSaved(this.#local.load());
+    const { versions } = offer;
+    const draft = this.#local === null ? offer.draft : readSaved(this.#local.load(), versions);
     const saved = draft ?? offer.answer;
     if (saved !== null) this.#reading.restore(saved);
     if (draft?.spent) this.#reading.clock.resume(draft.spent);
@@ -128,7 +132,8 @@ export class Session implements Room {
     const told = (problem: boolean): void =>
       this.page.note(problem ? 'Not kept yet: the portal does not answer. Trying again.' : '');
     const reading = this.#reading;
-    this.#keeper = store && new DraftKeeper(store, () => reading.snapshot(), told, () => reading.stamp());
+    const stamp = (): object => ({ ...reading.stamp(), versions });
+    this.#keeper = store && new DraftKeeper(store, () => reading.snapshot(), told, stamp);
     if (!this.#portal && !this.#local) this.page.note('No drafts here: finish before you leave the page');
   }
 
@@ -197,16 +202,33 @@ export class Session implements Room {
 
   async #goBack(): Promise<void> {
     const { previous, dispute } = this.#offer;
+    const reading = this.#reading;
+    const stays = async (): Promise<boolean> => this.#stays() || !(await this.#kept()) || this.#stays();
+    if (await stays()) return;
     if (dispute?.previousUrl) return location.assign(dispute.previousUrl);
     if (previous === null || this.#portal === null) return this.page.say('There is no image before this one');
     try {
-      await this.#keeper?.flush();
       const offer = await this.#portal.task(previous);
-      if (offer === null) return;
+      // meanwhile more may have been answered, or all of it sent
+      if (offer === null || (await stays()) || reading !== this.#reading) return;
       this.#show(offer, `/task/${offer.id}`);
     } catch (error) {
       this.page.say(`The image before cannot be opened: ${error instanceof Error ? error.message : String(error)}`);
     }
+  }
+
+  /** Whether the page must stay on its image, since the answer is on its way; it says so. */
+  #stays(): boolean {
+    if (this.#sending === null) return false;
+    this.page.say('Your answer is being sent: one moment');
+    return true;
+  }
+
+  /** Keep what was answered so far; if that fails the page says so. */
+  async #kept(): Promise<boolean> {
+    const kept = (await this.#keeper?.flush()) ?? true;
+    if (!kept) this.page.say('What you answered could not be kept: stay here until it is, or submit it');
+    return kept;
   }
 
   /** Args: address: what a reload should open. */
@@ -232,12 +254,18 @@ export class Session implements Room {
     root.addEventListener('input', () => this.changed());
     root.addEventListener('focusout', () => this.#reading.pause());
     input.listenSubmit(root, () => this.#fill());
+    input.listenLinks(root, () => this.#stays());
+    document.addEventListener('cxr-sending', () => void (this.#sending = this.#offer));
     document.addEventListener('cxr-answered', (event) => this.#answered(event as CustomEvent));
     document.addEventListener('cxr-refused', () => this.#refused());
   }
 
   /** The portal has the answer: go on with what it offers next, without leaving the page. */
   #answered(event: CustomEvent<{ next?: unknown }>): void {
+    const sent = this.#sending;
+    this.#sending = null;
+    if (sent !== this.#offer) return event.preventDefault(); // of an image that is no longer shown
+    this.#local?.clear();
     const offer = offerIn(event.detail);
     if (offer === null) return; // the crowd script goes where the portal says
     event.preventDefault();
@@ -246,6 +274,7 @@ export class Session implements Room {
   }
 
   #refused(): void {
+    this.#sending = null;
     this.#reading.open(true);
     this.#keeper?.resume();
   }
@@ -253,11 +282,12 @@ export class Session implements Room {
   /** Write the answer into the form; false, with a word why, if there is something left to do. */
   #fill(): boolean {
     performance.mark('cxr-submit');
+    if (this.#stays()) return false;
     if (this.#skip === null && !this.#reading.complete()) return false;
     this.#form.field.value = JSON.stringify(this.#reading.document(this.#skip));
     this.#keeper?.stop();
-    this.#local?.clear();
     if (this.#portal) this.#reading.open(false); // until the portal has said what it thinks of it
+    else this.#local?.clear(); // Ground Truth does not tell how it went
     return true;
   }
 

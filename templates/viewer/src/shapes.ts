@@ -4,9 +4,12 @@
  * Everything in image pixels, so that nothing depends on how the image lies on the screen.
  */
 
+import { ROI_POINTS } from './annotation.ts';
 import type { RoiType } from './annotation.ts';
 import { corners, distanceToSegment } from './geometry.ts';
 import type { Point } from './geometry.ts';
+import { finite } from './given.ts';
+import type { Given } from './given.ts';
 
 export interface Shape {
   readonly type: RoiType;
@@ -19,6 +22,23 @@ export interface Shape {
 
 /** Corners of the many-sided figure an ellipse is drawn as: 0.1 pixels off at a radius of 400. */
 const SIDES = 128;
+
+/** Read a region's type and points; null if it is of no known type, or has too few or many points. */
+export function readShape(given: Given): Shape | null {
+  const { type, points } = given;
+  if (!isType(type) || !Array.isArray(points)) return null;
+  const [fewest, most] = ROI_POINTS[type];
+  if (points.length < fewest || points.length > most || !points.every(isPoint)) return null;
+  return { type, points };
+}
+
+function isType(given: unknown): given is RoiType {
+  return typeof given === 'string' && Object.hasOwn(ROI_POINTS, given); // "constructor" is none
+}
+
+function isPoint(given: unknown): given is Point {
+  return Array.isArray(given) && given.length === 2 && given.every((one) => finite(one) !== null);
+}
 
 /** Whether an outline leads back to its first point. */
 export function closed(type: RoiType): boolean {

@@ -51,7 +51,10 @@ short-instructions, full-instructions { display: none; }
   border-bottom: 1px solid #26292d; white-space: nowrap; }
 .cxr-item { color: var(--quiet); font-size: 12px; font-variant-numeric: tabular-nums; }
 #cxr-root .cxr-header h1 { flex: 0 1 auto; min-width: 60px; max-width: 200px; overflow: hidden; text-overflow: ellipsis; }
-.cxr-header > button { flex: none; }
+.cxr-header > button, .cxr-header > a { flex: none; }
+.cxr-steps { display: contents; }
+.cxr-header > a { padding: 8px 2px; color: var(--quiet); font-size: 13px; text-underline-offset: 2px; }
+.cxr-header > a:hover { color: var(--text); }
 .cxr-disclaimer { flex: 0 1 auto; text-align: center; font-weight: 500; color: var(--amber); }
 .cxr-patient[hidden] ~ .cxr-disclaimer { flex: 1 1 160px; white-space: normal; line-height: 17px; }
 .cxr-place { font-variant-numeric: tabular-nums; }

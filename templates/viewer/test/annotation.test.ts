@@ -67,6 +67,19 @@ test('a region takes the state of its finding', () => {
   assert.equal(document.rois[0]?.state, 'uncertain');
 });
 
+test('a length or a point says of its finding what the reader said, and no more', () => {
+  const { answers } = answer(start(TASK), TASK, 'Pneumonia', 'absent');
+  const drawn: Drawn[] = [
+    { ...RECTANGLE, type: 'length', points: [[10, 10], [30, 10]] },
+    { ...RECTANGLE, type: 'point', points: [[5, 5]] },
+  ]; // prettier-ignore
+  for (const state of ['absent', 'uncertain', 'present'] as const) {
+    const said = { ...answers, Pneumonia: state };
+    const { rois } = toDocument(answered({ answers: said, drawn })) as { rois: { state: string }[] };
+    assert.deepEqual(rois.map((roi) => roi.state), [state, state]);
+  }
+});
+
 test('a skip names its reason and leaves findings unanswered', () => {
   const skipped = toDocument(answered({ answers: start(TASK), drawn: [], image: null, view: null, skip: 'not frontal' }));
   const { quality, skipped: yes, findings, image } = skipped as Record<string, unknown>;

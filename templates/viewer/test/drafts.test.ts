@@ -77,9 +77,60 @@ test('nothing is kept while an answer is sent, and again when it was refused', a
   assert.deepEqual(world.kept, ['{"n":1}']);
 });
 
+test('a draft is kept again after a refused answer, though nothing changed', async () => {
+  const { world, keeper, turn } = setUp();
+  world.state = { n: 1 };
+  await keeper.flush();
+  keeper.stop();
+  keeper.resume();
+  await turn();
+  assert.deepEqual(world.kept, ['{"n":1}', '{"n":1}']);
+});
+
+test('a flush waits for the saving under way, and keeps what came after it', async () => {
+  const kept: string[] = [];
+  const slow: (() => void)[] = [];
+  const save = async (text: string): Promise<void> => {
+    await new Promise<void>((resolve) => slow.push(resolve));
+    kept.push(text);
+  };
+  const clock = { after: (_: number, act: () => void) => (act(), 1), stop: () => undefined };
+  let state = { n: 0 };
+  const keeper = new DraftKeeper({ save }, () => state, () => undefined, undefined, clock);
+  state = { n: 1 };
+  keeper.touch();
+  state = { n: 2 };
+  const flushed = keeper.flush();
+  while (slow.length > 0) {
+    slow.shift()!();
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  assert.equal(await flushed, true);
+  assert.deepEqual(kept.at(-1), '{"n":2}');
+});
+
+test('a flush says whether everything is kept', async () => {
+  const { world, keeper } = setUp();
+  assert.equal(await keeper.flush(), true);
+  world.state = { n: 1 };
+  world.broken = true;
+  assert.equal(await keeper.flush(), false);
+  world.broken = false;
+  assert.equal(await keeper.flush(), true);
+});
+
+test('a draft that goes on from another version of the answer is none', () => {
+  const draft = { answers: { Edema: 'present' } };
+  assert.equal(readSaved({ ...draft, versions: 0 }, 1), null);
+  assert.equal(readSaved({ ...draft, versions: 2 }, 1), null);
+  for (const good of [draft, { ...draft, versions: 1 }]) assert.deepEqual({ ...readSaved(good, 1)?.answers }, draft.answers);
+});
+
 test('a draft is read without trusting it', () => {
   const roi = { id: 'a', type: 'polygon', label: 'Edema', points: [[1, 2], [3, 4], [5, 6]] }; // prettier-ignore
-  const wrong = [{ ...roi, points: [[1, null]] }, { ...roi, id: 3 }, null, 'x'];
+  const wrong = [{ ...roi, points: [[1, null]] }, { ...roi, id: 3 }, null, 'x',
+    { ...roi, type: 'circle' }, { ...roi, type: 'constructor' }, { ...roi, type: 'ellipse' }, { ...roi, type: 'point' },
+    { ...roi, points: [[1, 2], [3, 4]] }]; // prettier-ignore
   const saved = readSaved({ answers: { Edema: 'present', constructor: 'absent', Cyst: 'maybe' }, rois: [roi, ...wrong], comment: 7 });
   assert.deepEqual(saved?.rois, [roi]);
   assert.deepEqual({ ...saved?.answers }, { Edema: 'present', constructor: 'absent' });

@@ -36,6 +36,7 @@ test('an opinion keeps states, comments and regions of the labels of the job', (
         { id: '2', type: 'rectangle', label: 'Edema', points: [[1, 2]] },
         { id: '3', type: 'rectangle', label: 'Other', points: [[1, 2], [3, 4]] },
         { id: '4', type: 'star', label: 'Edema', points: [[1, 2], [3, 4]] },
+        { id: '6', type: 'constructor', label: 'Edema', points: [[1, 2], [3, 4]] },
         { id: '5', type: 'rectangle', label: 'Edema', points: [[1, 2], [3, 'x']] },
       ],
       comment: 'all', skipped: false, reason: null,
