@@ -24,7 +24,8 @@ def rois(draw):
     points = st.lists(
         st.tuples(coordinates, coordinates), min_size=fewest, max_size=min(most, fewest + 9)
     )
-    state = draw(st.sampled_from([State.PRESENT, State.UNCERTAIN]))
+    measures = [State.ABSENT] if kind in ("length", "point") else []
+    state = draw(st.sampled_from([State.PRESENT, State.UNCERTAIN, *measures]))
     label = draw(st.sampled_from(LABELS.names))
     return Roi(draw(texts), kind, label, tuple(draw(points)), state, draw(texts))
 
@@ -84,6 +85,16 @@ def test_an_answer_may_use_an_alias_and_lands_on_the_label():
 
     assert read.findings == {"Pleural_Thickening": State.PRESENT}
     assert read.rois[0].label == "Pleural_Thickening"
+
+
+@pytest.mark.parametrize(("kind", "points"), [("length", [[1, 2], [3, 4]]), ("point", [[1, 2]])])
+def test_a_measurement_may_be_on_an_absent_finding(kind, points):
+    drawn = roi(type=kind, points=points, state="absent")
+
+    read = annotation.parse(changed(rois=[drawn]), LABELS)
+
+    assert read.rois[0].state is State.ABSENT
+    assert annotation.roi_document(read.rois[0])["state"] == "absent"
 
 
 def test_a_skip_needs_no_findings_but_a_reason():
@@ -146,6 +157,8 @@ def test_what_the_class_does_not_name_is_kept_in_the_document():
         (changed(rois=[roi(points=[[1, 2], [3, -float("inf")]])]), "rois[0].points[1]", "met .3, "),
         (changed(rois=[roi(label="Mass")]), "rois[0].label", "no label 'Mass'"),
         (changed(rois=[roi(state="absent")]), "rois[0].state", "expected present or uncertain"),
+        (changed(rois=[roi(type="length", state="no")]), "rois[0].state", "absent or uncertain"),
+        (changed(rois=[roi(type="length", state=["absent"])]), "rois[0].state", "met .'absent'"),
         (changed(rois=[roi(id=3)]), "rois[0].id", "expected str, met 3"),
         (changed(rois=[roi(comment=[])]), "rois[0].comment", "expected str"),
         (changed(comment="\ud800"), "", "expected JSON"),

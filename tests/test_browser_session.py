@@ -264,12 +264,12 @@ def test_refused_answer_is_explained_and_stays_on_the_page(
 
 def test_draft_that_cannot_be_kept_is_said_and_tried_again(browser: Browser, two: Portal) -> None:
     page = opened(browser, two)
-    page.route("**/draft", lambda route: route.abort())
+    page.route("**/draft*", lambda route: route.abort())
     page.keyboard.press("p")
     page.evaluate("() => window.dispatchEvent(new Event('blur'))")
     page.wait_for_function("() => document.querySelector('.cxr-quiet').textContent !== ''")
     assert "Not kept yet" in said(page)
-    page.unroute("**/draft")
+    page.unroute("**/draft*")
     kept_draft(page)
     page.wait_for_function("() => document.querySelector('.cxr-quiet').textContent === ''")
     page.close()

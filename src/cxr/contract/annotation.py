@@ -25,6 +25,8 @@ POINTS = {
 """ROI type → fewest and most points."""
 MOST_ROIS = 500
 """In one answer; nobody draws so many, and matching them all takes long."""
+MEASURES = frozenset({"length", "point"})
+"""ROI types that measure: drawn on any finding, they do not say that it is there."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class Roi:
         points: (x, y) in image pixels, x = column, y = row, (0, 0) the outer corner of the
             first pixel; rectangle: two opposite corners; ellipse: ends of the major, then of the
             minor axis (PS3.3 C.18.6.1.2); polygon: an open ring; length: two ends; point: one.
-        state: Present or uncertain.
+        state: Of its finding: present or uncertain, or absent too for one of `MEASURES`.
         comment: Free text, may be empty.
     """
 
@@ -194,17 +196,22 @@ def _roi(item: object, place: str, labels: LabelSet) -> Roi:
             f"expected {fewest} to {most} points for a {kind}, met {len(points)}",
             f"{place}.points",
         )
-    state = item.get("state", "present")
-    if state not in (State.PRESENT, State.UNCERTAIN):
-        raise AnnotationError(f"expected present or uncertain, met {state!r}", f"{place}.state")
     return Roi(
         id=_typed(item, "id", str, None, f"{place}."),
         type=kind,
         label=_label(item, place, labels),
         points=tuple(_point(point, f"{place}.points[{k}]") for k, point in enumerate(points)),
-        state=State(state),
+        state=_roi_state(item, kind, place),
         comment=_typed(item, "comment", str, "", f"{place}."),
     )
+
+
+def _roi_state(item: Mapping[str, Any], kind: str, place: str) -> State:
+    state = item.get("state", "present")
+    if state in (State.PRESENT, State.UNCERTAIN) or (state == State.ABSENT and kind in MEASURES):
+        return State(state)
+    expected = "present, absent or uncertain" if kind in MEASURES else "present or uncertain"
+    raise AnnotationError(f"expected {expected}, met {state!r}"[:200], f"{place}.state")
 
 
 def _point(value: object, place: str) -> tuple[float, float]:
