@@ -28,22 +28,25 @@ export class DraftKeeper {
   readonly #store: DraftStore;
   readonly #take: () => object;
   readonly #stamp: () => object;
-  readonly #told: (problem: boolean) => void;
+  readonly #told: (error: unknown) => boolean;
   readonly #clock: Clock;
   #kept: string;
   #timer: number | null = null;
   /** the saving under way: whether it went well */
   #saving: Promise<boolean> | null = null;
   #over = false;
+  /** nothing more will be kept, whatever is tried */
+  #refused = false;
 
   /**
-   * Args: take: gives what to keep; told: hears after each saving whether it failed; stamp: gives
-   * what is kept with it, but is no reason to. What is there now counts as kept.
+   * Args: take: gives what to keep; told: hears after each saving why it failed, null if it did not,
+   * and says whether to try again; stamp: gives what is kept with it, but is no reason to. What is
+   * there now counts as kept.
    */
   constructor(
     store: DraftStore,
     take: () => object,
-    told: (problem: boolean) => void,
+    told: (error: unknown) => boolean,
     stamp: () => object = () => ({}),
     clock = CLOCK,
   ) {
@@ -57,7 +60,7 @@ export class DraftKeeper {
 
   /** Something may have changed. */
   touch(): void {
-    if (!this.#over && this.#timer === null) this.#later(SAVE_MS);
+    if (!this.#over && !this.#refused && this.#timer === null) this.#later(SAVE_MS);
   }
 
   /**
@@ -70,6 +73,7 @@ export class DraftKeeper {
       while (this.#saving !== null && !leaving) await this.#saving;
       this.#cancel();
       if (this.#over || JSON.stringify(this.#take()) === this.#kept) return true;
+      if (this.#refused) return false;
       if (!(await this.#save(leaving))) return false;
     }
   }
@@ -87,13 +91,14 @@ export class DraftKeeper {
     const text = JSON.stringify(taken);
     try {
       await this.#store.save(JSON.stringify({ ...taken, ...this.#stamp() }), leaving);
-    } catch {
-      this.#say(true);
-      if (!this.#over) this.#later(RETRY_MS);
+    } catch (error) {
+      if (this.#over) return false;
+      this.#refused = !this.#told(error);
+      if (!this.#refused) this.#later(RETRY_MS);
       return false;
     }
     this.#kept = text;
-    this.#say(false);
+    if (!this.#over) this.#told(null);
     if (JSON.stringify(this.#take()) !== text) this.touch();
     return true;
   }
@@ -104,15 +109,11 @@ export class DraftKeeper {
     this.#cancel();
   }
 
-  /** The answer was not accepted. */
+  /** The answer was not accepted, or what is there is not kept. */
   resume(): void {
-    this.#over = false;
+    this.#over = this.#refused = false;
     this.#kept = ''; // whatever is kept may be gone
     this.touch();
-  }
-
-  #say(problem: boolean): void {
-    if (!this.#over) this.#told(problem);
   }
 
   #later(ms: number): void {
@@ -135,7 +136,7 @@ export class DraftKeeper {
   }
 }
 
-/** Drafts in the browser, where there is no portal. */
+/** Drafts in this tab of the browser: the next worker at the machine opens another one. */
 export class LocalDrafts implements DraftStore {
   readonly #storage: Storage;
   readonly #key: string;
@@ -145,15 +146,10 @@ export class LocalDrafts implements DraftStore {
     this.#key = key;
   }
 
-  /**
-   * Give those of one image and viewer; null where the page may keep nothing.
-   *
-   * Args: lasting: beyond this tab.
-   */
-  static open(itemId: string, viewerSha: string, lasting = true): LocalDrafts | null {
+  /** Give those of one image and viewer; null where the page may keep nothing. */
+  static open(image: string, viewerSha: string): LocalDrafts | null {
     try {
-      const storage = lasting ? window.localStorage : window.sessionStorage;
-      return new LocalDrafts(storage, `cxr-draft:${itemId}:${viewerSha.slice(0, 16)}`);
+      return new LocalDrafts(window.sessionStorage, `cxr-draft:${image}:${viewerSha.slice(0, 16)}`);
     } catch {
       return null; // an opaque origin: the sandbox of Ground Truth
     }
@@ -169,6 +165,15 @@ export class LocalDrafts implements DraftStore {
 
   async save(text: string): Promise<void> {
     this.#storage.setItem(this.#key, text);
+  }
+
+  /** Keep it if there is room: somebody else is asked to keep it too. */
+  put(text: string): void {
+    try {
+      this.#storage.setItem(this.#key, text);
+    } catch {
+      this.clear(); // an older one would be taken for the newest
+    }
   }
 
   /** The answer was given; another worker at this machine must not find it. */

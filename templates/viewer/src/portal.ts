@@ -84,14 +84,16 @@ export class Portal {
   }
 
   /** Keep a draft; Args: leaving: the page is going away. Throws PortalError. */
-  async save({ draftUrl, versions }: Offer, text: string, leaving: boolean): Promise<void> {
+  async save({ draftUrl, versions }: Offer, draft: string, leaving: boolean): Promise<void> {
     const url = `${draftUrl}?versions=${versions}`;
-    let response = await this.#put(url, text, leaving);
+    let response = await this.#put(url, draft, leaving);
     if (response.status === 403 && !leaving && (await this.#renew())) {
-      response = await this.#put(url, text, false);
+      response = await this.#put(url, draft, false);
     }
     if (response.status === 409) return; // there is an answer that is newer than what it goes on from
-    if (!response.ok) throw new PortalError(response.status, 'the draft was not kept');
+    if (response.ok) return;
+    const said: unknown = await response.json().catch(() => null);
+    throw new PortalError(response.status, text(record(said)['error']) || `the portal answered ${response.status}`);
   }
 
   async #put(url: string, body: string, leaving: boolean): Promise<Response> {

@@ -99,8 +99,8 @@ export class Reading implements PanelEvents {
   }
 
   /** What is kept with a snapshot, and changes all the time. */
-  stamp(): { readonly spent: Spent | null } {
-    return { spent: this.clock.spent(performance.now()) };
+  stamp(): { readonly spent: Spent | null; readonly savedAt: number } {
+    return { spent: this.clock.spent(performance.now()), savedAt: Date.now() };
   }
 
   /** Go on from a snapshot; regions appear with the image. */

@@ -21,9 +21,11 @@ export interface Saved {
   readonly chosen: string;
 }
 
-/** A draft: an answer half done, and the time it took so far. */
+/** A draft: an answer half done, the time it took so far, and when it was kept. */
 export interface Draft extends Saved {
   readonly spent: Spent | null;
+  /** milliseconds since 1970; 0 where it is not known */
+  readonly savedAt: number;
 }
 
 type Pair = readonly [string, unknown];
@@ -45,6 +47,7 @@ export function readSaved(given: unknown, versions = 0): Draft | null {
     rois: items(given['rois'], readDrawn),
     chosen: text(given['chosen']),
     spent: readSpent(given['spent']),
+    savedAt: finite(given['savedAt']) ?? 0,
   };
 }
 

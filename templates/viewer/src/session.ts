@@ -9,6 +9,7 @@ import { fetchDicom, ImageError } from './file.ts';
 import { drawingHint } from './help.ts';
 import { Radiograph } from './image.ts';
 import * as input from './input.ts';
+import { keepingOf, saysOfDraft } from './keeping.ts';
 import { bind, BINDINGS } from './keys.ts';
 import type { Binding, Command } from './keys.ts';
 import { mouseOf, TOOLS } from './mouse.ts';
@@ -22,7 +23,6 @@ import type { Offer } from './portal.ts';
 import { Reading } from './reading.ts';
 import type { Room } from './reading.ts';
 import { Rois } from './rois.ts';
-import { readSaved } from './saved.ts';
 import type { PageSettings, Task } from './task.ts';
 import { showWindow, use } from './viewing.ts';
 
@@ -117,24 +117,23 @@ export class Session implements Room {
   }
 
   #restore(offer: Offer): void {
-    const { itemId, jobId, viewerSha } = offer.task;
-    if (this.#portal === null) this.#local = LocalDrafts.open(itemId, viewerSha);
-    if (offer.dispute) this.#local = LocalDrafts.open(`${jobId}/${itemId}`, viewerSha, false);
-    const { versions } = offer;
-    const draft = this.#local === null ? offer.draft : readSaved(this.#local.load(), versions);
-    const saved = draft ?? offer.answer;
-    if (saved !== null) this.#reading.restore(saved);
-    if (draft?.spent) this.#reading.clock.resume(draft.spent);
-    if (draft !== null) this.page.note('Restored what you had begun');
-    const { draftUrl } = offer;
-    const portal = draftUrl === '' ? null : this.#portal;
-    const store = portal ? { save: portal.save.bind(portal, offer) } : this.#local;
-    const told = (problem: boolean): void =>
-      this.page.note(problem ? 'Not kept yet: the portal does not answer. Trying again.' : '');
+    const { store, local, draft, ahead } = keepingOf(this.#portal, offer);
     const reading = this.#reading;
+    this.#local = local;
+    const saved = draft ?? offer.answer;
+    if (saved !== null) reading.restore(saved);
+    if (draft?.spent) reading.clock.resume(draft.spent);
+    if (draft !== null) this.page.note('Restored what you had begun');
+    const told = (error: unknown): boolean => {
+      const { text, again } = saysOfDraft(error);
+      this.page.note(text);
+      return again;
+    };
+    const { versions } = offer;
     const stamp = (): object => ({ ...reading.stamp(), versions });
     this.#keeper = store && new DraftKeeper(store, () => reading.snapshot(), told, stamp);
-    if (!this.#portal && !this.#local) this.page.note('No drafts here: finish before you leave the page');
+    if (ahead) this.#keeper?.resume();
+    if (store === null) this.page.note('No drafts here: finish before you leave the page');
   }
 
   /** Tools, keys and mouse buttons as the job wants them. */

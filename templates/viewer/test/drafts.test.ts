@@ -1,11 +1,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { DraftKeeper, RETRY_MS, SAVE_MS } from '../src/drafts.ts';
+import { saysOfDraft } from '../src/keeping.ts';
+import { PortalError } from '../src/portal.ts';
 import { readDocument, readSaved } from '../src/saved.ts';
 
 /** A keeper of one number, with a clock that a test turns. */
 function setUp() {
-  const world = { state: { n: 0 }, stamp: {}, kept: [] as string[], said: [] as boolean[], broken: false, due: new Map<number, () => void>() };
+  const world = { state: { n: 0 }, stamp: {}, kept: [] as string[], said: [] as boolean[], broken: false, hopeless: false, due: new Map<number, () => void>() };
   const waits: number[] = [];
   const clock = {
     after: (ms: number, act: () => void) => (waits.push(ms), world.due.set(waits.length, act), waits.length),
@@ -15,7 +17,7 @@ function setUp() {
     if (world.broken) throw new Error('offline');
     world.kept.push(text);
   };
-  const keeper = new DraftKeeper({ save }, () => world.state, (problem) => world.said.push(problem), () => world.stamp, clock);
+  const keeper = new DraftKeeper({ save }, () => world.state, (error) => (world.said.push(error !== null), !world.hopeless), () => world.stamp, clock);
   const turn = async (): Promise<void> => {
     const acts = [...world.due.values()];
     world.due.clear();
@@ -65,6 +67,32 @@ test('what could not be kept is said, and tried again until it is', async () => 
   assert.deepEqual(waits, [RETRY_MS, RETRY_MS]);
 });
 
+test('what will never be kept is not tried again, until an answer was refused', async () => {
+  const { world, waits, keeper, turn } = setUp();
+  world.state = { n: 1 };
+  world.broken = world.hopeless = true;
+  assert.equal(await keeper.flush(), false);
+  world.state = { n: 2 };
+  keeper.touch();
+  assert.equal(await keeper.flush(true), false);
+  assert.deepEqual([world.said, waits, world.due.size], [[true], [], 0]);
+  world.broken = world.hopeless = false;
+  keeper.resume();
+  await turn();
+  assert.deepEqual(world.kept, ['{"n":2}']);
+});
+
+test('a draft that is not kept says why, and hopes only where there is hope', () => {
+  assert.deepEqual(saysOfDraft(null), { text: '', again: true });
+  for (const status of [410, 423]) {
+    const { text, again } = saysOfDraft(new PortalError(status, 'the job is closed'));
+    assert.ok(!again && text.includes('the job is closed'), text);
+  }
+  assert.match(saysOfDraft(new PortalError(401, 'x')).text, /Sign in again in another tab/);
+  assert.match(saysOfDraft(new PortalError(0, 'x')).text, /does not answer/);
+  assert.match(saysOfDraft(new PortalError(413, 'larger than 2 MB')).text, /larger than 2 MB/);
+});
+
 test('nothing is kept while an answer is sent, and again when it was refused', async () => {
   const { world, keeper, turn } = setUp();
   keeper.stop();
@@ -96,7 +124,7 @@ test('a flush waits for the saving under way, and keeps what came after it', asy
   };
   const clock = { after: (_: number, act: () => void) => (act(), 1), stop: () => undefined };
   let state = { n: 0 };
-  const keeper = new DraftKeeper({ save }, () => state, () => undefined, undefined, clock);
+  const keeper = new DraftKeeper({ save }, () => state, () => true, undefined, clock);
   state = { n: 1 };
   keeper.touch();
   state = { n: 2 };
