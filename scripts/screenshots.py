@@ -124,7 +124,7 @@ def photograph(page: Page, links: dict[str, str], lesions: Lesions) -> None:
     shown(page)
     while not (found := lesions[page.locator("html").get_attribute("data-cxr-item") or ""]):
         page.keyboard.press("Shift+A")
-        with page.expect_response("**/answer"):
+        with page.expect_response("**/answer?*"):
             page.keyboard.press("Control+Enter")
         shown(page)
     point(page, found)

@@ -790,7 +790,7 @@ def test_a_full_header_fits_a_small_screen(browser: Browser, context: bool) -> N
               const all = [...document.querySelectorAll('.cxr-header > :not(.cxr-quiet)')];
               for (const e of all) if (e.className !== 'cxr-patient') e.hidden = false;
               const place = document.querySelector('.cxr-place');
-              place.textContent = 'answered, open again · 137 of 200';
+              place.textContent = 'image 1137 · answered';
               const boxes = all.map((e) => e.getBoundingClientRect()).filter((b) => b.width > 0);
               const gap = (b, i) => i === 0 ? 9 : b.left - boxes[i - 1].right;
               return [Math.max(...boxes.map((b) => b.right)),

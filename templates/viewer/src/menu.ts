@@ -24,10 +24,6 @@ export class Menu {
 
   /** Args: opener: stands in an element of its own; current: the item that is marked. */
   toggle(opener: HTMLElement, items: readonly string[], current: string, chosen: (item: string) => void): void {
-    const again = this.#opener === opener;
-    this.close();
-    if (again) return opener.focus();
-    this.#opener = opener;
     const choices = items.map((item) => {
       const attributes = { role: 'menuitemradio', 'aria-checked': String(item === current), tabindex: '-1' };
       const choose = (): void => {
@@ -36,12 +32,25 @@ export class Menu {
       };
       return button(attributes, choose, item);
     });
+    this.#toggle(opener, choices, items.indexOf(current));
+  }
+
+  /** Args: links: to other pages, as items of a menu. */
+  toggleLinks(opener: HTMLElement, links: readonly HTMLElement[]): void {
+    this.#toggle(opener, links, 0);
+  }
+
+  #toggle(opener: HTMLElement, choices: readonly HTMLElement[], first: number): void {
+    const again = this.#opener === opener;
+    this.close();
+    if (again) return opener.focus();
+    this.#opener = opener;
     this.#element.replaceChildren(...choices);
-    this.#element.setAttribute('aria-label', opener.getAttribute('aria-label') ?? '');
+    this.#element.setAttribute('aria-label', opener.getAttribute('aria-label') ?? opener.textContent ?? '');
     opener.setAttribute('aria-expanded', 'true');
     opener.after(this.#element);
     this.#place(opener.getBoundingClientRect());
-    (choices[items.indexOf(current)] ?? choices[0])?.focus();
+    (choices[first] ?? choices[0])?.focus();
   }
 
   /** Close, and leave the keyboard where it is. */

@@ -3,8 +3,6 @@
  */
 
 import { Beside } from './beside.ts';
-import { disputeLinks } from './dispute.ts';
-import type { Dispute } from './dispute.ts';
 import { button, h } from './dom.ts';
 import { Guide } from './guide.ts';
 import { keyTable } from './help.ts';
@@ -14,7 +12,9 @@ import { MarkLayer } from './marks.ts';
 import { patientLine } from './patient.ts';
 import type { Command } from './keys.ts';
 import type { Point } from './geometry.ts';
-import type { Position } from './portal.ts';
+import { Place } from './place.ts';
+import type { Offer as Offered } from './portal.ts';
+import { Rooms } from './rooms.ts';
 import { Overlay } from './overlay.ts';
 import type { Mouse, Tool } from './mouse.ts';
 import type { PageSettings, Task } from './task.ts';
@@ -64,18 +64,13 @@ export class Page {
   readonly #readout = h('output', { class: 'cxr-readout', 'aria-label': 'Window and zoom' });
   readonly #notes = h('span', { class: 'cxr-notes', role: 'note' });
   readonly #clock = h('span', { class: 'cxr-clock', title: 'Active time on this image' }, '0:00');
-  readonly #job = h('h1');
+  readonly #rooms = new Rooms();
   readonly #item = h('span', { class: 'cxr-item' });
   readonly #patient = h('span');
   readonly #patientBox = h('div', { class: 'cxr-patient', role: 'note', 'aria-label': 'Patient', tabindex: '0' }, this.#patient);
   readonly #guide = new Guide();
-  readonly #place = h('span', { class: 'cxr-place' });
-  readonly #progress = h('progress', { class: 'cxr-progress', 'aria-label': 'Images answered' });
+  readonly #place: Place;
   readonly #note = h('span', { class: 'cxr-quiet', role: 'status' });
-  /** to the disputes before and after */
-  readonly #steps = h('span', { class: 'cxr-steps' });
-  readonly #previous: HTMLButtonElement;
-  readonly #answered = h('a', { href: '/answered', 'data-action': 'answered', title: 'Your answers, to look at or correct' }, 'Answered');
   readonly #keys: HTMLDialogElement;
   readonly #skip: HTMLDialogElement;
   readonly #skipWords = h('input', {
@@ -91,14 +86,12 @@ export class Page {
     this.#events = events;
     this.#keys = dialog('Keys', this.#keyTable);
     this.#skip = this.#skipDialog();
-    const back = (): void => events.run('previous');
-    this.#previous = button({ 'data-action': 'previous', title: 'The image before (PageUp)' }, back, '‹ Previous');
+    this.#place = new Place((command) => events.run(command));
   }
 
   /** Show another task; nothing moves but what it says differently. */
   begin(task: Task): void {
-    this.#job.textContent = `Job ${task.jobId}`;
-    this.#job.title = `Job ${task.jobId}, image ${task.itemId}`;
+    this.#rooms.begin(`Job ${task.jobId}`, `Job ${task.jobId}, image ${task.itemId}`);
     this.#item.textContent = task.itemId.slice(0, 17);
     this.#item.title = task.itemId;
     this.#patient.textContent = patientLine(task.shown);
@@ -132,32 +125,10 @@ export class Page {
     );
   }
 
-  /** Show how far the reader is; Args: again: the image was answered before, and is open again. */
-  showPlace(position: Position | null, hasPrevious: boolean, again: boolean): void {
-    this.#place.hidden = this.#progress.hidden = position === null;
-    this.#previous.hidden = !hasPrevious;
-    if (position === null) return;
-    const { answered, total } = position;
-    const at = Math.min(answered + 1, total);
-    this.#place.textContent = again ? `answered, open again · ${answered} of ${total}` : `${at} of ${total}`;
-    this.#progress.max = total;
-    this.#progress.value = answered;
-  }
-
-  /** Whether the reader's answers can be gone through. */
-  showAnswered(can: boolean): void {
-    this.#answered.hidden = !can;
-  }
-
-  /** Show where a dispute stands among the others, and the way to them. */
-  showDispute(dispute: Dispute): void {
-    const { number, of, decided } = dispute;
-    this.#steps.replaceChildren(...disputeLinks(dispute));
-    this.#place.hidden = this.#progress.hidden = false;
-    this.#place.textContent = `disagreement ${number} of ${of} · ${decided} decided`;
-    this.#progress.max = of;
-    this.#progress.value = decided;
-    this.#progress.setAttribute('aria-label', 'Disagreements decided');
+  /** Show which image this is, and the ways to others. */
+  showPlace(offer: Offered): void {
+    this.#place.show(offer);
+    this.#rooms.show(offer.rooms);
   }
 
   /** A quiet word in the header, or none. */
@@ -188,6 +159,7 @@ export class Page {
     this.#windows.replaceChildren(...windowButtons(settings, bindings, (index) => this.#events.window(index)));
     this.beside.equip(bindings);
     this.#guide.equip(bindings);
+    this.#place.equip(bindings);
     this.#keyTable.replaceChildren(keyTable(bindings, mouse, settings, notes));
   }
 
@@ -252,17 +224,17 @@ export class Page {
     return h(
       'header',
       { class: 'cxr-header' },
-      this.#job,
+      this.#rooms.element,
       this.#item,
       this.#patientBox,
-      this.#place,
-      this.#progress,
-      this.#steps,
+      this.#place.words,
+      this.#place.progress,
+      this.#place.steps,
       h('strong', { class: 'cxr-disclaimer' }, DISCLAIMER),
       this.#note,
       this.#clock,
-      this.#previous,
-      this.#answered,
+      this.#place.previous,
+      this.#place.next,
       this.beside.opener,
       this.#guide.opener,
       opener('keys', '? Keys', this.#keys),

@@ -6,7 +6,9 @@
 
 import { readDispute } from './dispute.ts';
 import type { Dispute } from './dispute.ts';
-import { finite, isRecord, record, text } from './given.ts';
+import { finite, isRecord, items, path, record, text } from './given.ts';
+import type { Given } from './given.ts';
+import type { Room } from './rooms.ts';
 import { readDocument, readSaved } from './saved.ts';
 import type { Draft, Saved } from './saved.ts';
 import { readTask } from './task.ts';
@@ -33,6 +35,12 @@ export interface Offer {
   readonly position: Position | null;
   /** the task answered before this one */
   readonly previous: string | null;
+  /** the one answered after this, or the open one; null where this is the open one */
+  readonly next: string | null;
+  /** which of the reader's images it is, from 1 */
+  readonly number: number | null;
+  /** the portal's other pages; none in Ground Truth */
+  readonly rooms: readonly Room[];
   /** only where disputes are decided */
   readonly dispute: Dispute | null;
 }
@@ -154,8 +162,16 @@ function readOffer(given: unknown, task: Task): Offer {
     versions,
     position: readPosition(offer['position']),
     previous: text(offer['previous']) || null,
+    next: text(offer['next']) || null,
+    number: finite(offer['number']),
+    rooms: items(offer['rooms'], readRoom),
     dispute: readDispute(offer['dispute']),
   };
+}
+
+function readRoom(given: Given): Room | null {
+  const room = { text: text(given['text']), url: path(given['url']) };
+  return room.text !== '' && room.url !== '' ? room : null;
 }
 
 function readPosition(given: unknown): Position | null {

@@ -109,10 +109,9 @@ export class Session implements Room {
     this.#reading = new Reading(this, offer.task);
     this.#reading.begin();
     this.page.note('');
-    this.page.showPlace(offer.position, offer.previous !== null, offer.answer !== null);
-    this.page.showAnswered(this.#portal?.looksAhead ?? false);
-    if (offer.dispute) this.page.showDispute(offer.dispute);
-    else if (offer.position) document.title = `${offer.task.jobId} · image ${offer.position.answered + 1}`;
+    this.page.showPlace(offer);
+    const { number, dispute, answer } = offer;
+    if (number !== null && !dispute) document.title = `${offer.task.jobId} · image ${number}${answer ? ' · answered' : ''}`;
     this.#restore(offer);
   }
 
@@ -195,24 +194,30 @@ export class Session implements Room {
   }
 
   #run(command: Command): void {
-    if (command === 'previous') void this.#goBack();
+    if (command === 'previous' || command === 'next') void this.#go(command);
     else this.#reading.run(command);
   }
 
-  async #goBack(): Promise<void> {
-    const { previous, dispute } = this.#offer;
+  /** Args: way: from the reader's answers to the image that is open, or back. */
+  async #go(way: 'previous' | 'next'): Promise<void> {
+    const { dispute } = this.#offer;
+    const to = this.#offer[way];
     const reading = this.#reading;
+    const side = way === 'next' ? 'after' : 'before';
     const stays = async (): Promise<boolean> => this.#stays() || !(await this.#kept()) || this.#stays();
     if (await stays()) return;
-    if (dispute?.previousUrl) return location.assign(dispute.previousUrl);
-    if (previous === null || this.#portal === null) return this.page.say('There is no image before this one');
+    const url = dispute?.[`${way}Url`] ?? '';
+    if (url !== '') return location.assign(url);
+    if (to === null || this.#portal === null) return this.page.say(`There is no image ${side} this one`);
     try {
-      const offer = await this.#portal.task(previous);
+      const offer = await this.#portal.task(to);
       // meanwhile more may have been answered, or all of it sent
       if (offer === null || (await stays()) || reading !== this.#reading) return;
-      this.#show(offer, `/task/${offer.id}`);
+      this.#show(offer, offer.answer === null ? '/task' : `/task/${offer.id}`);
     } catch (error) {
-      this.page.say(`The image before cannot be opened: ${error instanceof Error ? error.message : String(error)}`);
+      const gone = error instanceof PortalError && error.status === 410;
+      if (gone && way === 'next') return location.assign('/task'); // the portal has another one by now
+      this.page.say(`The image ${side} cannot be opened: ${error instanceof Error ? error.message : String(error)}`);
     }
   }
 
@@ -260,7 +265,7 @@ export class Session implements Room {
   }
 
   /** The portal has the answer: go on with what it offers next, without leaving the page. */
-  #answered(event: CustomEvent<{ next?: unknown }>): void {
+  #answered(event: CustomEvent<{ next?: unknown; corrected?: unknown }>): void {
     const sent = this.#sending;
     this.#sending = null;
     if (sent !== this.#offer) return event.preventDefault(); // of an image that is no longer shown
@@ -268,8 +273,9 @@ export class Session implements Room {
     const offer = offerIn(event.detail);
     if (offer === null) return; // the crowd script goes where the portal says
     event.preventDefault();
-    const { next } = event.detail;
+    const { next, corrected } = event.detail;
     this.#show(offer, typeof next === 'string' ? next : location.pathname);
+    if (corrected === true) this.page.say('Answered before in another window; this corrected it');
   }
 
   #refused(): void {

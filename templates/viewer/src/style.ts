@@ -51,10 +51,15 @@ short-instructions, full-instructions { display: none; }
   border-bottom: 1px solid #26292d; white-space: nowrap; }
 .cxr-item { color: var(--quiet); font-size: 12px; font-variant-numeric: tabular-nums; }
 #cxr-root .cxr-header h1 { flex: 0 1 auto; min-width: 60px; max-width: 200px; overflow: hidden; text-overflow: ellipsis; }
-.cxr-header > button, .cxr-header > a { flex: none; }
+.cxr-header > button { flex: none; }
 .cxr-steps { display: contents; }
-.cxr-header > a { padding: 8px 2px; color: var(--quiet); font-size: 13px; text-underline-offset: 2px; }
-.cxr-header > a:hover { color: var(--text); }
+#cxr-root h1 > button { display: flex; gap: 6px; align-items: center; max-width: 100%; padding: 0 6px; border-color: transparent;
+  background: none; font-weight: 600; }
+#cxr-root h1 > button:focus-visible { outline-offset: -2px; }
+#cxr-root h1 > button span:first-child { overflow: hidden; text-overflow: ellipsis; }
+#cxr-root .cxr-menu a { display: grid; align-items: center; min-height: 32px; padding: 0 12px; border-radius: 4px;
+  color: var(--text); font-weight: 400; text-decoration: none; }
+#cxr-root .cxr-menu a:is(:hover, :focus) { background: #2c333b; }
 .cxr-disclaimer { flex: 0 1 auto; text-align: center; font-weight: 500; color: var(--amber); }
 .cxr-patient[hidden] ~ .cxr-disclaimer { flex: 1 1 160px; white-space: normal; line-height: 17px; }
 .cxr-place { font-variant-numeric: tabular-nums; }
