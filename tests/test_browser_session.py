@@ -174,7 +174,7 @@ def test_answer_is_opened_again_corrected_and_the_page_goes_on(
     page.keyboard.press("PageUp")
     assert next_item(page, second) == first
     assert state(page, "No Finding") == "present"
-    assert "open again" in page.locator(".cxr-header").inner_text()
+    assert "image 1 · answered" in page.locator(".cxr-header").inner_text()
     page.locator(f"{ROW.format('Pneumothorax')} [data-state='present']").click()
     page.keyboard.press("Control+Enter")
     assert next_item(page, first) == second
