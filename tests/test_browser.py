@@ -430,7 +430,7 @@ def test_screen_shows_what_training_reads(
     assert np.abs(shown - greys_read(ds)).max() <= 2
     assert len(np.unique(shown)) > 1
     assert says in readout
-    assert notes == ""
+    assert notes == "⚠ the file does not say which side is which"
 
 
 @pytest.mark.parametrize("function", ["LINEAR", "LINEAR_EXACT", "SIGMOID"])

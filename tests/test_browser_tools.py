@@ -62,8 +62,6 @@ def test_exported_points_are_the_drawn_ones(
         polygon = opened.click((150, 150), (165, 140), (172, 160), (160, 170), (150, 150))[:4]
         page.keyboard.press("l")
         length = opened.drag((180, 175), (230, 125))
-        page.keyboard.press("q")
-        (point,) = opened.click((195, 178))
         document = opened.submit()
 
     rois = by_type(document)
@@ -75,7 +73,6 @@ def test_exported_points_are_the_drawn_ones(
     )
     assert near(sorted(rois["polygon"]["points"]), sorted(polygon))
     assert near(rois["length"]["points"], length)
-    assert near(rois["point"]["points"], [point])
     facts = {"rotation": 0, "flip_h": False, "flip_v": False} | view
     met = document["view"]
     assert (met["rotation"], met["flipH"], met["flipV"]) == tuple(facts.values())
@@ -256,7 +253,7 @@ def test_lengths_and_areas_are_of_the_file_s_spacing(
         assert float(number) == pytest.approx(float(says.split()[0]), rel=0.02)
 
 
-def test_probe_tells_place_and_value_and_leaves_a_point(browser: Browser, tmp_path: Path) -> None:
+def test_probe_tells_place_and_value_and_leaves_nothing(browser: Browser, tmp_path: Path) -> None:
     with room(browser, tmp_path, RescaleSlope=2, RescaleIntercept=-10) as opened:
         opened.page.keyboard.press("q")
         x, y = opened.move((123.5, 77.5))
@@ -274,8 +271,8 @@ def test_probe_tells_place_and_value_and_leaves_a_point(browser: Browser, tmp_pa
         "x", str(int(x)), "y", str(int(y)), "value", str(2 * stored - 10), "stored", str(stored),
     ]  # fmt: skip
     assert not still
-    assert state == "unanswered"  # a point measures, and says nothing of the finding
-    assert near(document["rois"][0]["points"], [(x, y)])
+    assert state == "unanswered"
+    assert document["rois"] == []
 
 
 def test_a_length_may_belong_to_an_absent_finding(browser: Browser, tmp_path: Path) -> None:
@@ -324,8 +321,10 @@ def test_regions_are_moved_and_reshaped_however_they_lie(browser: Browser, tmp_p
         press("t")
         press("w")
         opened.see(rotation=90)
+        opened.click((left, bottom))  # selects: only what is selected can be moved
         began, ended = opened.drag((right, bottom), (190, 170))  # a corner
         taken, put = opened.drag((right + 10, top), (right + 10, 60))  # an edge
+        opened.click((cx + (rx - cx), cy))
         grown, far = opened.drag((cx + (rx - cx), cy), (370, 205))  # the end of an axis
         document = opened.submit()
 
@@ -343,6 +342,47 @@ def test_regions_are_moved_and_reshaped_however_they_lie(browser: Browser, tmp_p
         [(cx - half, cy), (cx + half, cy), (cx, cy - (ry - cy)), (cx, cy + (ry - cy))],
     )
     assert abs(grown[0] - rx) < 1
+
+
+@pytest.mark.parametrize("tool", ["w", "m", "z", "q"])
+def test_a_view_tool_moves_no_region_that_is_not_selected(
+    browser: Browser, tmp_path: Path, tool: str
+) -> None:
+    with room(browser, tmp_path) as opened:
+        press = opened.page.keyboard.press
+        press("b")
+        drawn = opened.drag((100, 100), (160, 140))
+        before = opened.readout()
+        press(tool)
+        opened.drag((160, 140), (190, 170))  # from a corner of the region just drawn
+        after = opened.readout()
+        (roi,) = opened.submit()["rois"]
+
+    assert near(roi["points"], corner_points(drawn))
+    assert (before == after) == (tool in "mq")  # the tool did what it is for
+
+
+def test_a_drawing_tool_draws_over_a_region_and_selects_it_by_a_click(
+    browser: Browser, tmp_path: Path
+) -> None:
+    with room(browser, tmp_path) as opened:
+        selected = opened.page.locator('.cxr-rois [aria-current="true"]')
+        opened.page.keyboard.press("b")
+        first = opened.drag((100, 100), (160, 140))
+        opened.page.keyboard.press("Escape")
+        second = opened.drag((160, 120), (220, 180))  # begins on the line of the first
+        opened.page.keyboard.press("Escape")
+        none = selected.count()
+        opened.click((130, 100))
+        one = selected.count()
+        held, left = opened.drag((130, 100), (130, 90))
+        rois = opened.submit()["rois"]
+
+    by = left[1] - held[1]
+    moved = [(x, y + by) for x, y in corner_points(first)]
+    assert (none, one) == (0, 1)
+    assert near(rois[0]["points"], moved)
+    assert near(rois[1]["points"], corner_points(second))
 
 
 def test_regions_are_deleted_undone_and_cancelled(browser: Browser, tmp_path: Path) -> None:

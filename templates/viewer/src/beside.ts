@@ -4,15 +4,20 @@
  * They are loaded when asked for, and what goes wrong with them stays here.
  */
 
+import { edges } from './camera.ts';
+import type { Camera } from './camera.ts';
 import { button, h, icon } from './dom.ts';
 import { ImageError } from './file.ts';
 import { ICONS } from './icons.ts';
 import { keyOf } from './keys.ts';
 import type { Binding } from './keys.ts';
+import { SIDES, unsided } from './overlay.ts';
 import { preparePicture, release } from './picture.ts';
 import type { Picture } from './picture.ts';
 import { Still } from './still.ts';
 import type { Companion } from './task.ts';
+
+const UPRIGHT: Camera = { centre: [0, 0], scale: 1, rotation: 0, flipH: false, flipV: false };
 
 export class Beside {
   readonly element: HTMLElement;
@@ -21,6 +26,7 @@ export class Beside {
   readonly #still = new Still();
   readonly #tabs = h('div', { class: 'cxr-tabs', role: 'group', 'aria-label': 'Other images' });
   readonly #state = h('div', { class: 'cxr-beside-state', role: 'status' });
+  readonly #sides = new Map(SIDES.map((side) => [side, h('span', { class: 'cxr-beside-edge', 'data-edge': side })]));
   #companions: readonly Companion[] = [];
   #shown = 0;
   #key = '';
@@ -40,7 +46,7 @@ export class Beside {
       'aside',
       { class: 'cxr-beside', 'aria-label': 'Other images of the patient, read-only', hidden: true },
       this.#tabs,
-      h('div', { class: 'cxr-beside-view' }, this.#still.canvas, this.#state),
+      h('div', { class: 'cxr-beside-view' }, this.#still.canvas, ...this.#sides.values(), this.#state),
       h(
         'div',
         { class: 'cxr-beside-foot', role: 'group', 'aria-label': 'View of the other image' },
@@ -114,6 +120,17 @@ export class Beside {
     this.#say('');
     this.#picture = picture;
     this.#still.show(picture, companion.says);
+    this.#letter(picture);
+  }
+
+  /** Which side of the patient is where: it is always shown as stored, upright. */
+  #letter(picture: Picture | null): void {
+    const shown = edges(picture?.facts.patientOrientation ?? null, UPRIGHT);
+    const unknown = picture !== null && unsided({ edges: shown });
+    for (const [side, letter] of this.#sides) {
+      const lateral = side === 'left' || side === 'right';
+      letter.textContent = unknown && lateral ? '?' : shown[side];
+    }
   }
 
   #say(text: string, ...more: readonly Node[]): void {
@@ -126,6 +143,7 @@ export class Beside {
     if (this.#picture !== null) release(this.#picture);
     this.#picture = null;
     this.#still.show(null, '');
+    this.#letter(null);
     this.#say('');
   }
 }

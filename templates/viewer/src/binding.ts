@@ -5,8 +5,9 @@
 import { measuring, refusal } from './annotation.ts';
 import type { Drawn } from './annotation.ts';
 import type { Answer, State } from './findings.ts';
-import type { Mark } from './opinions.ts';
+import type { Mark, Opinion } from './opinions.ts';
 import type { Offer } from './page.ts';
+import { isOrphan } from './regions.ts';
 import type { View } from './viewing.ts';
 
 /** The answer that regions belong to. */
@@ -28,6 +29,8 @@ export class Bindings {
   readonly #desk: Desk;
   /** findings that are present because a region was drawn, and not by a word of the reader's */
   readonly #implied = new Set<string>();
+  /** what was last asked about, and how */
+  #asked: { readonly id: string; readonly says: string } | null = null;
 
   constructor(view: View, desk: Desk) {
     this.#view = view;
@@ -51,8 +54,9 @@ export class Bindings {
       : refusal(drawn, facts);
     if (refused !== '') {
       rois.remove(id);
-      return page.say(refused);
+      return page.refuse(refused);
     }
+    page.relent();
     rois.bind(id, label);
     this.#settle(id, label);
   }
@@ -64,7 +68,7 @@ export class Bindings {
     if (roi === null || roi.label === label) return;
     if (this.#takesNone(label, roi)) {
       this.#desk.draw(); // a choice in the list goes back to what it was
-      return page.say(`${label} has no region: choose another finding`);
+      return page.refuse(`${label} has no region: choose another finding`);
     }
     this.#desk.together(() => this.#move(id, roi.label, label));
   }
@@ -92,13 +96,19 @@ export class Bindings {
   /** Give the selected region to the chosen finding. */
   rebindSelected(): void {
     const { page, rois } = this.#view;
-    if (rois.selected === null) return page.say('Select a region first, then the finding it belongs to');
+    if (rois.selected === null) return page.refuse('Select a region first, then the finding it belongs to');
     this.rebind(rois.selected, this.#desk.chosen());
   }
 
   /** Make another reader's region one's own. */
   copy({ type, label, points }: Mark): void {
     this.#settle(this.#view.rois.add({ type, label, points }), label);
+  }
+
+  /** Take back the last of what is being drawn, or all of it; false if nothing is. */
+  takeBack(): boolean {
+    const { rois } = this.#view;
+    return rois.back() || rois.cancel();
   }
 
   /** Take back the last vertex of a polygon that is being drawn, or delete what is selected. */
@@ -114,7 +124,6 @@ export class Bindings {
   /** What is said of the finding may have to follow; true if that is asked. Args: instead: of that; note: to add. */
   #settle(id: string, label: string, instead?: Offer, note = ''): boolean {
     const { rois } = this.#view;
-    const remove = { text: 'Delete the region', act: (): void => rois.remove(id) };
     this.#desk.choose(label);
     const said = this.#desk.said(label);
     const measures = measuring(rois.read(id)?.type ?? 'point');
@@ -122,14 +131,17 @@ export class Bindings {
     if (said === 'unanswered' && !measures) {
       this.#desk.answer(label, 'present');
       this.#implied.add(label);
-    } else if (asks) this.#ask(label, instead ?? remove, note);
+    } else if (asks) this.ask(id, `${label} is marked absent, and now has a region. ${note}`.trim(), instead);
     this.#desk.draw();
     return asks;
   }
 
-  /** A region on an absent finding: ask, without standing in the way. */
-  #ask(label: string, instead: Offer, note: string): void {
-    const { page } = this.#view;
+  /** A region whose finding says otherwise: ask, without standing in the way. Args: instead: of deleting it. */
+  ask(id: string, says: string, instead?: Offer): void {
+    const { page, rois } = this.#view;
+    const label = rois.read(id)?.label ?? '';
+    const remove = { text: 'Delete the region', act: (): void => rois.remove(id) };
+    this.#asked = { id, says };
     const settle = ({ text, act }: Offer): Offer => ({
       text,
       act: () => {
@@ -137,10 +149,35 @@ export class Bindings {
         act();
       },
     });
-    page.say(`${label} is marked absent, and now has a region. ${note}`.trim(), [
+    page.say(says, [
       settle({ text: 'Set present', act: () => this.#desk.answer(label, 'present') }),
       settle({ text: 'Set uncertain', act: () => this.#desk.answer(label, 'uncertain') }),
-      settle(instead),
+      settle(instead ?? remove),
     ]);
+  }
+
+  /** Something changed: nothing is asked about a region that fits its finding by now, or is gone. */
+  reconsider(): void {
+    const { page, rois } = this.#view;
+    if (this.#asked === null) return;
+    const { id, says } = this.#asked;
+    const roi = rois.read(id);
+    if (roi !== null && isOrphan(roi, { [roi.label]: this.#desk.said(roi.label) })) return;
+    this.#asked = null;
+    if (page.said === says) page.say('');
+  }
+
+  /** Where a region is asked for and readers drew one: theirs. */
+  readersOffers(label: string, opinions: readonly Opinion[]): Offer[] {
+    const { page } = this.#view;
+    return opinions.flatMap(({ name, marks }) => {
+      const theirs = marks.filter((mark) => mark.label === label && !measuring(mark.type));
+      if (theirs.length === 0) return [];
+      const act = (): void => {
+        page.say('');
+        for (const mark of theirs) this.copy(mark);
+      };
+      return { text: `Copy ${name}’s`, act };
+    });
   }
 }

@@ -62,12 +62,15 @@ export class Crosshair {
   #press(): void {
     const at = this.#at;
     if (at === null) return;
-    if (this.#held) {
-      this.#held = false;
+    const held = this.#held && this.#rois.busy; // Esc may have dropped it
+    this.#held = false;
+    if (held) {
       return this.#rois.release(at);
     }
     const tool = drawTool(this.#pointer.tool);
+    const other = this.#rois.under(at);
     if (this.#rois.sketch === null && this.#rois.grab(at)) this.#held = true;
+    else if (other !== null) this.#rois.select(other);
     else if (tool !== null) {
       this.#rois.press(tool, at);
       if (tool === 'freehand') this.#held = true;

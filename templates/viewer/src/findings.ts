@@ -125,13 +125,17 @@ export function noFindingRestAbsent(answers: Answers, set: LabelSet): Change {
   return { answers: copy(none.answers, changes), note: `${set.noFinding} is present, the rest absent` };
 }
 
-/** Everything unanswered becomes absent; No Finding follows from the others. */
+/** Everything unanswered becomes absent, but for what a present child implies; No Finding follows from the others. */
 export function restAbsent(answers: Answers, set: LabelSet): Change {
   const none = set.noFinding;
+  const implied = impliedParents(answers, set);
   const changes: Record<string, State> = Object.create(null);
-  for (const label of unanswered(answers, set)) if (label !== none) changes[label] = 'absent';
+  for (const label of unanswered(answers, set)) {
+    if (label !== none) changes[label] = implied.has(label) ? 'present' : 'absent';
+  }
   const next = copy(answers, changes);
-  if (none === null || answers[none] !== 'unanswered') return { answers: next, note: '' };
+  const notes = [...implied].map(([parent, child]) => `${parent} set to present, as ${child} is`);
+  if (none === null || answers[none] !== 'unanswered') return { answers: next, note: notes.join('; ') };
   const others = excluded(set).map((label) => next[label]);
   const follows: Answer = others.includes('present')
     ? 'absent'
@@ -140,8 +144,22 @@ export function restAbsent(answers: Answers, set: LabelSet): Change {
       : 'present';
   return {
     answers: copy(next, { [none]: follows }),
-    note: `${none} set to ${follows}, as the other findings say`,
+    note: [...notes, `${none} set to ${follows}, as the other findings say`].join('; '),
   };
+}
+
+/** Unanswered parents of what is present, and their own parents: parent to the child that implies it. */
+function impliedParents(answers: Answers, set: LabelSet): Map<string, string> {
+  const implied = new Map<string, string>();
+  const parents = Object.entries(set.parents).filter(([parent]) => answers[parent] === 'unanswered');
+  for (let before = -1; before < implied.size; ) {
+    before = implied.size;
+    for (const [parent, children] of parents) {
+      const child = children.find((one) => answers[one] === 'present' || implied.has(one));
+      if (child !== undefined && !implied.has(parent)) implied.set(parent, child);
+    }
+  }
+  return implied;
 }
 
 export function unanswered(answers: Answers, set: LabelSet): string[] {

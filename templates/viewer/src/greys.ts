@@ -63,6 +63,7 @@ export class Greys {
   #range: Range;
   #byLut = false;
   #inverted = false;
+  #chosen: string | null = null;
 
   constructor(chain: Chain, { least: from, numbers }: Counts) {
     const { length } = numbers;
@@ -88,6 +89,7 @@ export class Greys {
 
   use(name: Preset): void {
     this.#range = windows.preset(name, this.#base, this.#full, this.#chain.inverted);
+    this.#chosen = name;
     this.#byLut = name === 'default' && this.#chain.voiLut !== null;
   }
 
@@ -95,6 +97,7 @@ export class Greys {
   useWindow(centre: number, width: number): void {
     this.#range = windows.fromCentreWidth(centre, width, this.#function);
     this.#byLut = false;
+    this.#chosen = windows.called(centre, width);
   }
 
   /** Drag by (right, down) CSS pixels: wider, and darker. Leaves a VOI LUT for a window. */
@@ -106,6 +109,7 @@ export class Greys {
     const least = exact ? Math.min(1, width / 100) : 1;
     this.#range = windows.adjust(this.#range, right * step, darker * step, least);
     this.#byLut = false;
+    this.#chosen = null;
   }
 
   toggleInvert(): void {
@@ -115,6 +119,11 @@ export class Greys {
   /** Whether the reader inverted what the file means to be seen. */
   get inverted(): boolean {
     return this.#inverted;
+  }
+
+  /** Which window is shown, as it was asked for; null once it was dragged to another. */
+  get chosen(): string | null {
+    return this.#chosen;
   }
 
   /** Centre and width in the meaning of the file's function; null while a VOI LUT is shown. */

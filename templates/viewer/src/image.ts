@@ -25,6 +25,8 @@ const BACKEND = 'cpu';
 export interface Shown {
   /** the window, and its function if it is not LINEAR */
   readonly greys: string;
+  /** the window that was chosen, see `Greys.chosen` */
+  readonly window: string | null;
   /** what of the file's greys could not be shown as it says */
   readonly notes: readonly string[];
   /** screen pixels per image pixel */
@@ -190,7 +192,8 @@ export class Radiograph {
     const { inverted = false, notes = [] } = this.#picture?.greys ?? {};
     const { scale, flipH, flipV } = this.#camera;
     const edges = cameras.edges(this.facts?.patientOrientation ?? null, this.#camera);
-    return { greys: this.#picture?.greys.says() ?? '', notes, zoom: scale, inverted, flipH, flipV, edges };
+    const window = this.#picture?.greys.chosen ?? null;
+    return { greys: this.#picture?.greys.says() ?? '', window, notes, zoom: scale, inverted, flipH, flipV, edges };
   }
 
   view(): ViewFacts | null {

@@ -44,8 +44,7 @@ export function mouseOf({ tools, mouse }: MouseWishes): { readonly mouse: Mouse;
   return { mouse: buttons, notes };
 }
 
-/** What a tool draws: the probe leaves points. */
+/** What a tool draws: those that only look draw nothing. */
 export function drawTool(tool: Tool): DrawTool | null {
-  if (tool === 'probe') return 'point';
-  return tool === 'window' || tool === 'pan' || tool === 'zoom' ? null : tool;
+  return tool === 'window' || tool === 'pan' || tool === 'zoom' || tool === 'probe' ? null : tool;
 }

@@ -64,10 +64,15 @@ function parseMark(given: Given, labels: readonly string[]): Mark | null {
   return { id: text(given['id']), label, ...shape, comment: text(given['comment']).trim() };
 }
 
-/** Findings the readers do not agree on: those named, and those that differ; No Finding follows from them. */
+/**
+ * Findings the readers do not agree on: those named, and those that differ; No Finding follows from
+ * them. Where one skipped, every finding is named: what is in dispute is the skip, and not what all
+ * others agree on.
+ */
 export function disputed(set: LabelSet, opinions: readonly Opinion[], named: readonly string[]): string[] {
   const asked = set.labels.filter((label) => label !== set.noFinding);
-  return asked.filter((label) => named.includes(label) || unanimous(opinions, label) === null);
+  const given = opinions.some((one) => one.skipped) ? [] : named;
+  return asked.filter((label) => given.includes(label) || unanimous(opinions, label) === null);
 }
 
 /** What everybody who did not skip said of a finding; null where they differ, or did not say. */

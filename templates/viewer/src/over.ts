@@ -14,11 +14,16 @@ import type { View } from './viewing.ts';
 /** Draw it where the camera has the image now. */
 export function drawOver(room: View & { readonly panel: Panel }, task: Task, answers: Answers, drawn: readonly Drawn[]): void {
   const { page, panel, radiograph, rois } = room;
+  if (!radiograph.ready) {
+    page.marks.draw([]);
+    return page.showTags([]);
+  }
   rois.redraw();
   const toScreen = (point: Point): Point => radiograph.toScreen(point);
   const seen = drawn.filter((roi) => rois.shown && !rois.hidden.has(roi.id));
-  page.showTags(regions.tags(seen, answers, toScreen, measureOf(room)));
-  page.marks.draw(rois.shown ? linesOf(task.opinions, panel.visibleReaders, toScreen) : []);
+  const tags = regions.tags(seen, answers, toScreen, measureOf(room));
+  page.showTags(tags);
+  page.marks.draw(rois.shown ? linesOf(task.opinions, panel.visibleReaders, toScreen) : [], tags);
 }
 
 /** How large regions are, in words; empty without an image. */

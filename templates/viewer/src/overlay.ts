@@ -6,7 +6,12 @@ import { h } from './dom.ts';
 import type { Point } from './geometry.ts';
 import type { Probed, Shown } from './image.ts';
 
-const SIDES = ['left', 'right', 'top', 'bottom'] as const;
+export const SIDES = ['left', 'right', 'top', 'bottom'] as const;
+
+/** Whether the file does not say which side of the patient is which. */
+export function unsided({ edges }: Pick<Shown, 'edges'>): boolean {
+  return SIDES.every((side) => edges[side] === '');
+}
 
 export class Overlay {
   readonly element = h('div', { class: 'cxr-overlay' });
@@ -22,11 +27,10 @@ export class Overlay {
 
   /** Args: regions: whether they are shown. */
   show({ edges, flipH, flipV }: Shown, regions: boolean): void {
-    const unknown = SIDES.every((side) => edges[side] === '');
+    const unknown = unsided({ edges });
     for (const [side, element] of this.#edges) {
       const lateral = side === 'left' || side === 'right';
       element.textContent = unknown && lateral ? '?' : edges[side];
-      element.title = unknown ? 'The file does not say which side is which' : '';
     }
     this.#flipped.hidden = !flipH && !flipV;
     this.#hidden.hidden = regions;
@@ -35,6 +39,13 @@ export class Overlay {
   /** What to do next while drawing; empty: nothing. */
   hint(text: string): void {
     if (this.#hint.textContent !== text) this.#hint.textContent = text;
+  }
+
+  /** There is no image to say anything of. */
+  hide(): void {
+    for (const element of this.#edges.values()) element.textContent = '';
+    this.#flipped.hidden = true;
+    this.probe(null, null);
   }
 
   /** Args: at: beside this, in CSS pixels; null: nowhere. */

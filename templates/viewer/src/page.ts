@@ -15,7 +15,7 @@ import type { Point } from './geometry.ts';
 import { Place } from './place.ts';
 import type { Offer as Offered } from './portal.ts';
 import { Rooms } from './rooms.ts';
-import { Overlay } from './overlay.ts';
+import { Overlay, unsided } from './overlay.ts';
 import type { Mouse, Tool } from './mouse.ts';
 import type { PageSettings, Task } from './task.ts';
 import { Toolbar, windowButtons } from './toolbar.ts';
@@ -77,6 +77,7 @@ export class Page {
     type: 'text', maxlength: '200', 'data-skip': 'text', 'aria-label': 'In your words',
     placeholder: 'In your words (needed for other)',
   }); // prettier-ignore
+  #refused = false;
   #fading: ReturnType<typeof setTimeout> | undefined;
   readonly #toolbar = new Toolbar();
   readonly #windows = h('div', { class: 'cxr-windows', role: 'toolbar', 'aria-label': 'Windows' });
@@ -102,6 +103,8 @@ export class Page {
     this.#guide.begin(task);
     this.beside.begin(task.companions);
     this.say('');
+    this.showClock(0);
+    this.hideView();
   }
 
   /** Fill the root; Args: panel: the findings, built elsewhere. */
@@ -172,11 +175,21 @@ export class Page {
   showView(shown: Shown, regions: boolean): void {
     const { greys, notes, zoom } = shown;
     this.#readout.textContent = `${greys}   ${Math.round(zoom * 100)} %`;
-    const said = notes.join('; ');
+    const said = [...notes, ...(unsided(shown) ? ['the file does not say which side is which'] : [])].join('; ');
     this.#notes.textContent = said === '' ? '' : `⚠ ${said}`;
     this.#notes.title = said;
+    for (const one of this.#windows.children) {
+      one.setAttribute('aria-pressed', String((one as HTMLElement).dataset['shows'] === shown.window));
+    }
     this.#toolbar.showState(shown, regions);
     this.overlay.show(shown, regions);
+  }
+
+  /** There is no image to say anything of. */
+  hideView(): void {
+    this.#readout.textContent = this.#notes.textContent = this.#notes.title = '';
+    this.overlay.hide();
+    for (const one of this.#windows.children) one.setAttribute('aria-pressed', 'false');
   }
 
   showClock(ms: number): void {
@@ -184,8 +197,25 @@ export class Page {
     this.#clock.textContent = `${Math.floor(s / 60)}:${String(s % 60).padStart(2, '0')}`;
   }
 
+  /** What the message over the image says; empty if there is none. */
+  get said(): string {
+    return this.#message.hidden ? '' : (this.#message.firstChild?.textContent ?? '');
+  }
+
+  /** Say that something was not done; it is taken back by `relent`. */
+  refuse(text: string, offers: readonly Offer[] = []): void {
+    this.say(text, offers);
+    this.#refused = true;
+  }
+
+  /** Something was done since: what was refused before needs no saying any more. */
+  relent(): void {
+    if (this.#refused) this.say('');
+  }
+
   /** Say something over the foot of the image; with offers it stays until one is taken. */
   say(text: string, offers: readonly Offer[] = []): void {
+    this.#refused = false;
     clearTimeout(this.#fading);
     if (offers.length === 0) this.#fading = setTimeout(() => this.say(''), MESSAGE_MS);
     const choices = offers.map(({ text: name, act }) => button({}, act, name));
@@ -252,11 +282,12 @@ export class Page {
       made.close();
       this.#events.skip(words === '' ? select.value : `${select.value}: ${words}`);
     };
-    other.addEventListener('keydown', (event) => {
-      if (event.key !== 'Enter') return;
+    const enter = (event: Event): void => {
+      if (!(event instanceof KeyboardEvent) || event.key !== 'Enter') return;
       event.preventDefault(); // it would submit the form the page stands in
       skip();
-    });
+    };
+    for (const field of [select, other]) field.addEventListener('keydown', enter);
     const go = button({ 'data-action': 'confirm-skip', class: 'cxr-primary' }, skip, 'Skip this image');
     const made = dialog('Skip this image', select, other, go);
     return made;

@@ -8,6 +8,7 @@ import { isExcluded, unanswered, warnings } from './findings.ts';
 import type { Answer, Answers } from './findings.ts';
 import { keyOf, withKey } from './keys.ts';
 import type { Binding, Command } from './keys.ts';
+import { More } from './more.ts';
 import { Note } from './note.ts';
 import { disputed } from './opinions.ts';
 import { Readers } from './readers.ts';
@@ -55,6 +56,8 @@ export class Panel {
   #events: PanelEvents | null = null;
   #readers: Readers | null = null;
   #regions: RegionList | null = null;
+  /** what the submit button says */
+  #submits: string | null = null;
   #comments: Readonly<Record<string, string>> = {};
   #disputed: readonly string[] = [];
   readonly #rows = new Map<string, Row>();
@@ -65,6 +68,9 @@ export class Panel {
   #keys: readonly Binding[] = [];
   readonly #list = h('ul', { class: 'cxr-findings', 'aria-label': 'Findings' });
   readonly #lower = h('div', { class: 'cxr-lower' });
+  readonly #more = new More(this.#lower);
+  readonly #regionHead = h('h2');
+  #selectedRoi: string | null = null;
   readonly #note = new Note((label, text) => this.#events?.comment(label, text));
 
   constructor() {
@@ -80,6 +86,7 @@ export class Panel {
       this.#lower,
       this.comment,
       this.foot,
+      this.#more.element,
       this.#note.element,
     );
   }
@@ -113,7 +120,8 @@ export class Panel {
     this.#regions = new RegionList(regionLabels, events);
     if (!same) this.#rebuild(task, events);
     const said = this.#readers === null ? [] : [this.#readers.said];
-    this.#lower.replaceChildren(...said, this.#regions.element);
+    this.#lower.replaceChildren(...said, this.#regionHead, this.#regions.element);
+    this.#selectedRoi = null;
   }
 
   update(state: PanelState): void {
@@ -125,9 +133,31 @@ export class Panel {
     const left = unanswered(state.answers, task);
     const open = this.#disputed.filter((label) => left.includes(label)).length;
     const answered = `${task.labels.length - left.length} of ${task.labels.length}`;
-    this.#count.textContent = this.#readers === null ? answered : `${open} of ${this.#disputed.length} disputed left`;
+    const skipped = task.opinions.flatMap((one) => (one.skipped ? one.name : []));
+    const skips = skipped.length > 0 ? ` · ${skipped.join(', ')} skipped` : '';
+    const disputes = `${open} of ${this.#disputed.length} disputed left${skips}`;
+    this.#count.textContent = this.#readers === null ? answered : disputes;
     this.#readers?.update(state.chosen);
     this.#regions?.update({ ...state, none: this.#noRegion(task, state) });
+    this.#regionHead.textContent = state.rois.length > 0 ? `Regions ${state.rois.length}` : 'Regions';
+    if (state.selectedRoi !== this.#selectedRoi) this.#showSelected(state.selectedRoi);
+  }
+
+  /** Show that nothing can be answered yet, and for what one waits; '' for nothing. */
+  await(what: '' | 'image' | 'sending'): void {
+    const waits = what !== '';
+    this.element.toggleAttribute('data-waiting', waits);
+    for (const name of ['aria-disabled', 'aria-busy']) {
+      if (waits) this.element.setAttribute(name, 'true');
+      else this.element.removeAttribute(name);
+    }
+    const submit = this.foot.firstElementChild;
+    if (submit === null) return;
+    submit.toggleAttribute('data-sending', what === 'sending');
+    submit.setAttribute('aria-busy', String(what === 'sending'));
+    this.#submits ??= submit.textContent ?? '';
+    const text = what === 'sending' ? 'Sending …' : this.#submits;
+    if (submit.textContent !== text) submit.textContent = text;
   }
 
   /** Bring a finding into view and, if asked, put the keyboard on it. */
@@ -141,6 +171,12 @@ export class Panel {
     if (!row || !this.#task?.page.comments) return;
     row.reveal(false);
     this.#note.open(label, this.#comments[label] ?? '', row.element, row.note);
+  }
+
+  #showSelected(id: string | null): void {
+    this.#selectedRoi = id;
+    const item = [...this.#lower.querySelectorAll<HTMLElement>('[data-roi]')].find((one) => one.dataset['roi'] === id);
+    item?.scrollIntoView({ block: 'nearest' });
   }
 
   #rebuild(task: Task, events: PanelEvents): void {

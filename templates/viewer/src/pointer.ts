@@ -2,6 +2,7 @@
  * What the buttons of the mouse do on the image, as the job maps them.
  */
 
+import { distance } from './geometry.ts';
 import type { Point } from './geometry.ts';
 import type { Radiograph } from './image.ts';
 import { BUTTONS, DEFAULT_MOUSE, drawTool } from './mouse.ts';
@@ -13,6 +14,19 @@ export interface PointerEvents {
   probed(at: Point | null): void;
 }
 
+/** A mouse that rests within these CSS pixels clicks: anything further is a drag. */
+const STILL = 4;
+
+interface Held {
+  readonly pointer: number;
+  readonly tool: Tool | 'grab';
+  readonly from: Point;
+  /** the region that is selected if this turns out to be a click */
+  readonly picks: string | null;
+  last: Point;
+  dragged: boolean;
+}
+
 export class Pointer {
   tool: Tool = 'window';
   mouse: Mouse = DEFAULT_MOUSE;
@@ -21,7 +35,7 @@ export class Pointer {
   readonly #rois: Rois;
   readonly #events: PointerEvents;
   /** the button held, and what it does */
-  #held: { readonly pointer: number; readonly tool: Tool | 'grab'; readonly from: Point; last: Point } | null = null;
+  #held: Held | null = null;
 
   constructor(radiograph: Radiograph, rois: Rois, events: PointerEvents) {
     this.#stage = radiograph.element;
@@ -56,8 +70,11 @@ export class Pointer {
     const chosen = this.mouse[button] === 'tool';
     const tool = chosen ? this.tool : (this.mouse[button] as Tool);
     const draws = drawTool(tool);
-    const grabs = (chosen || draws !== null) && this.#rois.grab(at);
-    this.#held = { pointer: event.pointerId, tool: grabs ? 'grab' : tool, from: at, last: at };
+    const reaches = chosen || draws !== null;
+    const grabs = reaches && this.#rois.grab(at);
+    const picks = reaches && !grabs ? this.#rois.under(at) : null;
+    const { pointerId: pointer } = event;
+    this.#held = { pointer, tool: grabs ? 'grab' : tool, from: at, picks, last: at, dragged: false };
     this.#stage.setPointerCapture(event.pointerId);
     if (!grabs && draws !== null) this.#rois.press(draws, at);
   }
@@ -67,6 +84,7 @@ export class Pointer {
     if (!this.#radiograph.ready || (held !== null && held.pointer !== event.pointerId)) return;
     const at = this.#at(event);
     this.probe(at);
+    if (held !== null) held.dragged ||= distance(at, held.from) > STILL;
     if (held === null || held.tool === 'grab' || drawTool(held.tool) !== null) {
       const all = held === null ? [] : (event.getCoalescedEvents?.() ?? []);
       for (const one of all.length > 0 ? all : [event]) this.#rois.move(this.#at(one));
@@ -83,6 +101,10 @@ export class Pointer {
     const held = this.#held;
     if (held?.pointer !== event.pointerId) return;
     this.#held = null;
+    if (held.picks !== null && !held.dragged && event.type === 'pointerup') {
+      this.#rois.cancel(); // what a drawing tool began with the press
+      return this.#rois.select(held.picks);
+    }
     if (held.tool !== 'grab' && drawTool(held.tool) === null) return;
     if (event.type === 'pointercancel') this.#rois.cancel();
     else this.#rois.release(this.#at(event));

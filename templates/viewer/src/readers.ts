@@ -68,14 +68,12 @@ export class Readers {
   update(label: string): void {
     if (label === this.#about) return; // rebuilt, it would lose the keyboard
     this.#about = label;
-    const skips = this.#opinions.flatMap((one, i) =>
-      one.skipped ? this.#line(i, `skipped: ${one.reason || 'no reason given'}`) : [],
-    );
+    const skips = this.#opinions.flatMap((one, i) => (one.skipped ? this.#skip(i, one.reason) : []));
     const lines = this.#opinions.flatMap((one, i) => this.#lines(one, i, label));
     const images = this.#opinions.flatMap((one, i) =>
       one.comment === '' ? [] : this.#line(i, `on the image: ${one.comment}`),
     );
-    this.said.replaceChildren(...lines, ...images, ...skips);
+    this.said.replaceChildren(...skips, ...lines, ...images);
     if (this.said.childElementCount > 0) return;
     this.said.append(h('li', { class: 'cxr-none' }, `No comment and no region on ${label}.`));
   }
@@ -97,6 +95,15 @@ export class Readers {
       icon(ICONS[mark.type]),
       'Copy',
     );
+  }
+
+  /** Where others answered, whether it can be read is what there is to decide. */
+  #skip(index: number, reason: string): HTMLLIElement {
+    const all = this.#opinions.every((one) => one.skipped);
+    const decide = all ? '' : ' – disputed: submit if it can be read, skip if not';
+    const line = this.#line(index, `skipped: ${reason || 'no reason given'}${decide}`);
+    line.toggleAttribute('data-skipped', !all);
+    return line;
   }
 
   #line(index: number, text: string): HTMLLIElement {

@@ -7,6 +7,7 @@
 import { toDocument } from './annotation.ts';
 import type { Drawn } from './annotation.ts';
 import { Bindings } from './binding.ts';
+import { leftToDo, sayWhatFollows } from './consequences.ts';
 import * as findings from './findings.ts';
 import type { Answer, Answers, Change } from './findings.ts';
 import { thousandths } from './geometry.ts';
@@ -22,7 +23,7 @@ import type { Saved } from './saved.ts';
 import type { Task } from './task.ts';
 import { ActiveClock } from './timing.ts';
 import type { Spent } from './timing.ts';
-import { view } from './viewing.ts';
+import { STILL_SENT, TOO_EARLY, view } from './viewing.ts';
 import type { View } from './viewing.ts';
 
 /** What outlives one image: the parts of the page, and the way to submit. */
@@ -46,7 +47,7 @@ export class Reading implements PanelEvents {
   /** whether it can be answered: not before the image is there, nor while an answer is sent */
   #open = false;
   readonly #bindings: Bindings;
-  readonly #steps = new Steps<Undoable>(() => this.#undoable());
+  readonly #steps = new Steps<Undoable>(() => this.#undoable(), () => this.#chosen);
   /** regions to put on the image once it is there */
   #waiting: readonly Drawn[] = [];
 
@@ -71,8 +72,8 @@ export class Reading implements PanelEvents {
   begin(): void {
     const { page, panel, rois } = this.#room;
     page.begin(this.task);
-    page.showClock(0);
     panel.begin(this.task, this);
+    panel.await('image');
     rois.clear();
     this.#draw();
     panel.reveal(this.#chosen);
@@ -84,13 +85,16 @@ export class Reading implements PanelEvents {
     this.#room.rois.restore(this.#waiting);
     this.#waiting = [];
     this.#open = true;
+    this.#room.panel.await('');
+    if (this.#room.page.said === TOO_EARLY) this.#room.page.relent();
     this.#draw();
     this.#steps.begin();
   }
 
-  /** Let the answer be changed, or not. */
+  /** Let the answer be changed, or not, while it is being sent. */
   open(open: boolean): void {
     this.#open = open;
+    this.#room.panel.await(open ? '' : 'sending');
   }
 
   /** What a page loaded anew needs to go on from here. */
@@ -130,13 +134,11 @@ export class Reading implements PanelEvents {
 
   run(command: Command): void {
     if (view(command, this.#room, this.task.page)) return;
+    if (this.#tooEarly()) return;
     if (command === 'submit') return this.#room.submit();
-    if (!this.#open) return;
-    const { rois } = this.#room;
     switch (command) {
       case 'undo':
-        if (rois.sketch !== null) return void (rois.back() || rois.cancel());
-        return this.#goTo(this.#steps.undo());
+        return this.#bindings.takeBack() ? undefined : this.#goTo(this.#steps.undo());
       case 'redo':
         return this.#goTo(this.#steps.redo());
       case 'finding-up':
@@ -146,11 +148,11 @@ export class Reading implements PanelEvents {
       case 'uncertain':
       case 'absent':
         this.answer(this.#chosen, command);
-        return this.choose(findings.nextUnanswered(this.#answers, this.task, this.#chosen));
+        return this.#goOn();
       case 'no-finding':
         if (this.task.noFinding !== null) this.#chosen = this.task.noFinding;
         this.#apply(findings.noFindingRestAbsent(this.#answers, this.task));
-        return this.choose(findings.nextUnanswered(this.#answers, this.task, this.#chosen));
+        return this.#goOn();
       case 'rest-absent':
         return this.restAbsent();
       case 'unanswered':
@@ -167,9 +169,8 @@ export class Reading implements PanelEvents {
   }
 
   choose(label: string): void {
-    this.#chosen = label;
-    this.#draw();
-    this.#room.panel.reveal(label);
+    this.#room.page.relent();
+    this.#turnTo(label);
   }
 
   answer(label: string, answer: Answer): void {
@@ -184,7 +185,7 @@ export class Reading implements PanelEvents {
   }
 
   comment(label: string, text: string): void {
-    if (!this.#open) return;
+    if (this.#tooEarly()) return;
     this.#comments = Object.assign(Object.create(null), this.#comments, { [label]: text });
     this.#draw();
   }
@@ -200,11 +201,11 @@ export class Reading implements PanelEvents {
   }
 
   removeRoi(id: string): void {
-    if (this.#open) this.#room.rois.remove(id);
+    if (!this.#tooEarly()) this.#room.rois.remove(id);
   }
 
   rebindRoi(id: string, label: string): void {
-    if (this.#open) this.#bindings.rebind(id, label);
+    if (!this.#tooEarly()) this.#bindings.rebind(id, label);
   }
 
   showRoi(id: string, visible: boolean): void {
@@ -217,11 +218,11 @@ export class Reading implements PanelEvents {
   }
 
   copyMark(mark: Mark): void {
-    if (this.#open && this.#room.radiograph.ready) this.#bindings.copy(mark);
+    if (!this.#tooEarly() && this.#room.radiograph.ready) this.#bindings.copy(mark);
   }
 
   showReaders(): void {
-    if (this.#room.radiograph.ready) this.#drawOver(this.#room.rois.drawn());
+    this.drawView();
   }
 
   /** A region was drawn. */
@@ -233,33 +234,26 @@ export class Reading implements PanelEvents {
   /** Something about the regions changed on the image. */
   changed(): void {
     this.#draw();
+    this.#bindings.reconsider();
     this.#remember();
   }
 
   /** The view moved: what lies over the image moves with it. */
   drawView(): void {
     const { page, radiograph, rois } = this.#room;
-    const drawn = rois.drawn();
-    page.showView(radiograph.shown(), rois.shown);
-    this.#drawOver(drawn);
+    if (radiograph.ready) page.showView(radiograph.shown(), rois.shown);
+    drawOver(this.#room, this.task, this.#answers, rois.drawn());
   }
 
   /** Whether the answer can be submitted; if not, the page says what is left to do. */
   complete(): boolean {
-    const { page, panel, radiograph, rois } = this.#room;
-    if (radiograph.facts === null) {
-      page.say('There is no image to answer on: try again, or skip it');
-      return false;
-    }
-    if (rois.sketch !== null) {
-      page.say('A region is still being drawn: finish it, or drop it with Esc');
-      return false;
-    }
-    const left = regions.left(rois.drawn(), this.#answers, this.task, radiograph.facts);
+    const { page, panel } = this.#room;
+    const left = leftToDo(this.#room, this.task, this.#answers);
     if (left === null) return true;
-    page.say(left.says);
-    this.choose(left.label);
+    if (left.label !== '') this.#turnTo(left.label);
     panel.reveal(left.label, true);
+    if (left.orphan) this.#bindings.ask(left.orphan.id, left.says);
+    else page.refuse(left.says, left.asked ? this.#bindings.readersOffers(left.label, this.task.opinions) : []);
     return false;
   }
 
@@ -281,12 +275,12 @@ export class Reading implements PanelEvents {
   }
 
   #apply(change: Change): void {
-    if (!this.#open) return;
-    this.#answers = findings.followed(change.answers, this.task, this.#answers);
-    const [contradiction] = findings.warnings(this.#answers, this.task).values();
-    const orphan = regions.orphan(this.#room.rois.drawn(), this.#answers);
-    this.#room.page.say(orphan?.says ?? (change.note || contradiction || ''));
+    if (this.#tooEarly()) return;
+    const before = this.#answers;
+    this.#answers = findings.followed(change.answers, this.task, before);
+    sayWhatFollows(this.#room, this.#bindings, this.task, { before, after: this.#answers, note: change.note });
     this.#draw();
+    this.#bindings.reconsider();
     this.#remember();
   }
 
@@ -295,6 +289,24 @@ export class Reading implements PanelEvents {
     this.#steps.hold(true);
     act();
     this.#steps.hold(false);
+  }
+
+  /** On to the next finding, with what was just said left standing. */
+  #goOn(): void {
+    this.#turnTo(findings.nextUnanswered(this.#answers, this.task, this.#chosen));
+  }
+
+  #turnTo(label: string): void {
+    this.#chosen = label;
+    if (this.#open) this.#steps.remember(); // undo comes back to where one was
+    this.#draw();
+    this.#room.panel.reveal(label);
+  }
+
+  /** Whether nothing can be answered now; it is said. */
+  #tooEarly(): boolean {
+    if (!this.#open) this.#room.page.refuse(this.#room.radiograph.ready ? STILL_SENT : TOO_EARLY);
+    return !this.#open;
   }
 
   #undoable(): Undoable {
@@ -312,12 +324,13 @@ export class Reading implements PanelEvents {
   #goTo(state: Undoable | null): void {
     if (!state) return;
     this.#room.page.say('');
-    this.restore({ ...state, comment: this.#room.panel.comment.value, chosen: this.#chosen });
+    this.restore({ ...state, comment: this.#room.panel.comment.value, chosen: this.#steps.place });
+    this.#room.panel.reveal(this.#chosen);
     this.#room.changed();
   }
 
   #draw(): void {
-    const { page, panel, radiograph, rois } = this.#room;
+    const { panel, radiograph, rois } = this.#room;
     const drawn = radiograph.ready ? rois.drawn() : [];
     for (const roi of drawn) rois.paint(roi.id, regions.color(roi, this.#answers));
     panel.update({
@@ -330,15 +343,6 @@ export class Reading implements PanelEvents {
       asking: regions.asking(drawn, this.#answers, this.task),
       measure: measureOf(this.#room),
     });
-    if (!radiograph.ready) {
-      page.marks.draw([]);
-      return page.showTags([]);
-    }
-    page.showView(radiograph.shown(), rois.shown);
-    this.#drawOver(drawn);
-  }
-
-  #drawOver(drawn: readonly Drawn[]): void {
-    drawOver(this.#room, this.task, this.#answers, drawn);
+    this.drawView();
   }
 }

@@ -17,6 +17,10 @@ import type { Task } from './task.ts';
 export interface Left {
   readonly label: string;
   readonly says: string;
+  /** the region whose finding says otherwise */
+  readonly orphan?: Drawn;
+  /** the job asks for a region of it */
+  readonly asked?: boolean;
 }
 
 /** Tools that draw a region. */
@@ -24,11 +28,15 @@ const DRAWING: readonly string[] = ['rectangle', 'ellipse', 'polygon', 'freehand
 
 /** A region whose finding is absent or unanswered. */
 export function orphan(drawn: readonly Drawn[], answers: Answers): Left | null {
-  const roi = drawn.find((one) => color(one, answers) === COLORS.wrong);
+  const roi = drawn.find((one) => isOrphan(one, answers));
   if (!roi) return null;
   const { label } = roi;
   const said = answers[label] ?? 'unanswered';
-  return { label, says: `${label} is ${said} but has a region: change one of them` };
+  return { label, says: `${label} is ${said} but has a region: change one of them`, orphan: roi };
+}
+
+export function isOrphan(roi: Drawn, answers: Answers): boolean {
+  return color(roi, answers) === COLORS.wrong;
 }
 
 /** Present findings that the job wants a region of, and that have none. */
@@ -58,7 +66,7 @@ export function left(
   const [asked] = asking(drawn, answers, task);
   if (asked !== undefined) {
     const how = 'draw one (rectangle, ellipse, polygon or freehand), or change its answer';
-    return { label: asked, says: `${asked} is present and this job asks where: ${how}` };
+    return { label: asked, says: `${asked} is present and this job asks where: ${how}`, asked: true };
   }
   return orphan(drawn, answers);
 }

@@ -68,6 +68,11 @@ export class Rois {
     return closed;
   }
 
+  /** Whether a region is begun, moved or reshaped. */
+  get busy(): boolean {
+    return this.#sketch !== null || this.#grabbed !== null;
+  }
+
   /** Drop what is being drawn, or put back what is being dragged; true if there was something. */
   cancel(): boolean {
     const grabbed = this.#grabbed;
@@ -193,14 +198,18 @@ export class Rois {
     this.#progress();
   }
 
-  /** Take hold of what lies under the pointer; false if nothing does. */
+  /** Take hold of the selected region; false if it is not under the pointer. No other is ever moved. */
   grab(at: Point): boolean {
     const hit = this.#sketch === null ? this.#hit(at) : null;
     const before = hit === null ? null : this.read(hit.id);
-    if (hit === null || before === null) return false;
+    if (hit === null || before === null || hit.id !== this.#selected) return false;
     this.#grabbed = { ...hit, from: this.#radiograph.toPixel(at), before };
-    this.select(hit.id);
     return true;
+  }
+
+  /** The region that a click here selects; null if there is none, or one is being drawn. */
+  under(at: Point): string | null {
+    return this.#sketch === null ? (this.#hit(at)?.id ?? null) : null;
   }
 
   /** The pointer moved, with a button held or without. */
@@ -237,7 +246,7 @@ export class Rois {
       const held = roi.id === this.#selected;
       const over = roi.id === this.#hovered?.id;
       const color = held || over ? '#ffffff' : (this.#colors.get(roi.id) ?? '#ffffff');
-      looks.push({ shape: roi, color, id: roi.id, handles: held || over });
+      looks.push({ shape: roi, color, id: roi.id, handles: held });
     }
     if (this.#sketch) looks.push({ shape: this.#sketch.shape, color: '#ffffff', open: !this.#sketch.done });
     this.#layer.draw(looks, (pixel) => this.#radiograph.toScreen(pixel));
@@ -257,7 +266,8 @@ export class Rois {
   #hover(at: Point): void {
     const hit = this.#hit(at);
     const { dataset } = this.#radiograph.element;
-    dataset['over'] = hit === null ? '' : hit.handle === null ? 'line' : 'handle';
+    const movable = hit !== null && hit.id === this.#selected;
+    dataset['over'] = !movable ? '' : hit.handle === null ? 'line' : 'handle';
     if (hit?.id === this.#hovered?.id) return;
     this.#hovered = hit;
     this.redraw();

@@ -35,6 +35,11 @@ export const SIDE = `
 
 #cxr-root .cxr-lower { flex: 1 1000 44px; min-height: 36px; overflow-y: auto; overflow-x: hidden; border-top: 1px solid #26292d;
   padding-top: 4px; }
+#cxr-root .cxr-lower h2 { padding: 0 4px; font-size: 13px; line-height: 18px; color: var(--quiet); }
+.cxr-more { position: absolute; right: 12px; z-index: 2; padding: 1px 9px; border: 1px solid var(--line); border-radius: 10px;
+  background: var(--raised); color: var(--text); font-size: 12px; line-height: 16px; pointer-events: none; }
+.cxr-said li[data-skipped] { color: var(--amber); }
+.cxr-panel[data-waiting] > :is(.cxr-head, .cxr-findings, .cxr-lower, .cxr-foot) { opacity: 0.5; transition: opacity 0s 0.1s; cursor: progress; }
 .cxr-rois li, .cxr-said li { display: flex; align-items: center; }
 .cxr-rois li[data-answer="present"] .cxr-name svg { color: var(--accent); }
 .cxr-rois li[data-answer="uncertain"] .cxr-name svg { color: var(--amber); }
@@ -95,6 +100,11 @@ export const SIDE = `
 #cxr-root .cxr-step:hover { border-color: #7d858e; }
 #cxr-root .cxr-step[aria-disabled="true"] { border-color: transparent; background: none; color: #767e87; }
 .cxr-main { container: cxr-main / inline-size; }
+@container cxr-main (max-width: 1000px) {
+  .cxr-windows { column-gap: 3px; }
+  #cxr-root .cxr-windows button { min-height: 28px; padding: 0 5px; font-size: 13px; }
+  #cxr-root .cxr-presets kbd { margin-right: 3px; padding: 1px 2px; }
+}
 @container cxr-main (max-width: 740px) { #cxr-root .cxr-presets kbd { display: none; } }
 .cxr-views { display: flex; min-width: 0; min-height: 0; }
 .cxr-views > .cxr-view { flex: 1; min-width: 0; }
@@ -135,6 +145,15 @@ export const SIDE = `
 #cxr-root .cxr-foot crowd-button[disabled] { opacity: 0.55; cursor: progress; }
 @media (forced-colors: active) {
   #cxr-root :is([aria-checked="true"], [aria-pressed="true"]), .cxr-finding:has([aria-current="true"]) { forced-color-adjust: none; }
+}
+@media (max-height: 799px) {
+  .cxr-panel { gap: 4px; padding-bottom: 8px; }
+  .cxr-finding { height: 30px; }
+  #cxr-root .cxr-findings .cxr-name { padding: 0 9px; border: 0; }
+  #cxr-root :is(.cxr-finding, .cxr-lower) :is(button, select) { min-height: 30px; }
+  .cxr-bind { height: 30px; }
+  #cxr-root .cxr-lower { min-height: 82px; padding-top: 2px; }
+  #cxr-root .cxr-head button { min-height: 28px; }
 }
 @media (min-height: 900px) {
   #cxr-root .cxr-comment { height: 72px; }

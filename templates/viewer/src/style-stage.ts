@@ -34,12 +34,12 @@ export const STAGE = `
 .cxr-crosshair::after { left: -0.5px; top: -14px; width: 1px; height: 28px; }
 
 .cxr-overlay { position: absolute; inset: 0; overflow: hidden; pointer-events: none; }
-.cxr-edge { position: absolute; font-size: 17px; font-weight: 600; line-height: 20px; color: #d9dde2;
+:is(.cxr-edge, .cxr-beside-edge) { position: absolute; pointer-events: none; font-size: 17px; font-weight: 600; line-height: 20px; color: #d9dde2;
   text-shadow: 0 0 3px #000, 0 0 3px #000; }
-.cxr-edge[data-edge="left"] { left: 8px; top: calc(50% - 10px); }
-.cxr-edge[data-edge="right"] { right: 8px; top: calc(50% - 10px); }
-.cxr-edge[data-edge="top"] { top: 6px; left: 50%; transform: translateX(-50%); }
-.cxr-edge[data-edge="bottom"] { bottom: 6px; left: 50%; transform: translateX(-50%); }
+:is(.cxr-edge, .cxr-beside-edge)[data-edge="left"] { left: 8px; top: calc(50% - 10px); }
+:is(.cxr-edge, .cxr-beside-edge)[data-edge="right"] { right: 8px; top: calc(50% - 10px); }
+:is(.cxr-edge, .cxr-beside-edge)[data-edge="top"] { top: 6px; left: 50%; transform: translateX(-50%); }
+:is(.cxr-edge, .cxr-beside-edge)[data-edge="bottom"] { bottom: 6px; left: 50%; transform: translateX(-50%); }
 .cxr-flipped { position: absolute; top: 8px; right: 8px; padding: 2px 8px; border-radius: 4px; background: var(--amber);
   color: #1a1300; font-weight: 700; letter-spacing: 0.06em; }
 .cxr-hidden { position: absolute; top: 40px; right: 8px; padding: 2px 8px; border-radius: 4px; font-size: 13px;
@@ -52,11 +52,13 @@ export const STAGE = `
 
 .cxr-presets { display: flex; align-items: center; gap: 4px; padding: 0 8px; white-space: nowrap;
   border-top: 1px solid #26292d; min-width: 0; }
-.cxr-windows { flex: 0 1 auto; display: flex; gap: 4px; min-width: 120px; padding: 2px 0; overflow-x: auto; scrollbar-width: thin; }
-#cxr-root .cxr-windows button { flex: none; padding: 0 8px; }
-.cxr-notes { flex: 1 1 60px; min-width: 0; overflow: hidden; display: -webkit-box; -webkit-box-orient: vertical; -webkit-line-clamp: 2;
+.cxr-windows { flex: 1 1 0; display: flex; flex-wrap: wrap; gap: 4px; min-width: 0; padding: 4px 0; }
+#cxr-root .cxr-windows button { max-width: 100%; padding: 0 8px; overflow: hidden; text-overflow: ellipsis; }
+#cxr-root .cxr-windows [aria-pressed="true"] { background: #17324d; border-color: var(--accent); color: var(--accent); }
+#cxr-root .cxr-windows [aria-pressed="true"] kbd { color: inherit; }
+.cxr-notes { flex: 0 0 150px; min-width: 0; overflow: hidden; display: -webkit-box; -webkit-box-orient: vertical; -webkit-line-clamp: 2;
   white-space: normal; overflow-wrap: anywhere; padding: 0 6px; color: var(--amber); font-size: 12px; line-height: 16px; }
-.cxr-readout { flex: none; white-space: pre; color: var(--quiet); font-variant-numeric: tabular-nums; font-size: 13px; }
+.cxr-readout { flex: none; min-width: 168px; text-align: right; white-space: pre; color: var(--quiet); font-variant-numeric: tabular-nums; font-size: 13px; }
 
 #cxr-root .cxr-dialog:has(.cxr-key-columns) { width: min(1120px, 96vw); max-height: 94vh; }
 .cxr-key-columns { columns: 3; column-gap: 24px; margin-bottom: 10px; }

@@ -73,11 +73,12 @@ short-instructions, full-instructions { display: none; }
 .cxr-quiet:empty { display: none; }
 .cxr-clock { min-width: 44px; text-align: right; color: var(--quiet); font-variant-numeric: tabular-nums; }
 
-.cxr-main { grid-area: main; display: grid; grid-template: minmax(0, 1fr) 44px / minmax(0, 1fr); min-width: 0; }
+.cxr-main { grid-area: main; display: grid; grid-template: minmax(0, 1fr) minmax(44px, auto) / minmax(0, 1fr); min-width: 0; }
 .cxr-view { position: relative; overflow: hidden; background: #000; }
 .cxr-marks { position: absolute; inset: 0; width: 100% !important; height: 100% !important; pointer-events: none; }
 .cxr-marks path { stroke-width: 2; stroke-dasharray: 7 4; }
-.cxr-marks text { font-size: 12px; font-weight: 600; stroke: rgb(0 0 0 / 80%); stroke-width: 3px; paint-order: stroke; }
+#cxr-root .cxr-marks rect { fill: rgb(0 0 0 / 75%); stroke: none; }
+#cxr-root .cxr-marks text { font-size: 12px; font-weight: 600; stroke: none; }
 .cxr-tags { position: absolute; inset: 0; overflow: hidden; pointer-events: none; }
 .cxr-tags span { position: absolute; left: 0; top: 0; padding: 0 5px; border-radius: 3px; font-size: 12px;
   line-height: 18px; background: rgb(0 0 0 / 75%); white-space: nowrap; }

@@ -9,7 +9,7 @@ import { keyName } from './keys.ts';
 import type { Binding, Command } from './keys.ts';
 import type { Tool } from './mouse.ts';
 import type { PageSettings } from './task.ts';
-import { PRESETS } from './windows.ts';
+import { called, PRESETS } from './windows.ts';
 
 /** Icon and command of each button; a group begins where a name is new. */
 const BUTTONS: readonly (readonly [keyof typeof ICONS, Command, string])[] = [
@@ -92,14 +92,18 @@ export function windowButtons(
   show: (index: number) => void,
 ): HTMLButtonElement[] {
   if (tools !== null && !tools.includes('window')) return [];
-  const shipped = PRESETS.map(({ name, text }) => ({ attributes: { 'data-preset': name }, text }));
+  const shipped = PRESETS.map(({ name, text }) => ({
+    attributes: { 'data-preset': name, 'data-shows': name, title: `Window: ${text}` },
+    text,
+  }));
   const own = windows.map(({ name, center, width }) => ({
-    attributes: { 'data-window': name, title: `${name}: W ${width} L ${center}` },
+    attributes: { 'data-window': name, 'data-shows': called(center, width), title: `${name}: W ${width} L ${center}` },
     text: name,
   }));
   return [...shipped, ...own].map(({ attributes, text }, i) => {
     const key = bindings.find(({ command }) => command === `window-${i + 1}`)?.key;
     const hint = key === undefined ? [] : [h('kbd', {}, keyName(key))];
-    return button(attributes, () => show(i), ...hint, text);
+    const title = key === undefined ? attributes.title : `${attributes.title} (${keyName(key)})`;
+    return button({ ...attributes, title, 'aria-pressed': 'false' }, () => show(i), ...hint, h('span', {}, text));
   });
 }

@@ -5,6 +5,7 @@
 import type { Radiograph } from './image.ts';
 import type { Command } from './keys.ts';
 import type { Page } from './page.ts';
+import { drawTool } from './mouse.ts';
 import type { Tool } from './mouse.ts';
 import type { Pointer } from './pointer.ts';
 import type { Rois } from './rois.ts';
@@ -33,21 +34,27 @@ const WAYS: Readonly<Record<string, readonly [number, number]>> = {
   right: [1, 0], left: [-1, 0], up: [0, -1], down: [0, 1],
 }; // prettier-ignore
 
-type Act = (view: View) => void;
+type Act = (view: View) => unknown;
 
 const ACTS: Partial<Record<Command, Act>> = {
   help: ({ page }) => page.showKeys(),
   skip: ({ page }) => page.showSkip(),
   instructions: ({ page }) => page.showGuide(),
-  companions: ({ page }) => void page.beside.toggle(),
+  companions: ({ page }) => page.beside.toggle() || page.refuse('No other images of this patient'),
 };
+
+/** What a key comes to while there is no image to use it on. */
+export const TOO_EARLY = 'The next image is not there yet: that key did nothing';
+
+/** The same while the answer is on its way. */
+export const STILL_SENT = 'The answer is being sent, and the next image is not there yet: that did nothing';
 
 /** Commands that need an image. */
 const IMAGE_ACTS: Partial<Record<Command, Act>> = {
   finish: ({ page, rois }) => {
-    if (rois.sketch?.tool === 'polygon' && !rois.finish()) page.say('A polygon needs three points');
+    if (rois.sketch?.tool === 'polygon' && !rois.finish()) page.refuse('A polygon needs three points');
   },
-  cancel: ({ rois }) => void (rois.cancel() || rois.select(null)),
+  cancel: ({ page, rois }) => rois.cancel() || letGo(rois) || page.stage.blur(),
   overlays: ({ rois }) => rois.overlays(!rois.shown),
   'region-next': ({ rois }) => rois.select(rois.neighbour(1)),
   'region-previous': ({ rois }) => rois.select(rois.neighbour(-1)),
@@ -63,6 +70,13 @@ const IMAGE_ACTS: Partial<Record<Command, Act>> = {
   'zoom-out': ({ radiograph }) => radiograph.zoom(1 / CLOSER),
 };
 
+/** Select nothing; false if nothing was selected. */
+function letGo(rois: Rois): boolean {
+  const held = rois.selected !== null;
+  if (held) rois.select(null);
+  return held;
+}
+
 /** Do a command; false if it is not about the view. */
 export function view(command: Command, room: View, settings: PageSettings): boolean {
   const act = ACTS[command];
@@ -71,6 +85,7 @@ export function view(command: Command, room: View, settings: PageSettings): bool
   const onImage = IMAGE_ACTS[command] ?? dragging(command) ?? windowing(command, settings);
   if (!onImage) return false;
   if (room.radiograph.ready) onImage(room);
+  else room.page.refuse(TOO_EARLY);
   return true;
 }
 
@@ -79,8 +94,10 @@ export function use(tool: Tool, { page, pointer, rois, radiograph }: View): void
   if (radiograph.ready && !rois.finish()) {
     const dropped = rois.sketch?.tool === 'polygon';
     rois.cancel();
-    if (dropped) page.say('The polygon is dropped: it had no three points yet');
+    if (dropped) page.refuse('The polygon is dropped: it had no three points yet');
   }
+  // or a window dragged across the region just drawn would move it
+  if (radiograph.ready && drawTool(tool) === null) rois.select(null);
   pointer.tool = tool;
   page.showTool(tool);
 }

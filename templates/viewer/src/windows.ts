@@ -31,6 +31,11 @@ const PARTS: Readonly<Record<Exclude<Preset, 'default' | 'full'>, readonly [numb
   mediastinum: [0.4, 1],
 };
 
+/** What a window of a job's own goes by, beside the names of the shipped ones. */
+export function called(centre: number, width: number): string {
+  return `${centre} ${width}`;
+}
+
 /**
  * Args: inverted: larger values are darker (MONOCHROME1); full: all that is in the image.
  */

@@ -138,3 +138,23 @@ test('an answer taken back is unanswered, and takes No Finding with it where tha
   const plain = findings.withdraw(say(['Edema', 'present']), SET, 'Edema');
   assert.deepEqual([plain.answers['Edema'], plain.note], ['unanswered', '']);
 });
+
+test('the rest absent leaves the parent of a present finding present, and its own parent too', () => {
+  const set: LabelSet = {
+    labels: ['Opacity', 'Consolidation', 'Pneumonia', 'Heart', 'None'],
+    noFinding: 'None',
+    follows: false,
+    compatible: [],
+    parents: { Opacity: ['Consolidation'], Consolidation: ['Pneumonia'] },
+  };
+  const said = findings.answer(findings.start(set), set, 'Pneumonia', 'present').answers;
+  const { answers, note } = findings.restAbsent(said, set);
+  assert.deepEqual({ ...answers }, {
+    Opacity: 'present', Consolidation: 'present', Pneumonia: 'present', Heart: 'absent', None: 'absent',
+  }); // prettier-ignore
+  assert.equal(note, 'Consolidation set to present, as Pneumonia is; Opacity set to present, as Consolidation is');
+  assert.equal(findings.warnings(answers, set).size, 0);
+  const denied = findings.answer(said, set, 'Consolidation', 'absent').answers;
+  assert.equal(findings.restAbsent(denied, set).answers['Consolidation'], 'absent');
+  assert.equal(findings.restAbsent(denied, set).answers['Opacity'], 'absent');
+});

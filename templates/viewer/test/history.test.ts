@@ -45,3 +45,23 @@ test('a drag is one step, and what was typed last is not lost to undo', () => {
   };
   assert.deepEqual([back(), back(), back()], [9, 0, null]);
 });
+
+test('undo knows where the reader was, and going elsewhere is no step', () => {
+  let [now, at] = [0, 'first'];
+  const steps = new Steps(() => now, () => at); // prettier-ignore
+  steps.begin();
+  at = 'second';
+  steps.remember();
+  now = 1;
+  steps.remember();
+  at = 'third'; // the next finding
+  steps.remember();
+  const go = (state: number | null): (number | string | null)[] => {
+    if (state !== null) [now, at] = [state, steps.place];
+    return [state, at];
+  };
+  assert.deepEqual(go(steps.undo()), [0, 'second']);
+  assert.deepEqual(go(steps.redo()), [1, 'third']);
+  assert.deepEqual(go(steps.undo()), [0, 'second']);
+  assert.equal(steps.undo(), null);
+});

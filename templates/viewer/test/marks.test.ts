@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { linesOf } from '../src/marks.ts';
+import { linesOf, stacked } from '../src/marks.ts';
 import { parseOpinion } from '../src/opinions.ts';
 
 function drew(name: string, ...rois: readonly object[]): NonNullable<ReturnType<typeof parseOpinion>> {
@@ -24,4 +24,25 @@ test('only readers that are shown have lines, and keep their colours', () => {
   const [all, some] = [new Set(['A', 'B']), new Set(['B'])];
   const colors = linesOf([A, B], all, twice).map((line) => line.color);
   assert.deepEqual(linesOf([A, B], some, twice).map((line) => line.color), colors.slice(-1));
+});
+
+test('names stand above their regions, one above another where they would cover each other', () => {
+  const names = [
+    { at: [10, 100], width: 60 },
+    { at: [40, 104], width: 60 },
+    { at: [200, 100], width: 60 },
+    { at: [10, 5], width: 60 },
+    { at: [12, 5], width: 60 },
+  ] as const;
+  const taken = [{ left: 190, top: 80, width: 50, height: 18 }];
+  const boxes = stacked(names as unknown as Parameters<typeof stacked>[0], taken);
+  const all = [...boxes, ...taken];
+  for (const [i, a] of all.entries()) {
+    assert.ok(a.top >= 0);
+    for (const b of all.slice(i + 1)) {
+      const apart = a.left >= b.left + b.width || b.left >= a.left + a.width;
+      assert.ok(apart || a.top >= b.top + b.height || b.top >= a.top + a.height, `${JSON.stringify([a, b])}`);
+    }
+  }
+  assert.deepEqual([boxes[0]!.left, boxes[0]!.top], [10, 78]);
 });

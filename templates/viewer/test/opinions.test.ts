@@ -97,3 +97,9 @@ test("a reader's answer is taken as if it were given here", () => {
   assert.equal(none.answers['Edema'], 'unanswered');
   assert.match(none.note, /Reader C did not answer Edema/);
 });
+
+test('where one skipped, what all others agree on is no dispute, though every finding is named', () => {
+  assert.deepEqual(disputed(SET, [A, SKIPPED], SET.labels), []);
+  assert.deepEqual(disputed(SET, [A, B, SKIPPED], SET.labels), ['Pneumonia']);
+  assert.deepEqual({ ...prefilled(SET, [A, SKIPPED], SET.labels) }, { ...A.states });
+});
