@@ -186,6 +186,23 @@ def test_answer_is_opened_again_corrected_and_the_page_goes_on(
     assert states["Pneumothorax"] == "present"
 
 
+def test_an_image_that_was_skipped_opens_with_the_reason(browser: Browser, two: Portal) -> None:
+    page = opened(browser, two)
+    first = item(page)
+    page.keyboard.press("k")
+    page.locator('[data-skip="reason"]').select_option("other")
+    page.locator('[data-skip="text"]').fill("a hand: left")
+    page.keyboard.press("Enter")
+    second = next_item(page, first)
+    page.keyboard.press("PageUp")
+    assert next_item(page, second) == first
+    assert page.locator(".cxr-message").inner_text() == "You skipped this: other: a hand: left"
+    page.keyboard.press("k")
+    assert page.locator('[data-skip="reason"]').input_value() == "other"
+    assert page.locator('[data-skip="text"]').input_value() == "a hand: left"
+    page.close()
+
+
 def test_undo_and_redo_walk_findings_and_regions_a_drag_a_step(
     browser: Browser, two: Portal
 ) -> None:

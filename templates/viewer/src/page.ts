@@ -73,6 +73,7 @@ export class Page {
   readonly #note = h('span', { class: 'cxr-quiet', role: 'status' });
   readonly #keys: HTMLDialogElement;
   readonly #skip: HTMLDialogElement;
+  readonly #skipReason = h('select', { 'aria-label': 'Reason', 'data-skip': 'reason' });
   readonly #skipWords = h('input', {
     type: 'text', maxlength: '200', 'data-skip': 'text', 'aria-label': 'In your words',
     placeholder: 'In your words (needed for other)',
@@ -99,6 +100,7 @@ export class Page {
     this.#patientBox.hidden = this.#patient.textContent === '';
     for (const one of [this.#keys, this.#skip]) one.close();
     this.#skipWords.value = '';
+    this.#skipReason.selectedIndex = 0;
     this.#skipWords.hidden = !task.page.comments;
     this.#guide.begin(task);
     this.beside.begin(task.companions);
@@ -150,6 +152,15 @@ export class Page {
 
   showGuide(): void {
     this.#guide.open();
+  }
+
+  /** The image was skipped before, and is open again. Args: reason: as `PageEvents.skip` gave it. */
+  skippedBefore(reason: string): void {
+    const [, known = 'other', words = ''] = /^([^:]*)(?:: (.*))?$/s.exec(reason) ?? [];
+    const listed = REASONS.some((one) => one === known);
+    this.#skipReason.value = listed ? known : 'other';
+    this.#skipWords.value = listed ? words : reason;
+    this.say(`You skipped this: ${reason || 'no reason given'}`);
   }
 
   showSkip(): void {
@@ -273,8 +284,8 @@ export class Page {
   }
 
   #skipDialog(): HTMLDialogElement {
-    const options = REASONS.map((reason) => h('option', { value: reason }, reason));
-    const select = h('select', { 'aria-label': 'Reason', 'data-skip': 'reason' }, ...options);
+    const select = this.#skipReason;
+    select.append(...REASONS.map((reason) => h('option', { value: reason }, reason)));
     const other = this.#skipWords;
     const skip = (): void => {
       const words = other.value.trim();

@@ -19,6 +19,8 @@ export interface Saved {
   readonly rois: readonly Drawn[];
   /** the finding that the reader was at */
   readonly chosen: string;
+  /** why the image was skipped, in an answer that was */
+  readonly skipped?: string;
 }
 
 /** A draft: an answer half done, the time it took so far, and when it was kept. */
@@ -62,6 +64,7 @@ export function readDocument(given: unknown): Saved | null {
     comment: text(given['comment']),
     rois: items(given['rois'], readDrawn),
     chosen: '',
+    ...(given['skipped'] === true ? { skipped: text(record(given['quality'])['reason']) } : {}),
   };
 }
 

@@ -121,6 +121,7 @@ export class Session implements Room {
     this.#local = local;
     const saved = draft ?? offer.answer;
     if (saved !== null) reading.restore(saved);
+    if (draft === null && saved?.skipped !== undefined) this.page.skippedBefore(saved.skipped);
     if (draft?.spent) reading.clock.resume(draft.spent);
     if (draft !== null) this.page.note('Restored what you had begun');
     const told = (error: unknown): boolean => {
