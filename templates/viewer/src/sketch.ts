@@ -12,7 +12,7 @@ import type { Point } from './geometry.ts';
 import { ellipseAround } from './shapes.ts';
 import type { Shape } from './shapes.ts';
 
-export type DrawTool = RoiType | 'freehand';
+export type DrawTool = Exclude<RoiType, 'point'> | 'freehand';
 
 /** Screen pixels: within this of a point, one means the point. */
 const CLOSE = 10;
@@ -38,7 +38,6 @@ export class Sketch {
     this.#toScreen = toScreen;
     this.#points = [at];
     this.#hover = at;
-    this.#done = tool === 'point';
   }
 
   /** Another press of the button. */
@@ -102,8 +101,6 @@ export class Sketch {
         return { type: 'polygon', points: this.#done ? this.#points : [...this.#points, this.#hover] };
       case 'freehand':
         return { type: 'polygon', points: this.#done ? simplify(this.#points, TOLERANCE) : this.#points };
-      case 'point':
-        return { type: 'point', points: [first] };
       default:
         return { type: this.tool, points: [first, this.#hover] };
     }

@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { distance } from '../src/geometry.ts';
 import type { Point } from '../src/geometry.ts';
 import { distanceTo } from '../src/shapes.ts';
 import { Sketch } from '../src/sketch.ts';
@@ -84,11 +83,4 @@ test('a freehand line of thousands of points becomes a ring of few, half a pixel
   assert.equal(type, 'polygon');
   assert.ok(points.length < 150, String(points.length));
   for (const point of drawn) assert.ok(distanceTo(points, true, point) <= 0.5 + 1e-9);
-});
-
-test('a point is there with the first press', () => {
-  const sketch = begin('point', [5, 6]);
-  assert.ok(sketch.done);
-  assert.deepEqual(sketch.shape, { type: 'point', points: [[5, 6]] }); // prettier-ignore
-  assert.equal(distance(sketch.shape.points[0]!, [5, 6]), 0);
 });
