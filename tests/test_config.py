@@ -145,7 +145,7 @@ def test_keys_may_be_swapped():
         (["job.windows={tube: [3, 0]}"], "job.windows.tube: expected [centre, width], the width"),
         (["job.ask_roi=[Foo]"], 'job.ask_roi: expected findings of labels.names, met "Foo"'),
         (["job.ask_roi=[No Finding]"], "job.ask_roi: expected findings of labels.names, met"),
-        (["job=demo", "job.closes=lead"],
+        (["job=demo", "team.readers=[{id: a}, {id: b}, {id: c}]", "job.closes=lead"],
          "job.closes: lead needs somebody in the team with the role lead, met nobody"),
         (["job=demo", "job.consolidation=adjudicated"],
          "job.consolidation: adjudicated needs somebody in the team with the role adjudicator"),
