@@ -11,16 +11,9 @@ ROOT = Path(__file__).parents[1]
 SRC = ROOT / "src"
 COMMANDS = ("ingest", "label", "train", "evaluate", "serve")
 GROUND = (
-    "errors",
-    "config",
-    "labeling_schema",
-    "places",
-    "schema",
-    "sections",
-    "signatures",
-    "root",
-    "progress",
-)
+    "errors", "config", "schema", "labeling_schema", "sections", "signatures", "places", "root",
+    "progress", "wal",
+)  # fmt: skip
 # root reads the signing keys, which are the contract's
 BELOW = {
     "contract": {"errors"},

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import argon2
 
+from cxr import wal
 from cxr.errors import AccessError
 
 SHORTEST, LONGEST = 12, 1024
@@ -49,7 +50,7 @@ class Accounts:
         self._hashing = threading.BoundedSemaphore(_AT_ONCE)
         self._lock = threading.Lock()
         self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=30)
-        self._db.execute("PRAGMA journal_mode=WAL")
+        wal.switch(self._db)
         self._db.execute("PRAGMA synchronous=FULL")
         self._db.executescript(_SCHEMA)
 

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from cxr import wal
 from cxr.errors import JobError
 
 VERSION = 3
@@ -116,7 +117,7 @@ class Database:
         self._writer = _connect(path)
         path.chmod(0o600)
         try:
-            self._writer.execute("PRAGMA journal_mode=WAL")
+            wal.switch(self._writer)
             self._writer.execute("PRAGMA synchronous=FULL")
             with self.transaction() as db:
                 if _migrate(db, path) and take_up:

@@ -16,6 +16,7 @@ from typing import Any
 
 from pydicom import Dataset
 
+from cxr import wal
 from cxr.errors import PacsError
 from cxr.images import dicom
 from cxr.images.dicom import Instance
@@ -234,7 +235,7 @@ class Index:
         )
         try:
             connection.row_factory = sqlite3.Row
-            connection.execute("PRAGMA journal_mode = WAL")
+            wal.switch(connection)
             # the files are the truth, so a row lost with the power comes back by a scan
             connection.execute("PRAGMA synchronous = NORMAL")
         except sqlite3.Error:
