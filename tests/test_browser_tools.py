@@ -585,6 +585,7 @@ def test_keys_and_buttons_of_the_mouse_are_the_job_s(browser: Browser, tmp_path:
         rows = page.locator(".cxr-keys div").all_inner_texts()
         mouse = page.locator(".cxr-dialog .cxr-text").first.inner_text()
         page.keyboard.press("Escape")
+        page.wait_for_selector("dialog[open]", state="detached")  # keys are the dialog's till then
         page.keyboard.press("Shift+A")
         page.keyboard.press("Space")
         page.get_by_role("heading", name="All images are labelled").wait_for(timeout=10_000)
