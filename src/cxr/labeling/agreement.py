@@ -184,22 +184,6 @@ def kappas(tables: NDArray[np.float64], disagreement: NDArray[np.float64]) -> ND
     return 1 - _share(observed, expected)
 
 
-def specific(counts: NDArray[np.int64], value: int) -> float | None:
-    """Give the chance that one answer is `value`, where another on the same object is.
-
-    With two readers and two values this is positive (or negative) agreement as of Cicchetti and
-    Feinstein (1990); here for any number of readers, over pairs.
-
-    Args:
-        counts: (U, C) as for `alpha`.
-        value: Which column.
-
-    Returns:
-        0 to 1; None where nobody gave that value on an object with two answers.
-    """
-    return _value(_specifics(counts, value, np.ones((len(counts), 1))))
-
-
 def to_document(rows: Sequence[Agreement], *, draws: int = DRAWS) -> dict[str, Any]:
     """Give what agreement.json holds."""
     return {
