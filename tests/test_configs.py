@@ -15,12 +15,15 @@ COMMANDS = {
     "ingest": schema.Ingest,
     "evaluate": schema.Evaluate,
     "serve": schema.Serve,
+    "orthanc": schema.Orthanc,
 }
 NEEDED = {
     "ingest": ["folder=x"],
     "evaluate": ["run=x"],
+    "orthanc": ["verb=up"],
     "label job=replay": ["job.answers=x.csv"],
     "label labeling=replay": ["job=replay", "job.answers=x.csv"],
+    "label labeling=reports": ["job=reports"],
 }
 ENVIRONMENT = {"tracking=server": {"MLFLOW_TRACKING_URI": "http://127.0.0.1:5000"}}
 FILES = sorted(CONF.rglob("*.yaml"))
@@ -39,11 +42,14 @@ def takes(command, option):
     return f"- {group}:" in text or f"- /{group}:" in text
 
 
-PAIRS = [(c, o) for c in COMMANDS for o in OPTIONS if takes(c, o)]
+# python -m cxr.orthanc is about one PACS
+ELSEWHERE = {("orthanc", "pacs=folder"), ("orthanc", "pacs=dicomweb"), ("orthanc", "site=local")}
+PAIRS = [(c, o) for c in COMMANDS for o in OPTIONS if takes(c, o) and (c, o) not in ELSEWHERE]
 
 
 def valid(command, *overrides):
-    needed = [NEEDED.get(command, []), *(NEEDED.get(f"{command} {o}", []) for o in overrides)]
+    own = [] if any(o.startswith("from_pacs=") for o in overrides) else NEEDED.get(command, [])
+    needed = [own, *(NEEDED.get(f"{command} {o}", []) for o in overrides)]
     given = [*overrides, *(word for words in needed for word in words)]
     return config.check(config.compose(command, given), COMMANDS[command])
 

@@ -45,7 +45,11 @@ T = TypeVar("T")
 
 
 def command(
-    name: str, model: type[schema.Site], run: Callable[[Any, DictConfig], float | None]
+    name: str,
+    model: type[schema.Site],
+    run: Callable[[Any, DictConfig], float | None],
+    *,
+    verbs: Sequence[str] = (),
 ) -> None:
     """Run one command: compose `conf/<name>.yaml`, check it, call `run`, exit.
 
@@ -54,8 +58,11 @@ def command(
         model: What the config must be.
         run: Called with the checked model and the unresolved config, which alone may be
             logged or shipped; its return value is what a sweep maximises.
+        verbs: Words one of which comes first, and becomes the key `verb`.
     """
     gc.disable()  # Hydra copies much and drops little until a run begins
+    if verbs:
+        sys.argv[1:] = _or_exit(lambda: _with_verb(name, verbs, sys.argv[1:]))
     sys.argv[1:] = _or_exit(lambda: _checked_arguments(name, model, sys.argv[1:]))
     os.umask(0o077)  # whatever is written is patient data
     # Hydra then raises instead of printing six lines and exiting by itself
@@ -121,6 +128,18 @@ def check(cfg: DictConfig, model: type[M]) -> M:
     if missing:
         raise ConfigError(f"{missing[0]}: expected a value, met none")
     return checked
+
+
+def _with_verb(name: str, verbs: Sequence[str], arguments: Sequence[str]) -> list[str]:
+    """Make the word that comes first a setting, since Hydra takes no such words."""
+    word = arguments[0] if arguments else ""
+    if word.startswith("-") or "=" in word:
+        return list(arguments)  # asks for help, or says verb=… itself
+    if word not in verbs:
+        near = difflib.get_close_matches(word, verbs, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise ConfigError(f"cxr.{name}: expected {', '.join(verbs)}, met {word or 'none'}{hint}")
+    return [f"verb={word}", *arguments[1:]]
 
 
 def _checked_arguments(name: str, model: type[schema.Site], arguments: Sequence[str]) -> list[str]:

@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 def main(cfg: schema.Ingest, _: DictConfig) -> None:
     """Store the good files, list the others."""
     from cxr import root
-    from cxr.pacs.folder import FolderPacs
+    from cxr.pacs import opening
 
     if isinstance(sys.stdout, io.TextIOWrapper):  # file names hold what stdout has no letters for
         sys.stdout.reconfigure(errors="backslashreplace")
     folder = root.prepare(cfg.root)
-    with FolderPacs(Path(cfg.pacs.folder)) as pacs:
+    with opening.opened(cfg.pacs, root=folder) as pacs:
         if cfg.synthetic:
             _draw(cfg.synthetic, pacs, folder)
         else:

@@ -119,6 +119,14 @@ class ReplayLabeling(Section):
     target: Literal["cxr.labeling.replay.ReplayLabeling"] = Field(alias="_target_")
 
 
+class ReportLabeling(Section):
+    """conf/labeling/reports."""
+
+    target: Literal["cxr.labeling.reports.ReportLabeling"] = Field(alias="_target_")
+    phrases: str | None
+    sections: list[str] = Field(max_length=20)
+
+
 class Synthetic(Section):
     """Radiographs drawn by us, whose findings are known."""
 
@@ -174,6 +182,7 @@ class Job(Section):
     column: str | None = None
     unlisted: Literal["absent", "not_mentioned"] = "absent"
     label_source: Literal["report-text-mined", "readers", "model"] = "report-text-mined"
+    compare: str | None = None
 
     @model_validator(mode="after")
     def _page_knows_them(self) -> "Job":

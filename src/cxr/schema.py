@@ -4,11 +4,20 @@ The models mirror `conf/`: one class per group, one per command. Validation is s
 number and true is no integer. `config.py` turns what pydantic finds into one line.
 """
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from cxr.labeling_schema import Job, Labels, LocalLabeling, ReplayLabeling, Synthetic, Team
+from cxr.labeling_schema import (
+    Job,
+    Labels,
+    LocalLabeling,
+    ReplayLabeling,
+    ReportLabeling,
+    Synthetic,
+    Team,
+)
+from cxr.pacs_schema import Ingesting, OrthancPacs, Pacs
 from cxr.sections import Name, Positive, Section, Target
 
 
@@ -18,13 +27,6 @@ class Optimizer(Target):
     within: ClassVar[tuple[str, ...]] = ("torch.optim.",)
     lr: float = Field(gt=0, lt=10)
     weight_decay: float | None = Field(default=None, ge=0, lt=10)
-
-
-class FolderPacs(Section):
-    """conf/pacs/folder."""
-
-    target: Literal["cxr.pacs.folder.FolderPacs"] = Field(alias="_target_")
-    folder: str
 
 
 class LocalCompute(Section):
@@ -44,8 +46,8 @@ class Site(Section):
     """What conf/base.yaml and conf/site give every command."""
 
     root: str = Field(min_length=1)
-    pacs: FolderPacs
-    labeling: LocalLabeling | ReplayLabeling = Field(discriminator="target")
+    pacs: Pacs
+    labeling: LocalLabeling | ReplayLabeling | ReportLabeling = Field(discriminator="target")
     tracking: Tracking
     compute: LocalCompute
 
@@ -94,14 +96,45 @@ class Ingest(Site):
     """python -m cxr.ingest."""
 
     folder: str | None
+    from_pacs: Pacs | None = None
+    query: dict[str, Any]
+    to: str | None
     synthetic: Synthetic | None
+    reports: str | None
+    withdraw: str | None
+    check: bool
     workers: int = Field(ge=0, le=256)
+    ingest: Ingesting
 
     @model_validator(mode="after")
     def _one_source(self) -> "Ingest":
-        if (self.folder is None) == (self.synthetic is None):
-            raise ValueError("folder: expected folder=PATH or synthetic.images=N, one of the two")
+        sources = {
+            "folder=PATH": self.folder,
+            "from_pacs=orthanc": self.from_pacs,
+            "synthetic.images=N": self.synthetic,
+            "reports=PATH": self.reports,
+            "withdraw=PATIENT": self.withdraw,
+        }
+        given = [name for name, value in sources.items() if value is not None]
+        if len(given) != 1:
+            raise ValueError(
+                f"folder: expected one of {', '.join(sources)}, met {' and '.join(given) or 'none'}"
+            )
+        for key in ("query", "to"):
+            if getattr(self, key) and self.from_pacs is None:
+                raise ValueError(f"{key}: expected from_pacs=… beside it")
+        if self.check and not (self.folder or self.from_pacs):
+            raise ValueError("check: expected folder=PATH or from_pacs=… beside it")
+        if self.to and (self.check or self.ingest.deidentify != "none"):
+            raise ValueError("to: copies files as they are, without check and ingest.deidentify")
         return self
+
+
+class Orthanc(Site):
+    """python -m cxr.orthanc."""
+
+    verb: Literal["up", "down", "status", "rotate"]
+    pacs: OrthancPacs
 
 
 class Serve(Site):

@@ -1,0 +1,125 @@
+"""The shape of what a PACS is told, and of what an ingest does with what it finds.
+
+One class per option of `conf/pacs`; `schema.py` has the commands.
+"""
+
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import Field, StringConstraints, model_validator
+
+from cxr import places
+from cxr.sections import Section
+
+HttpUrl = Annotated[
+    str,
+    StringConstraints(
+        pattern=r"^https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(/[^\s?#]*)?$"
+    ),
+]
+"""Without credentials, query or fragment: those have keys of their own, or do not belong."""
+Origin = Annotated[
+    str,
+    StringConstraints(
+        pattern=r"^(null|https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?)$"
+    ),
+]
+Severity = Literal["error", "warning", "off"]
+
+
+class FolderPacs(Section):
+    """conf/pacs/folder."""
+
+    target: Literal["cxr.pacs.folder.FolderPacs"] = Field(alias="_target_")
+    folder: str
+
+
+class Peer(Section):
+    """One sender of images over DIMSE."""
+
+    aet: str = Field(min_length=1, max_length=16, pattern=r"^[ -\[\]-~]+$")
+    address: str = Field(min_length=1, max_length=253, pattern=r"^[A-Za-z0-9.:-]+$")
+    port: int = Field(default=104, ge=1, le=65535)
+
+
+class Certificate(Section):
+    """What a server proves itself with."""
+
+    certificate: str = Field(min_length=1)
+    key: str = Field(min_length=1)
+
+
+class Server(Section):
+    """What every PACS spoken to over HTTP has."""
+
+    url: HttpUrl
+    user: str | None = None
+    password: str | None = None
+    ca: str | None = None
+    timeout_s: float = Field(gt=0, le=600)
+    threads: int = Field(ge=1, le=64)
+    image_url: HttpUrl | None = None
+
+    @model_validator(mode="after")
+    def _secrets_travel_encrypted(self) -> "Server":
+        for key in ("url", "image_url"):
+            given = getattr(self, key)
+            host = urlsplit(given).hostname or "" if given else "localhost"
+            if given and not given.startswith("https://") and not places.is_loopback(host):
+                raise ValueError(
+                    f"{key}: expected https:// where the network lies between, met {given!r}"
+                )
+        return self
+
+
+class OrthancPacs(Server):
+    """conf/pacs/orthanc."""
+
+    target: Literal["cxr.pacs.orthanc.OrthancPacs"] = Field(alias="_target_")
+    folder: str
+    index: Literal["sqlite", "postgresql"]
+    aet: str = Field(min_length=1, max_length=16, pattern=r"^[ -\[\]-~]+$")
+    dimse: bool
+    dimse_port: int = Field(ge=1, le=65535)
+    peers: list[Peer] = Field(max_length=1000)
+    verifier: Literal["njs", "auth_request"]
+    allowed_origins: list[Origin] = Field(max_length=100)
+    tls: Certificate | None = None
+
+    @model_validator(mode="after")
+    def _senders_are_listed(self) -> "OrthancPacs":
+        if self.dimse and not self.peers:
+            raise ValueError(
+                "peers: expected the senders that may store, as [{aet: XRAY1, address: 10.1.2.3}]"
+            )
+        return self
+
+
+class DicomWebPacs(Server):
+    """conf/pacs/dicomweb."""
+
+    target: Literal["cxr.pacs.dicomweb.DicomWebPacs"] = Field(alias="_target_")
+    auth: Literal["none", "basic", "bearer", "sigv4"]
+    token: str | None = None
+    region: str | None = None
+    seen: str
+
+    @model_validator(mode="after")
+    def _credentials_fit(self) -> "DicomWebPacs":
+        needs = {"none": (), "basic": ("user", "password"), "bearer": ("token",)}
+        for key in needs.get(self.auth, ("region",)):
+            if getattr(self, key) is None:
+                raise ValueError(f"{key}: expected a value with auth={self.auth}, met none")
+        return self
+
+
+Pacs = Annotated[FolderPacs | OrthancPacs | DicomWebPacs, Field(discriminator="target")]
+
+
+class Ingesting(Section):
+    """The section `ingest` of conf/ingest.yaml: what is done to a file on its way in."""
+
+    deidentify: Literal["none", "basic"]
+    batch: int = Field(ge=1, le=500)
+    threads: int = Field(ge=1, le=64)
+    rules: dict[str, Severity]
