@@ -24,7 +24,7 @@ def pixels() -> Figures:
     from monai.transforms import Compose, EnsureChannelFirst, LoadImage, Resize, ScaleIntensity
 
     from cxr.images import dicom, synth
-    from cxr.learning import cache
+    from cxr.learning import decoding
 
     with TemporaryDirectory() as folder:
         path = Path(folder) / "image.dcm"
@@ -34,7 +34,7 @@ def pixels() -> Figures:
              Resize((512, 512), mode="area")]
         )  # fmt: skip
         ours, monai = fastest(
-            lambda: cache.decode(path.read_bytes(), image_size=(512, 512)), lambda: chain(path)
+            lambda: decoding.decode(path.read_bytes(), image_size=(512, 512)), lambda: chain(path)
         )
         read, _ = fastest(lambda: dicom.read(path), lambda: None)
     return {

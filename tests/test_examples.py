@@ -7,7 +7,7 @@ import pytest
 
 from cxr.contract import manifest
 from cxr.contract.labels import State
-from cxr.errors import DataError, PacsError
+from cxr.errors import AbsentError, DataError
 from cxr.images.dicom import Instance
 from cxr.learning import examples
 
@@ -27,7 +27,7 @@ class Shelf:
         try:
             return self._instances[source]
         except KeyError as error:
-            raise PacsError(f"no instance {source!r}") from error
+            raise AbsentError(f"no instance {source!r}") from error
 
 
 def line(source, states=("present", "absent"), *, names=NAMES, usable=True, human="yes", **keys):

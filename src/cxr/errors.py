@@ -5,6 +5,7 @@ CxrError
 ├── LabelError       a name is not in the label set, or the set contradicts itself
 ├── DicomError       the file is not a chest radiograph that can be read
 ├── PacsError        the PACS is unreachable, refuses, or holds no such instance
+│   ├── AbsentError      it holds no such instance
 │   └── DuplicateError   another file with the same SOPInstanceUID is there already
 ├── TokenError       a signed URL does not open what it was used for
 ├── AccessError      a reader cannot be let in, or invited, in this way
@@ -37,6 +38,10 @@ class DicomError(CxrError):
 
 class PacsError(CxrError):
     """The PACS is unreachable, refuses, or holds no such instance."""
+
+
+class AbsentError(PacsError):
+    """The PACS answers, and holds no such instance."""
 
 
 class DuplicateError(PacsError):

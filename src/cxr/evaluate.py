@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from cxr.learning.material import Material
     from cxr.learning.predictor import Predictor
-    from cxr.pacs.folder import FolderPacs
+    from cxr.pacs import Pacs
 
 _log = logging.getLogger(__name__)
 
@@ -25,13 +25,13 @@ def main(cfg: schema.Evaluate, unresolved: DictConfig) -> None:
     """Predict, score, report."""
     from cxr import root
     from cxr.learning.predictor import Predictor
-    from cxr.pacs.folder import FolderPacs
+    from cxr.pacs import opening
 
     _refuse_settings_of_the_run()
     folder = root.prepare(cfg.root)
     run_folder = find_run(folder / "runs", cfg.run)
     predictor = Predictor.load(run_folder)
-    with FolderPacs(Path(cfg.pacs.folder)) as pacs:
+    with opening.opened(cfg.pacs, root=folder) as pacs:
         _evaluate(cfg, unresolved, folder, run_folder, predictor, pacs)
 
 
@@ -41,7 +41,7 @@ def _evaluate(
     folder: Path,
     run_folder: Path,
     predictor: "Predictor",
-    pacs: "FolderPacs",
+    pacs: "Pacs",
 ) -> None:
     from cxr.learning import evaluation, material, table
     from cxr.learning.targets import Policy
@@ -98,12 +98,12 @@ def find_run(runs: Path, run: str) -> Path:
 
 
 def _choose(
-    cfg: schema.Evaluate, run_folder: Path, trained_on: str, ready: "Material", pacs: "FolderPacs"
+    cfg: schema.Evaluate, run_folder: Path, trained_on: str, ready: "Material", pacs: "Pacs"
 ) -> "tuple[NDArray[np.intp], str, list[str]]":
     """Choose the run's own held-out images in its own job, every image in another."""
     import numpy as np
 
-    from cxr.errors import PacsError
+    from cxr.errors import AbsentError
     from cxr.learning import evaluation, folds
 
     splits = folds.load(run_folder / "split.csv")
@@ -117,7 +117,7 @@ def _choose(
         if split != "test":
             try:
                 seen.add(pacs.find(uid).patient_id)
-            except PacsError:  # removed since
+            except AbsentError:  # removed since
                 continue
     known = sum(patient in seen for patient in ready.patient_ids)
     warning = (

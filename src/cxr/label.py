@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from cxr.contract.signing import Keys
     from cxr.labeling import Job, LabelingBackend, Status, scripted
     from cxr.labeling.selection import Selection
-    from cxr.pacs.folder import FolderPacs
+    from cxr.pacs import Pacs
 
 _log = logging.getLogger(__name__)
 _POLL_S = 0.2
@@ -30,7 +30,7 @@ def main(cfg: schema.Label, _: DictConfig) -> None:
         return
     from cxr import root
     from cxr.contract import manifest
-    from cxr.pacs.folder import FolderPacs
+    from cxr.pacs import opening
 
     manifest.check_job_name(cfg.job.name)
     if cfg.invite and cfg.audit:
@@ -46,11 +46,11 @@ def main(cfg: schema.Label, _: DictConfig) -> None:
         path = folder / "jobs" / cfg.job.name / selection.ANSWERS
         print(f"{audit.verify(path, audit.keys(keys))} entries of {path}: none changed or missing")
         return
-    with FolderPacs(Path(cfg.pacs.folder), keys=keys) as pacs:
+    with opening.opened(cfg.pacs, root=folder, keys=keys) as pacs:
         _label(cfg, folder, keys, pacs)
 
 
-def _label(cfg: schema.Label, folder: Path, keys: "Keys", pacs: "FolderPacs") -> None:
+def _label(cfg: schema.Label, folder: Path, keys: "Keys", pacs: "Pacs") -> None:
     from dataclasses import replace
 
     from hydra.utils import instantiate
@@ -164,9 +164,7 @@ def _job(cfg: schema.Label, folder: Path) -> "Job":
     )  # fmt: skip
 
 
-def _select(
-    cfg: schema.Label, job: "Job", pacs: "FolderPacs", folder: Path
-) -> tuple["Selection", "Job"]:
+def _select(cfg: schema.Label, job: "Job", pacs: "Pacs", folder: Path) -> tuple["Selection", "Job"]:
     """Write the input manifest; an existing one brings its own label set."""
     from dataclasses import replace
 
@@ -186,7 +184,7 @@ def _select(
         if unknown:
             _log.warning(
                 "%d of %d images are not in %s: readers can only skip them",
-                len(unknown), selected.total, cfg.pacs.folder,
+                len(unknown), selected.total, pacs.name,
             )  # fmt: skip
     else:
         return _query(cfg, job, pacs, folder), job
@@ -198,7 +196,7 @@ def _select(
     return selected, job
 
 
-def _query(cfg: schema.Label, job: "Job", pacs: "FolderPacs", folder: Path) -> "Selection":
+def _query(cfg: schema.Label, job: "Job", pacs: "Pacs", folder: Path) -> "Selection":
     from cxr.labeling import selection
 
     if cfg.job.synthetic:

@@ -4,11 +4,17 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from cxr import config, schema
+from cxr import config, pacs_schema, schema
+from cxr.errors import ConfigError
 
 
 def main(cfg: schema.Serve, _: DictConfig) -> None:
     """Serve QIDO-RS, WADO-RS, WADO-URI and STOW-RS until Ctrl-C."""
+    if not isinstance(cfg.pacs, pacs_schema.FolderPacs):
+        raise ConfigError(
+            f"pacs: expected pacs=folder, which this command serves, met a server that answers "
+            f"at {cfg.pacs.url!r} itself"
+        )
     from cxr import root
     from cxr.contract import signing
     from cxr.infra import http

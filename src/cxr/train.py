@@ -106,12 +106,12 @@ def _settings(cfg: schema.Train) -> dict[str, str]:
 def _material(cfg: schema.Train, folder: Path) -> "Material":
     from cxr.learning import material
     from cxr.learning.targets import Policy
-    from cxr.pacs.folder import FolderPacs
+    from cxr.pacs import opening
 
     def check(cohort: "Cohort") -> None:
         _check_labels(cfg, cohort)
 
-    with FolderPacs(Path(cfg.pacs.folder)) as pacs:
+    with opening.opened(cfg.pacs, root=folder) as pacs:
         return material.prepare(
             _manifest(folder, cfg.data.job), pacs, folder / "cache",
             attribute=cfg.data.attribute,

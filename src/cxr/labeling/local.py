@@ -25,7 +25,7 @@ from cxr.labeling.decisions import settles
 from cxr.labeling.portal import access, guard
 from cxr.labeling.portal.context import Portal
 from cxr.labeling.results import Answer
-from cxr.pacs.folder import FolderPacs
+from cxr.pacs import Pacs
 
 _VERSION = "2018-10-16"
 _BATCH = 200
@@ -38,7 +38,7 @@ class LocalLabeling:
     def __init__(
         self,
         *,
-        pacs: FolderPacs,
+        pacs: Pacs,
         keys: Keys,
         host: str = "127.0.0.1",
         port: int = 8300,

@@ -18,7 +18,7 @@ from cxr.contract.labels import ANSWERS, LabelSet, State, follow_no_finding
 from cxr.contract.signing import Keys
 from cxr.errors import JobError, LabelError
 from cxr.labeling import Existing, Job, Status, output, rows, selection
-from cxr.pacs.folder import FolderPacs
+from cxr.pacs import Pacs
 
 _log = logging.getLogger(__name__)
 _KEY_COLUMNS = {
@@ -53,7 +53,7 @@ class Table:
 class ReplayLabeling:
     """A LabelingBackend that answers from a CSV."""
 
-    def __init__(self, *, pacs: FolderPacs, keys: Keys | None = None) -> None:
+    def __init__(self, *, pacs: Pacs, keys: Keys | None = None) -> None:
         """Take the PACS, which knows under which file name an image came; nothing is signed."""
         self._pacs = pacs
         self._states: Mapping[str, Mapping[str, State]] = {}

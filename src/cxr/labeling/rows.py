@@ -11,11 +11,12 @@ from typing import Any
 
 from cxr.contract import manifest
 from cxr.errors import JobError
+from cxr.pacs import Pacs
 from cxr.pacs.folder import FolderPacs, Origin
 
 
 def match(
-    table: Mapping[str, object], kind: str, lines: Iterable[Mapping[str, Any]], pacs: FolderPacs
+    table: Mapping[str, object], kind: str, lines: Iterable[Mapping[str, Any]], pacs: Pacs
 ) -> dict[str, str]:
     """Find the row about each image.
 
@@ -34,6 +35,11 @@ def match(
     if kind == "sop_instance_uid":
         named = {manifest.source(line): str(line.get("sop-instance-uid", "")) for line in lines}
         return {source: key for source, key in named.items() if key in table}
+    if not isinstance(pacs, FolderPacs):
+        raise JobError(
+            f"job.key: expected sop_instance_uid, as {pacs.name} does not know from which files "
+            f"its images came, met {kind!r}"
+        )
     origins: dict[str, list[Origin]] = defaultdict(list)
     for origin in pacs.origins():
         origins[origin.orthanc_id].append(origin)

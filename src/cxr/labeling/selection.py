@@ -10,11 +10,10 @@ from typing import Any
 
 from cxr.contract import consolidate, labels, manifest
 from cxr.contract.labels import LabelSet
-from cxr.errors import CxrError, JobError, PacsError
+from cxr.errors import AbsentError, CxrError, JobError
 from cxr.images.dicom import Instance
 from cxr.labeling import companions
 from cxr.pacs import Pacs
-from cxr.pacs.folder import FolderPacs
 
 ANSWERS = "answers.db"
 """File of a job that has begun."""
@@ -226,9 +225,7 @@ def unheeded(kept: Manner, shown: Sequence[str], unit: str) -> str | None:
     )
 
 
-def known(
-    path: Path, pacs: FolderPacs, own: Manner
-) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+def known(path: Path, pacs: Pacs, own: Manner) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
     """Make tasks of images whose answer is known, that look like all others of a job.
 
     Args:
@@ -260,7 +257,7 @@ def known(
         )  # fmt: skip
 
 
-def _asked(instance: Instance, pacs: FolderPacs, own: Manner) -> dict[str, Any]:
+def _asked(instance: Instance, pacs: Pacs, own: Manner) -> dict[str, Any]:
     """Ask about an image as a job's own lines do, whatever another line says of it."""
     line = data_object(instance, own.label_set)
     asked = {key: value for key, value in line.items() if key not in _UIDS or key in own.uids}
@@ -272,13 +269,13 @@ def _asked(instance: Instance, pacs: FolderPacs, own: Manner) -> dict[str, Any]:
     return asked
 
 
-def unknown_sources(lines: Iterable[Mapping[str, Any]], pacs: FolderPacs) -> list[str]:
+def unknown_sources(lines: Iterable[Mapping[str, Any]], pacs: Pacs) -> list[str]:
     """Name the images of a manifest that the PACS does not hold."""
     unknown = []
     for line in lines:
         try:
             pacs.find(manifest.source(line))
-        except PacsError:
+        except AbsentError:
             unknown.append(manifest.source(line))
     return unknown
 

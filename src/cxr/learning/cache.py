@@ -2,8 +2,7 @@
 
 A folder per preset and size; it only grows, and every job adds its images; a file replaced by
 another with the same UID is decoded again. Pixels are on disk before the index names them, so
-whatever stops a build, the next one goes on where it ended. The cache is patient data. No torch
-in here: every decoding process imports this module.
+whatever stops a build, the next one goes on where it ended. The cache is patient data.
 """
 
 import fcntl
@@ -12,14 +11,10 @@ import json
 import logging
 import math
 import os
-import signal
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -27,20 +22,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxr import progress
-from cxr.errors import DataError, DicomError
-from cxr.images import dicom as dicom_files
+from cxr.errors import DataError
 from cxr.images.dicom import Instance
+from cxr.learning import decoding
+from cxr.learning.decoding import Picture, Size
 
 log = logging.getLogger(__name__)
 
-Size = Sequence[int]
-"""Rows and columns, in pixels."""
 VERSION = 1
-"""Of the layout and of what `decode` does; another version, another folder."""
+"""Of the layout and of what `decoding.decode` does; another version, another folder."""
 SHARD_BYTES = 256 * 2**20
 _INDEX = "index.jsonl"
 _FLUSH = 64  # images between two syncs to disk
-_FEW = 32  # images for which starting processes costs more than it saves
 
 
 @dataclass(frozen=True)
@@ -51,11 +44,28 @@ class Entry:
         sop_instance_uid: Key.
         sha256: Of the DICOM file it was decoded from.
         pixels_sha256: Of the cached pixels: the same for the same picture in another file.
+        md5: Of the DICOM file too, where its PACS tells files apart by that; else empty.
     """
 
     sop_instance_uid: str
     sha256: str
     pixels_sha256: str
+    md5: str = ""
+
+    def is_of(self, digest: str) -> bool:
+        """Say whether it was decoded from this very file.
+
+        Args:
+            digest: As `Pacs.digest` gives it. Where that cannot say, the UID alone has to do: it
+                names one content for good (PS3.5 9).
+        """
+        kind, _, value = digest.partition(":")
+        return not digest or value == {"sha256": self.sha256, "md5": self.md5}.get(kind)
+
+    def line(self) -> str:
+        """Give the line of the index."""
+        held = {name: value for name, value in asdict(self).items() if value}
+        return json.dumps(held) + "\n"
 
 
 class Shards:
@@ -139,7 +149,7 @@ def build(
     instances: Sequence[Instance],
     retrieve: Callable[[Instance], bytes],
     *,
-    sha256: Callable[[Instance], str],
+    digest: Callable[[Instance], str],
     image_size: Size,
     preset: str = "voi",
     workers: int = 0,
@@ -152,9 +162,9 @@ def build(
     Args:
         folder: Parent of all caches of this data root.
         instances: What must be in it.
-        retrieve: Gives the DICOM file; called here, never in another process.
-        sha256: Says which file `retrieve` would give; asked of every instance, so it must be
-            cheap.
+        retrieve: Gives the DICOM file; called from threads of this process, never in another.
+        digest: Says as `Pacs.digest` which file `retrieve` would give; asked of every instance,
+            from threads too.
         image_size: (H, W) in pixels.
         preset: How stored values become display values, see `images.dicom.read`.
         workers: Decoding processes; 0 takes one per core, 1 decodes in this one.
@@ -168,14 +178,20 @@ def build(
     unreadable: dict[str, str] = {}
     with _alone(place):
         entries = _entries(place, repair=True)
-        newest = {entry.sop_instance_uid: entry.sha256 for entry in entries}
-        files = {i.sop_instance_uid: sha256(i) for i in instances}
+        newest = {entry.sop_instance_uid: entry for entry in entries}
         asked = {i.sop_instance_uid: i for i in instances}
-        todo = [i for uid, i in asked.items() if newest.get(uid) != files[uid]]
+        there = [i for uid, i in asked.items() if uid in newest]
+        with ThreadPoolExecutor(decoding.THREADS) as threads:  # of a server each answer takes time
+            for instance, said in zip(there, threads.map(digest, there), strict=True):
+                if newest[instance.sop_instance_uid].is_of(said):
+                    del asked[instance.sop_instance_uid]
+        todo = list(asked.values())
         if todo:
-            made = _decoded(todo, retrieve, size, preset, workers or _cores())
+            made = decoding.pictures(
+                todo, retrieve, digest, image_size=size, preset=preset, workers=workers or _cores()
+            )
             with progress.bar("decoded", len(todo)) as advance:
-                _append(place, len(entries), _expected(made, files), unreadable, advance)
+                _append(place, len(entries), made, unreadable, advance)
     if unreadable:
         log.warning("%d of %d images cannot be decoded", len(unreadable), len(instances))
         if len(unreadable) == len({i.sop_instance_uid for i in instances}):
@@ -194,125 +210,10 @@ def _place(folder: Path, size: Size, preset: str) -> Path:
     return place
 
 
-def decode(dicom: bytes, *, image_size: Size, preset: str = "voi") -> NDArray[np.uint8]:
-    """Make of one DICOM file what a net is shown.
-
-    Args:
-        dicom: A Part 10 file.
-        image_size: (H, W) in pixels.
-        preset: As in `images.dicom.read`.
-
-    Returns:
-        (H, W), black is air.
-
-    Raises:
-        DicomError: It cannot be decoded.
-    """
-    return letterbox(dicom_files.read(dicom, preset)[0], image_size)
-
-
-def letterbox(image: NDArray[np.floating[Any]], image_size: Size) -> NDArray[np.uint8]:
-    """Shrink by area, keeping the aspect; what is left over is black, on both sides alike.
-
-    Args:
-        image: (H, W) in [0, 1].
-        image_size: Rows and columns of the result.
-
-    Returns:
-        Of that size, 0 to 255.
-
-    >>> letterbox(np.array([[0.0, 1.0, 1.0, 1.0]]), (2, 2)).tolist()
-    [[128, 255], [0, 0]]
-    """
-    part = min(to / side for to, side in zip(image_size, image.shape, strict=True))
-    rows, columns = (max(1, round(side * part)) for side in image.shape)
-    small = _resize(np.ascontiguousarray(_resize(image, rows).T), columns).T
-    box = np.zeros(tuple(image_size), np.uint8)
-    top, left = (image_size[0] - rows) // 2, (image_size[1] - columns) // 2
-    box[top : top + rows, left : left + columns] = np.rint(small.clip(0, 1) * 255)
-    return box
-
-
-def _resize(image: NDArray[np.floating[Any]], size: int) -> NDArray[np.floating[Any]]:
-    """Resize along the first axis: mean over the area going down, linear going up."""
-    length = len(image)
-    if size > length:
-        at = ((np.arange(size) + 0.5) * length / size - 0.5).clip(0, length - 1)
-        low = at.astype(int).clip(max=max(length - 2, 0))
-        part = (at - low)[:, None]
-        return np.asarray(image[low] * (1 - part) + image[np.minimum(low + 1, length - 1)] * part)
-    edge = np.linspace(0, length, size + 1)
-    mean = np.zeros((size, image.shape[1]), np.float32)
-    # one row of each target row at a time, weighted by how much of it lies between the edges
-    for step in range(-(-length // size) + 1):
-        row = edge[:-1].astype(int) + step
-        part = (np.minimum(edge[1:], row + 1) - np.maximum(edge[:-1], row)).clip(min=0)
-        part = (part * (size / length)).astype(np.float32)
-        mean += part[:, None] * image[row.clip(max=length - 1)]
-    return mean
-
-
-def _decode(dicom: bytes, size: Size, preset: str) -> tuple[NDArray[np.uint8], str] | str:
-    """Give the image and the file's SHA-256, or why there is none; runs in a worker."""
-    try:
-        image = decode(dicom, image_size=size, preset=preset)
-    except DicomError as error:
-        return str(error)
-    return image, hashlib.sha256(dicom).hexdigest()
-
-
-_Made = tuple[Instance, tuple[NDArray[np.uint8], str] | str]
-
-
-def _decoded(
-    todo: Sequence[Instance],
-    retrieve: Callable[[Instance], bytes],
-    size: Size,
-    preset: str,
-    workers: int,
-) -> Iterator[_Made]:
-    """Decode in order; in other processes where that pays."""
-    if workers == 1 or len(todo) < _FEW:
-        for instance in todo:
-            yield instance, _decode(retrieve(instance), size, preset)
-        return
-    waiting: deque[tuple[Instance, Future[Any]]] = deque()
-    # spawn: a fork of a process with torch's threads in it may hang
-    with ProcessPoolExecutor(workers, get_context("spawn"), _ignore_interrupts) as pool:
-        try:
-            for instance in todo:
-                waiting.append((instance, pool.submit(_decode, retrieve(instance), size, preset)))
-                if len(waiting) > 4 * workers:
-                    first, future = waiting.popleft()
-                    yield first, future.result()
-            while waiting:
-                first, future = waiting.popleft()
-                yield first, future.result()
-        except BrokenProcessPool as error:
-            raise DataError("a decoding process died, short of memory?; use fewer") from error
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-def _expected(made: Iterable[_Made], files: Mapping[str, str]) -> Iterator[_Made]:
-    """Refuse what was decoded from another file than the PACS named."""
-    for instance, result in made:
-        uid = instance.sop_instance_uid
-        if isinstance(result, str) or result[1] == files[uid]:
-            yield instance, result
-        else:
-            yield instance, f"{uid}: the file is not the one that was ingested; ingest it again"
-
-
-def _ignore_interrupts() -> None:
-    # Ctrl-C reaches every process of the terminal; the parent alone decides
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
 def _append(
     folder: Path,
     row: int,
-    made: Iterable[_Made],
+    made: Iterable[tuple[Instance, Picture | str]],
     unreadable: dict[str, str],
     advance: Callable[[int], None],
 ) -> None:
@@ -324,8 +225,8 @@ def _append(
             if isinstance(result, str):
                 unreadable[uid] = result
             else:
-                image, sha256 = result
-                pending.append((image, Entry(uid, sha256, hashlib.sha256(image.data).hexdigest())))
+                pixels = hashlib.sha256(result.image.data).hexdigest()
+                pending.append((result.image, Entry(uid, result.sha256, pixels, result.md5)))
             if len(pending) == _FLUSH:
                 row += _flush(folder, row, pending)
             advance(number)
@@ -339,7 +240,7 @@ def _flush(folder: Path, row: int, pending: list[tuple[NDArray[np.uint8], Entry]
     try:
         _write_pixels(folder, row, [image for image, _ in pending])
         with (folder / _INDEX).open("a") as index:
-            index.writelines(json.dumps(asdict(entry)) + "\n" for _, entry in pending)
+            index.writelines(entry.line() for _, entry in pending)
             index.flush()
             os.fsync(index.fileno())
     except OSError as error:

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from cxr.contract import consolidate, labels, manifest
 from cxr.contract.labels import State
 from cxr.contract.manifest import Labelled
-from cxr.errors import DataError, LabelError, PacsError
+from cxr.errors import AbsentError, DataError, LabelError
 from cxr.images.dicom import Instance
 
 UNLABELLED = "no label yet"
@@ -184,7 +184,7 @@ def _example(
     key = line.get("source") or line.get("sop-instance-uid") or line["source-ref"]
     try:
         instance = pacs.find(str(key))
-    except PacsError:
+    except AbsentError:
         return None
     example = Example(
         sop_instance_uid=instance.sop_instance_uid,

@@ -13,7 +13,7 @@ from cxr.learning import cache, examples, targets
 from cxr.learning.cache import Shards
 from cxr.learning.examples import Cohort
 from cxr.learning.targets import Policy
-from cxr.pacs.folder import FolderPacs
+from cxr.pacs import Pacs
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Material:
 
 def prepare(
     manifest: Path,
-    pacs: FolderPacs,
+    pacs: Pacs,
     cache_folder: Path,
     *,
     attribute: str | None,
@@ -94,7 +94,7 @@ def prepare(
         check(cohort)
     built = cache.build(
         cache_folder, cohort.instances, pacs.retrieve,
-        sha256=lambda instance: pacs.hashes(instance)[0],
+        digest=pacs.digest,
         image_size=(image_size[0], image_size[1]), preset=preset, workers=workers,
     )  # fmt: skip
     cohort = cohort.without(built.unreadable)

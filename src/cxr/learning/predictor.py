@@ -174,7 +174,7 @@ class Predictor:
         """Give the probability of each label.
 
         Args:
-            images: (N, H, W) from `cache.decode` or `Cache.images`.
+            images: (N, H, W) from `decoding.decode` or `Cache.images`.
             batch_size: Images at once.
 
         Returns:

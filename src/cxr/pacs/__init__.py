@@ -38,7 +38,11 @@ class Pacs(Protocol):
         ...
 
     def find(self, source: str) -> Instance:
-        """Find one instance by its Orthanc instance ID or its SOPInstanceUID."""
+        """Find one instance by its Orthanc instance ID or its SOPInstanceUID.
+
+        Raises:
+            AbsentError: It is not there, as far as can be known.
+        """
         ...
 
     def retrieve(self, instance: Instance) -> bytes:

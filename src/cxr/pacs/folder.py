@@ -12,19 +12,20 @@ import hashlib
 import os
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 from cxr.contract import signing
-from cxr.errors import DicomError, DuplicateError, PacsError
+from cxr.errors import AbsentError, CxrError, DicomError, DuplicateError, PacsError
 from cxr.images import dicom
 from cxr.images.dicom import Instance
 from cxr.pacs import matching
 from cxr.pacs.index import Index, row_of
 
 _STALE_S = 3600
+_PIECE = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,16 @@ class FolderPacs:
             self.close()
             raise
 
+    @property
+    def name(self) -> str:
+        """The folder, for messages."""
+        return str(self.folder)
+
+    @property
+    def gateway(self) -> str | None:
+        """None: whoever needs its images served mounts `server.app`."""
+        return None
+
     def __enter__(self) -> Self:
         return self
 
@@ -123,6 +134,29 @@ class FolderPacs:
                 f"{self.folder}: no file of instance {instance.sop_instance_uid!r}"
             ) from error
 
+    def stream(self, instance: Instance) -> Iterator[bytes]:
+        """Give the same in pieces.
+
+        Raises:
+            PacsError: It is not here, or cannot be read to its end.
+        """
+        try:
+            with self.path(instance).open("rb") as file:
+                while piece := file.read(_PIECE):
+                    yield piece
+        except OSError as error:
+            raise PacsError(
+                f"{self.folder}: no file of instance {instance.sop_instance_uid!r}"
+            ) from error
+
+    def digest(self, instance: Instance) -> str:
+        """Give `sha256:` and the SHA-256 of the file as it came, without reading it.
+
+        Raises:
+            PacsError: It is not here.
+        """
+        return f"sha256:{self.hashes(instance)[0]}"
+
     def path(self, instance: Instance) -> Path:
         """Say where the file of an instance lies, or would lie."""
         name = instance.orthanc_id
@@ -139,6 +173,33 @@ class FolderPacs:
         staged = self.stage(dicom)
         self.admit(staged)
         return staged.instance
+
+    def store_all(self, dicoms: Sequence[bytes]) -> list[Instance | CxrError]:
+        """Take several files in; one outcome each, in their order.
+
+        Raises:
+            PacsError: The disk is full, or the folder otherwise not to be written.
+        """
+        outcomes: list[Instance | CxrError] = []
+        for data in dicoms:
+            try:
+                outcomes.append(self.store(data))
+            except (DicomError, DuplicateError) as error:
+                outcomes.append(error)
+        return outcomes
+
+    def delete(self, instance: Instance) -> None:
+        """Remove one instance for good, file and row.
+
+        Raises:
+            PacsError: The folder cannot be written.
+        """
+        try:
+            with self.index.alone():
+                self.index.remove(instance.orthanc_id)
+                self.path(instance).unlink(missing_ok=True)
+        except OSError as error:
+            raise PacsError(f"{self.folder}: cannot write: {error.strerror}") from error
 
     def stage(self, data: bytes, *, pixel_hash: str | None = None) -> Staged:
         """Do the slow half of `store`: read, hash and write, beside others doing the same.
@@ -199,11 +260,11 @@ class FolderPacs:
         """Find one instance by its Orthanc instance ID or its SOPInstanceUID.
 
         Raises:
-            PacsError: It is not here.
+            AbsentError: It is not here.
         """
         found = self.index.find("orthanc_id" if "-" in source else "SOPInstanceUID", source)
         if found is None:
-            raise PacsError(f"{self.folder}: no instance {source!r}")
+            raise AbsentError(f"{self.folder}: no instance {source!r}")
         return found
 
     def origins(self) -> Iterator[Origin]:

@@ -197,6 +197,11 @@ class Index:
         with self._explained(), self._borrowed() as connection:
             return connection.execute(sql, dict(row)).rowcount == 1
 
+    def remove(self, orthanc_id: str) -> None:
+        """Forget an instance, if it is there."""
+        with self._explained(), self._borrowed() as connection:
+            connection.execute("DELETE FROM instances WHERE orthanc_id = ?", (orthanc_id,))
+
     def known(self, root: str) -> dict[str, tuple[str, str, str]]:
         """Give what became of each file of an ingested folder.
 

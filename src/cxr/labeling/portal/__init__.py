@@ -22,7 +22,7 @@ from cxr.labeling.answers import Answers
 from cxr.labeling.portal import access, adjudication, context, guard, lead, reading, sign_in
 from cxr.labeling.portal.context import Portal, ThePortal
 from cxr.labeling.portal.guard import Entrance
-from cxr.pacs import server
+from cxr.pacs import Pacs, relay, server
 from cxr.pacs.folder import FolderPacs
 
 _KINDS = {
@@ -39,7 +39,7 @@ _routes = APIRouter()
 def app(
     job: Job,
     answers: Answers,
-    pacs: FolderPacs,
+    pacs: Pacs,
     keys: Keys,
     *,
     url: str = "",
@@ -76,7 +76,8 @@ def app(
         handlers.load("pre_annotation", _environment(job, keys, reached.url, viewer)),
         collects or _nothing,
     )
-    application.mount("/pacs", server.app(pacs, keys))
+    served = server.app(pacs, keys) if isinstance(pacs, FolderPacs) else relay.app(pacs, keys)
+    application.mount("/pacs", served)
     for routes in (
         _routes,
         access.routes,
