@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import orthanc_servers
 import pytest
 import sites
 from chromium import EXECUTABLE, FLAGS
@@ -58,4 +59,23 @@ def standing(tmp_path_factory, pacs):
     """The same, shared by the tests that change nothing."""
     made = sites.Site(tmp_path_factory.mktemp("standing"), pacs, "ann", "bob")
     yield made
+    made.stop()
+
+
+@pytest.fixture(scope="session")
+def orthanc(tmp_path_factory):
+    """A real Orthanc that tests share: they may add images, and never assume that there are none."""
+    orthanc_servers.skip_without_orthanc()
+    made = orthanc_servers.Server(tmp_path_factory.mktemp("orthanc"))
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def own_orthanc(tmp_path):
+    """A real, empty Orthanc of one test's own, which it may stop, kill, pause and start again."""
+    orthanc_servers.skip_without_orthanc()
+    made = orthanc_servers.Server(tmp_path / "orthanc")
+    yield made
+    made.resume()
     made.stop()

@@ -1,0 +1,142 @@
+"""Orthanc itself as one server: its private config, its start, and what it says of itself."""
+
+import base64
+import errno
+import http.client
+import json
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cxr import pacs_schema
+from cxr.errors import ConfigError, PacsError
+from cxr.infra.orthanc import processes, programs, settings
+
+CONFIG = "orthanc.json"
+PLUGINS = ("libOrthancDicomWeb.so", "libOrthancGdcm.so")
+POSTGRESQL_PLUGIN = "libOrthancPostgreSQLIndex.so"
+_START_S = 90.0  # a large index is checked first
+_ANSWER_S = 10.0
+
+
+@dataclass(frozen=True)
+class Connection:
+    """How a command reaches an Orthanc on this machine; no proxy is ever asked.
+
+    Attributes:
+        host: A loopback address.
+        port: Its HTTP port.
+        user: Of the API.
+        password: Of the user.
+    """
+
+    host: str
+    port: int
+    user: str
+    password: str
+
+    def get(self, path: str) -> Any:
+        """Give what Orthanc answers, parsed; None where it does not, or refuses."""
+        basic = base64.b64encode(f"{self.user}:{self.password}".encode()).decode()
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=_ANSWER_S)
+        try:
+            connection.request("GET", path, headers={"Authorization": f"Basic {basic}"})
+            response = connection.getresponse()
+            body = response.read()
+            return json.loads(body) if response.status == 200 else None
+        except (OSError, http.client.HTTPException, ValueError):
+            return None
+        finally:
+            connection.close()
+
+
+def connection(section: pacs_schema.OrthancPacs, password: str) -> Connection:
+    """Say how the Orthanc that `section` describes is reached.
+
+    Raises:
+        ConfigError: Its URL is not one of this machine.
+    """
+    host, port = settings.endpoint(section.url)
+    return Connection(host, port, section.user or "cxr", password)
+
+
+def daemon(folder: Path) -> processes.Daemon:
+    """Give the process of the Orthanc in a folder."""
+    return processes.Daemon("orthanc", folder)
+
+
+def start(
+    section: pacs_schema.OrthancPacs,
+    folder: Path,
+    *,
+    password: str,
+    postgresql: dict[str, Any] | None = None,
+) -> bool:
+    """Have Orthanc run with this config and answer; one that does already is left alone.
+
+    Args:
+        section: What the user chose.
+        folder: Of this Orthanc, absolute; made with mode 0700.
+        password: Of the API's only user.
+        postgresql: How the index is reached; None keeps it in SQLite.
+
+    Returns:
+        Whether it was started, or started again.
+
+    Raises:
+        ConfigError: A program is missing, or a port is taken.
+        PacsError: It ended at once or did not answer, with the reason from its log.
+    """
+    names = PLUGINS if postgresql is None else (*PLUGINS, POSTGRESQL_PLUGIN)
+    program, plugins = programs.orthanc(), [programs.plugin(name) for name in names]
+    text = settings.text(section, folder, password=password, plugins=plugins, postgresql=postgresql)
+    wanted = processes.fingerprint(str(program), text)
+    here, api = daemon(folder), connection(section, password)
+    if here.runs_with(wanted) and api.get("/system") is not None:
+        return False
+    here.stop()
+    free(api.port, key="pacs.url")
+    if section.dimse:
+        free(section.dimse_port, key="pacs.dimse_port")
+    for name in ("storage", "index", "tmp"):
+        (folder / name).mkdir(mode=0o700, parents=True, exist_ok=True)
+    processes.write_private(folder / CONFIG, text)
+    here.start([program, folder / CONFIG], fingerprint=wanted)
+    try:
+        here.wait(lambda: api.get("/system") is not None, _START_S)
+        _with_plugins(api, here)
+    except BaseException:
+        here.stop()
+        raise
+    return True
+
+
+def stop(folder: Path) -> bool:
+    """End the Orthanc of a folder, and say whether it ran."""
+    return daemon(folder).stop(limit_s=60)
+
+
+def free(port: int, *, key: str) -> None:
+    """Check that nobody listens at a port.
+
+    Raises:
+        ConfigError: Somebody does, or only root may.
+    """
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("0.0.0.0", port))  # as Orthanc will
+        except OSError as error:
+            if error.errno not in (errno.EADDRINUSE, errno.EACCES):
+                raise
+            raise ConfigError(
+                f"{key}: expected a free port, met {port} ({error.strerror}); choose another one"
+            ) from error
+
+
+def _with_plugins(api: Connection, here: processes.Daemon) -> None:
+    loaded = api.get("/plugins") or []
+    for name in ("dicom-web", "gdcm"):
+        if name not in loaded:
+            raise PacsError(f"orthanc runs without its plugin {name}: {here.last_words()}")
