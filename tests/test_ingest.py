@@ -87,7 +87,7 @@ def test_new_rules_look_at_refused_files_again(
     folder: Path, pacs: FolderPacs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ingest.ingest(folder, pacs)
-    monkeypatch.setattr(doctor, "VERSION", 2)
+    monkeypatch.setattr(doctor, "VERSION", doctor.VERSION + 1)
 
     report = ingest.ingest(folder, pacs)
 

@@ -3,12 +3,13 @@
 One class per option of `conf/pacs`; `schema.py` has the commands.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, field_validator, model_validator
 
-from cxr import places
+from cxr import ingest_rules, places
+from cxr.ingest_rules import Severity
 from cxr.sections import Section
 
 HttpUrl = Annotated[
@@ -24,7 +25,6 @@ Origin = Annotated[
         pattern=r"^(null|https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?)$"
     ),
 ]
-Severity = Literal["error", "warning", "off"]
 
 
 class FolderPacs(Section):
@@ -123,3 +123,18 @@ class Ingesting(Section):
     batch: int = Field(ge=1, le=500)
     threads: int = Field(ge=1, le=64)
     rules: dict[str, Severity]
+
+    @field_validator("rules", mode="before")
+    @classmethod
+    def _off_is_a_severity(cls, given: Any) -> Any:
+        """Take YAML's `off`, which is false, for what was written."""
+        if not isinstance(given, dict):
+            return given
+        return {name: ingest_rules.OFF if met is False else met for name, met in given.items()}
+
+    @field_validator("rules")
+    @classmethod
+    def _rules_exist(cls, given: dict[str, Severity]) -> dict[str, Severity]:
+        if wrong := ingest_rules.problem(given):
+            raise ValueError(wrong)
+        return ingest_rules.check(given)

@@ -25,7 +25,7 @@ from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.uid import DeflatedExplicitVRLittleEndian, MediaStorageDirectoryStorage
 
 from cxr.errors import CxrError, DicomError
-from cxr.images import pixels, views, windowing
+from cxr.images import attributes, pixels, views, windowing
 
 MAX_BYTES = 1 << 29
 """Of one file, and of one file inflated; a large radiograph takes 30 MB."""
@@ -193,8 +193,6 @@ def instance(ds: Dataset) -> Instance:
     Raises:
         DicomError: One of the three UIDs is missing or no UID; the PatientID may be empty.
     """
-    codes = [(text(c, "CodeValue"), text(c, "CodeMeaning")) for c in ds.get("ViewCodeSequence", [])]
-    position = text(ds, "ViewPosition")
     return Instance(
         text(ds, "PatientID"),
         _uid(ds, "StudyInstanceUID"),
@@ -204,8 +202,8 @@ def instance(ds: Dataset) -> Instance:
         transfer_syntax_uid=str(ds.file_meta.get("TransferSyntaxUID", "")),
         modality=text(ds, "Modality"),
         body_part=text(ds, "BodyPartExamined"),
-        view_position=position,
-        view=views.normalise(position, codes),
+        view_position=text(ds, "ViewPosition"),
+        view=view(ds),
         sex=text(ds, "PatientSex"),
         age_years=_age(ds),
         study_date=text(ds, "StudyDate"),
@@ -214,6 +212,21 @@ def instance(ds: Dataset) -> Instance:
         photometric_interpretation=text(ds, "PhotometricInterpretation"),
         burned_in={"YES": True, "NO": False}.get(text(ds, "BurnedInAnnotation").upper()),
     )
+
+
+def view(ds: Dataset) -> str:
+    """Say from which side the patient was seen: `frontal`, `lateral` or `unknown`."""
+    codes = attributes.items(ds, "ViewCodeSequence")
+    named = [(text(code, "CodeValue"), text(code, "CodeMeaning")) for code in codes]
+    return views.normalise(text(ds, "ViewPosition"), named)
+
+
+def stated_age(ds: Dataset) -> float | None:
+    """Read Patient's Age in years, from `045Y`, `018M`, `003W` or `010D` (PS3.5 6.2)."""
+    match = re.fullmatch(r"([0-9]{1,3})([DWMY])", text(ds, "PatientAge").upper())
+    if match is None:
+        return None
+    return int(match[1]) / {"D": 365.25, "W": 52.18, "M": 12, "Y": 1}[match[2]]
 
 
 def text(ds: Dataset, keyword: str) -> str:
@@ -286,14 +299,15 @@ def _uid(ds: Dataset, keyword: str) -> str:
     met = text(ds, keyword)
     # leading zeros are against PS3.5 9.1, and harmless; anything else could not go into a path
     if not re.fullmatch(r"[0-9]+(\.[0-9]+)*", met) or len(met) > 64:
-        raise DicomError(f"{keyword} is {met!r}, expected a UID" if met else f"no {keyword}")
+        said = f"{keyword} is {attributes.shown(met)}, expected a UID"
+        raise DicomError(said if met else f"no {keyword}")
     return met
 
 
 def _age(ds: Dataset) -> float | None:
-    """Years, from `045Y`, `018M`, `003W` or `010D` (PS3.5 6.2), else from the dates."""
-    if match := re.fullmatch(r"([0-9]{1,3})([DWMY])", text(ds, "PatientAge").upper()):
-        return int(match[1]) / {"D": 365.25, "W": 52.18, "M": 12, "Y": 1}[match[2]]
+    """Years, as stated, else from the dates."""
+    if (stated := stated_age(ds)) is not None:
+        return stated
     born, studied = text(ds, "PatientBirthDate"), text(ds, "StudyDate")
     try:
         days = (date.fromisoformat(studied) - date.fromisoformat(born)).days
