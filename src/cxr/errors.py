@@ -6,7 +6,8 @@ CxrError
 ├── DicomError       the file is not a chest radiograph that can be read
 ├── PacsError        the PACS is unreachable, refuses, or holds no such instance
 │   ├── AbsentError      it holds no such instance
-│   └── DuplicateError   another file with the same SOPInstanceUID is there already
+│   ├── DuplicateError   another file with the same SOPInstanceUID is there already
+│   └── UnavailableError it did not answer, or could not for now: asking again may help
 ├── TokenError       a signed URL does not open what it was used for
 ├── AccessError      a reader cannot be let in, or invited, in this way
 ├── ManifestError    a manifest line does not say what it must
@@ -46,6 +47,10 @@ class AbsentError(PacsError):
 
 class DuplicateError(PacsError):
     """Another file with the same SOPInstanceUID is there already."""
+
+
+class UnavailableError(PacsError):
+    """The PACS did not answer, or could not for now (503, 5xx, time-out): asking again may help."""
 
 
 class TokenError(CxrError):
