@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).parent / "scripts"))
 
 import viewer
 
-FOLDERS = ("conf", "lambdas", "templates/portal", "templates/report")
+FOLDERS = ("conf", "lambdas", "templates/ingest", "templates/portal", "templates/report")
 FILES = ("templates/worker.liquid.html", "templates/viewer/commands.json")
 
 
