@@ -14,7 +14,9 @@ sys.path.insert(0, str(Path(__file__).parent / "scripts"))
 
 import viewer
 
-FOLDERS = ("conf", "lambdas", "templates/ingest", "templates/portal", "templates/report")
+FOLDERS = (
+    "conf", "lambdas", "templates/ingest", "templates/nginx", "templates/portal", "templates/report"
+)  # fmt: skip
 FILES = ("templates/worker.liquid.html", "templates/viewer/commands.json")
 
 

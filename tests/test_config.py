@@ -5,13 +5,14 @@ import stat
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from cxr import config, root, schema
 from cxr.contract import signing
-from cxr.errors import ConfigError
+from cxr.errors import ConfigError, TokenError
 
 ROOT = Path(__file__).parents[1]
 SERVER = "MLFLOW_TRACKING_URI"
@@ -317,6 +318,50 @@ def test_token_keys_are_the_roots_own_unless_given(tmp_path, monkeypatch):
     assert list(root.token_keys(tmp_path).by_id) == ["shared"]
     monkeypatch.delenv(root.TOKEN_KEY_VARIABLE)
     assert root.token_keys(tmp_path) == own
+
+
+def test_a_new_token_key_signs_and_retired_ones_are_kept_for_the_log_alone(tmp_path, monkeypatch):
+    monkeypatch.delenv(root.TOKEN_KEY_VARIABLE, raising=False)
+    first = root.token_keys(tmp_path)
+    link = signing.sign(first, ["i:a"], ttl_s=60)
+
+    second = root.rotate_token_keys(tmp_path)
+    assert root.token_keys(tmp_path) == second
+    assert list(second.by_id)[1:] == list(first.by_id)
+    assert signing.verify(second, link)
+
+    third = root.rotate_token_keys(tmp_path)
+    assert list(third.by_id)[1:] == list(second.by_id)[:1]
+    with pytest.raises(TokenError, match="wrong signature"):
+        signing.verify(third, link)
+    assert list(root.every_token_key(tmp_path).by_id) == [*third.by_id, *first.by_id]
+    for name in ("token.keys", "retired.keys"):
+        assert stat.S_IMODE((tmp_path / "secrets" / name).stat().st_mode) == 0o600
+
+    alone = root.rotate_token_keys(tmp_path, keep=0)
+    assert len(alone.by_id) == 1
+    assert list(root.every_token_key(tmp_path).by_id) == [
+        *alone.by_id, *third.by_id, *first.by_id
+    ]  # fmt: skip
+
+
+def test_many_rotations_at_once_lose_no_key(tmp_path, monkeypatch):
+    monkeypatch.delenv(root.TOKEN_KEY_VARIABLE, raising=False)
+    root.token_keys(tmp_path)
+
+    with ThreadPoolExecutor(8) as pool:
+        drawn = [*pool.map(lambda _: root.rotate_token_keys(tmp_path), range(20))]
+
+    known = root.every_token_key(tmp_path).by_id
+    assert len(known) == 21
+    assert all(keys.by_id.items() <= known.items() for keys in drawn)
+
+
+def test_keys_of_the_environment_are_changed_there(tmp_path, monkeypatch):
+    monkeypatch.setenv(root.TOKEN_KEY_VARIABLE, signing.new_keys("shared"))
+
+    with pytest.raises(ConfigError, match=r"met CXR_TOKEN_KEY in the environment; put a new"):
+        root.rotate_token_keys(tmp_path)
 
 
 def test_password_in_a_url_is_refused_like_a_secret(tmp_path):

@@ -44,7 +44,8 @@ def main(cfg: schema.Label, _: DictConfig) -> None:
         from cxr.labeling import audit, selection
 
         path = folder / "jobs" / cfg.job.name / selection.ANSWERS
-        print(f"{audit.verify(path, audit.keys(keys))} entries of {path}: none changed or missing")
+        count = audit.verify(path, audit.keys(root.every_token_key(folder)))
+        print(f"{count} entries of {path}: none changed or missing")
         return
     with opening.opened(cfg.pacs, root=folder, keys=keys) as pacs:
         _label(cfg, folder, keys, pacs)

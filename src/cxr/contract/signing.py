@@ -3,7 +3,7 @@
 The Lambda, the portal and every PACS gateway share one set of keys. The newest key signs; older
 ones still verify, so keys rotate without breaking open pages. A scope says what a token opens:
 
-    i:<orthanc id>   that instance's file
+    i:<orthanc id>   that instance: its file, and what a server draws of it
     p:<path>         that path and all below it
     w:<SOPInstanceUID>   WADO-URI of that instance
     store            STOW-RS
@@ -28,6 +28,10 @@ AUDIENCE = "pacs"
 MIN_KEY_BYTES = 32
 LEEWAY_S = 30
 """Clock skew forgiven where a token seems to come from the future; expiry is exact."""
+MAX_CHARS = 8192
+"""Of a token: what fits in the request line that a web server takes."""
+_LAST_S = 2**53
+"""Times beyond are no times: other languages' numbers end being exact here."""
 _KID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
@@ -102,6 +106,8 @@ def verify(
         TokenError: Malformed, another algorithm, unknown key, wrong signature or audience,
             expired or not yet valid. The message never holds the token.
     """
+    if len(token) > MAX_CHARS:
+        raise TokenError("malformed token")
     try:
         signed, _, mac = token.rpartition(".")
         head, _, body = signed.partition(".")
@@ -113,7 +119,8 @@ def verify(
         raise TokenError("malformed token")
     if header.get("alg") != "HS256":
         raise TokenError("expected algorithm HS256")
-    secret = keys.by_id.get(str(header.get("kid")))
+    kid = header.get("kid")
+    secret = keys.by_id.get(kid) if isinstance(kid, str) else None
     if secret is None or not hmac.compare_digest(_mac(secret, signed), given):
         raise TokenError("wrong signature")
     if claims.get("aud") != audience:
@@ -122,9 +129,11 @@ def verify(
     times = [claims.get("nbf", 0), claims.get("exp")]
     if any(isinstance(t, bool) or not isinstance(t, int | float) for t in times):
         raise TokenError("malformed token")
-    if not clock < times[1]:  # a NaN expires too
+    if not all(abs(t) <= _LAST_S for t in times):  # nor is a NaN
+        raise TokenError("malformed token")
+    if clock >= times[1]:
         raise TokenError("token expired")
-    if not clock >= times[0] - LEEWAY_S:
+    if clock < times[0] - LEEWAY_S:
         raise TokenError("token not valid yet; check this machine's clock")
     return claims
 

@@ -68,7 +68,8 @@ class Gate:
         if refusal is not None:
             await refusal(scope, receive, sign)
             return
-        query = urlencode([pair for pair in _query(scope) if pair[0] != "token"])
+        pairs = read_query(scope["query_string"].decode("latin-1"))
+        query = urlencode([pair for pair in pairs if pair[0] != "token"])
         await self._app({**scope, "query_string": query.encode()}, receive, sign)
 
     def _refusal(self, scope: Scope) -> Response | None:
@@ -80,10 +81,15 @@ class Gate:
         if scope["method"] == "OPTIONS":
             return Response(status_code=204, headers=_PREFLIGHT)
         try:
-            claims = signing.verify(self._keys, _token(scope))
+            pairs = read_query(scope["query_string"].decode("latin-1"))
+            claims = signing.verify(
+                self._keys, one_token(pairs, Headers(scope=scope).getlist("authorization"))
+            )
         except TokenError as reason:
             return error(401, str(reason), {"WWW-Authenticate": 'Bearer realm="pacs"'})
-        if any(signing.opens(claims, need) for need in _needs(scope)):
+        path = scope["path"].removeprefix(scope.get("root_path", ""))
+        asked = [STORE] if scope["method"] == "POST" else needs(path, pairs)
+        if any(signing.opens(claims, need) for need in asked):
             return None
         return error(403, "this token opens something else")
 
@@ -100,14 +106,23 @@ def address(request: Request) -> str:
     return f"{request.url.scheme}://{request.url.netloc}{request.scope.get('root_path', '')}"
 
 
-def _query(scope: Scope) -> list[tuple[str, str]]:
-    return parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+def read_query(text: str) -> list[tuple[str, str]]:
+    """Take a query apart, in its order; `a` alone is `a=`."""
+    return parse_qsl(text, keep_blank_values=True)
 
 
-def _token(scope: Scope) -> str:
-    """Find the one token of a request, in its query or as Bearer (RFC 6750)."""
-    found = [value for name, value in _query(scope) if name == "token"]
-    for value in Headers(scope=scope).getlist("authorization"):
+def one_token(pairs: Sequence[tuple[str, str]], authorizations: Sequence[str]) -> str:
+    """Find the one token of a request, in its query or as Bearer (RFC 6750).
+
+    Args:
+        pairs: From `read_query`.
+        authorizations: Every Authorization header there is.
+
+    Raises:
+        TokenError: There is none, there are several, or another scheme.
+    """
+    found = [value for name, value in pairs if name == "token"]
+    for value in authorizations:
         kind, _, token = value.partition(" ")
         if kind.casefold() != "bearer":
             raise TokenError("expected a Bearer token, met another scheme")
@@ -117,20 +132,16 @@ def _token(scope: Scope) -> str:
     return found[0]
 
 
-def _needs(scope: Scope) -> list[str]:
+def needs(path: str, pairs: Sequence[tuple[str, str]]) -> list[str]:
     """List the scopes any of which opens what is asked for."""
-    root = scope.get("root_path", "")
-    path = scope["path"].removeprefix(root)
-    if scope["method"] == "POST":
-        return [STORE]
-    needs = [f"p:{path}"]
+    found = [f"p:{path}"]
     parts = path.split("/")
-    if len(parts) == 4 and parts[1] == "instances" and parts[3] == "file":
-        needs.append(f"i:{parts[2]}")
+    if len(parts) >= 4 and parts[1] == "instances":
+        found.append(f"i:{parts[2]}")
     if path == "/wado":
-        uids = [value for name, value in _query(scope) if name == "objectUID"]
-        needs += [f"w:{uids[0]}"] if len(uids) == 1 else []
-    return needs
+        uids = [value for name, value in pairs if name == "objectUID"]
+        found += [f"w:{uids[0]}"] if len(uids) == 1 else []
+    return found
 
 
 class _Nameless(logging.Filter):
