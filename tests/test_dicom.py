@@ -327,7 +327,7 @@ def test_a_transfer_syntax_we_do_not_know_is_named() -> None:
 
 
 def test_a_deflated_bomb_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dicom, "MAX_BYTES", 1 << 20)
+    monkeypatch.setattr(dicom, "MAX_INFLATED", 1 << 20)
     bomb = made(np.zeros((1024, 1024), "u2"), syntax=DeflatedExplicitVRLittleEndian)
 
     assert len(bomb) < 1 << 14

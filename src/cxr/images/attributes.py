@@ -10,6 +10,7 @@ from pydicom.sequence import Sequence
 from cxr.errors import DicomError
 
 _LONG = 64
+_LONG_SENTENCE = 300
 
 
 def shown(value: str) -> str:
@@ -20,6 +21,12 @@ def shown(value: str) -> str:
     """
     quoted = repr(value if len(value) <= _LONG else value[: _LONG - 1] + "…")
     return quoted.replace("\\\\", "\\")  # of several values, L\F say, the separator
+
+
+def sentence(text: str) -> str:
+    """Make whatever a damaged file or its decoder says one printable line of bearable length."""
+    short = " ".join(text[: 4 * _LONG_SENTENCE].split())[:_LONG_SENTENCE]
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in short)
 
 
 def items(ds: Dataset, keyword: str) -> list[Dataset]:

@@ -28,7 +28,10 @@ from cxr.errors import CxrError, DicomError
 from cxr.images import attributes, pixels, views, windowing
 
 MAX_BYTES = 1 << 29
-"""Of one file, and of one file inflated; a large radiograph takes 30 MB."""
+"""Of one file; a large radiograph takes 30 MB."""
+
+MAX_INFLATED = 1 << 28
+"""All that the largest image needs; while it is read, it is in memory three times."""
 
 _HEAD = 1024  # the transfer syntax stands within, in all but contrived files
 
@@ -247,13 +250,14 @@ def explained(dicom: bytes | Path) -> Iterator[None]:
     try:
         yield
     except CxrError as error:
-        if not place:
+        said = attributes.sentence(str(error))
+        if not place and said == str(error):
             raise
-        raise DicomError(f"{place}{error}") from error
+        raise DicomError(f"{place}{said}") from error
     except FileNotFoundError as error:
         raise DicomError(f"{place}no such file") from error
     except _DAMAGE as error:
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        reason = attributes.sentence(str(error)) or type(error).__name__
         raise DicomError(f"{place}damaged or unsupported: {reason}") from error
 
 
@@ -291,8 +295,8 @@ def _bound_inflation(dicom: bytes) -> None:
     while left and not inflate.eof:
         total += len(inflate.decompress(left, 1 << 24))
         left = inflate.unconsumed_tail
-        if total > MAX_BYTES:
-            raise DicomError(f"inflates to more than {MAX_BYTES} bytes")
+        if total > MAX_INFLATED:
+            raise DicomError(f"inflates to more than {MAX_INFLATED} bytes")
 
 
 def _uid(ds: Dataset, keyword: str) -> str:

@@ -84,7 +84,8 @@ def verdict(
     severity = severities[rule]
     if severity == ingest_rules.OFF:
         return ()
-    return (Verdict(rule, severity, met, ingest_rules.RULES[rule].advice),)
+    said = attributes.sentence(met)
+    return (Verdict(rule, severity, said, ingest_rules.RULES[rule].advice),)
 
 
 def problems(dicom: bytes | Path) -> list[str]:
