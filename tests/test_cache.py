@@ -63,12 +63,12 @@ class Shelf:
 
     def retrieve(self, wanted: Instance) -> bytes:
         self.asked.append(wanted.sop_instance_uid)
-        return self._file(wanted)
+        return self.file(wanted)
 
     def digest(self, wanted: Instance) -> str:
-        return "sha256:" + hashlib.sha256(self._file(wanted)).hexdigest()
+        return "sha256:" + hashlib.sha256(self.file(wanted)).hexdigest()
 
-    def _file(self, wanted: Instance) -> bytes:
+    def file(self, wanted: Instance) -> bytes:
         number = int(wanted.sop_instance_uid.rpartition(".")[2]) - 1
         return self._other.get(f"n{number}") or file(number)
 
@@ -149,6 +149,72 @@ def test_a_file_changed_behind_the_back_of_the_pacs_is_left_out_with_its_reason(
         uids([1])[0]: "1.2.2: the file is not the one that was ingested; ingest it again"
     }
     assert len(built.entries) == 1
+
+
+def md5(shelf):
+    return lambda wanted: "md5:" + hashlib.md5(shelf.file(wanted)).hexdigest()
+
+
+def test_files_told_apart_by_md5_are_cached_as_well(tmp_path):
+    shelf = Shelf(n1=file(8))
+    built = build(tmp_path, range(2), digest=md5(Shelf()))
+    again = build(tmp_path, range(2), replaced := Shelf(n1=file(8)), digest=md5(shelf))
+
+    assert [entry.md5 for entry in built.entries] == [
+        hashlib.md5(file(n)).hexdigest() for n in (0, 1)
+    ]
+    assert replaced.asked == uids([1])
+    assert len(again.entries) == 3
+
+
+def test_a_pacs_that_cannot_say_which_file_it_has_is_asked_for_each_once(tmp_path):
+    build(tmp_path, range(2), digest=lambda _: "")
+    shelf = Shelf()
+
+    built = build(tmp_path, range(3), shelf, digest=lambda _: "")
+
+    assert shelf.asked == uids([2])
+    assert holds(built, range(3))
+
+
+def test_a_cache_made_from_a_folder_is_taken_where_the_pacs_cannot_say(tmp_path):
+    build(tmp_path, range(2))
+    shelf = Shelf()
+
+    build(tmp_path, range(2), shelf, digest=lambda _: "")
+
+    assert shelf.asked == []
+    (index,) = tmp_path.glob("*/index.jsonl")
+    assert {*json.loads(index.read_text().splitlines()[0])} == {
+        "sop_instance_uid", "sha256", "pixels_sha256"
+    }  # fmt: skip
+
+
+def test_a_cache_made_from_a_server_is_taken_by_a_folder(tmp_path):
+    build(tmp_path, range(2), digest=md5(Shelf()))
+    shelf = Shelf()
+
+    build(tmp_path, range(2), shelf)
+
+    assert shelf.asked == []
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_of_a_digest_of_unknown_kind_nothing_is_taken(tmp_path, workers):
+    with pytest.raises(DataError, match="the file is not the one that was ingested"):
+        build(tmp_path, range(40), digest=lambda _: "crc32:00", workers=workers)
+
+
+def test_few_files_are_fetched_before_they_are_decoded():
+    shelf, wanted = Shelf(), [instance(n) for n in range(120)]
+
+    made = decoding.pictures(
+        wanted, shelf.retrieve, shelf.digest, image_size=SIZE, preset="voi", workers=2
+    )
+    ahead = [len(shelf.asked) - done for done, _ in enumerate(made)]
+
+    assert len(ahead) == len(shelf.asked) == 120
+    assert max(ahead) <= 4 * 2 + 2 * decoding.THREADS + 2
 
 
 def test_another_size_or_preset_has_its_own_cache(tmp_path):

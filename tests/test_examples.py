@@ -23,6 +23,9 @@ class Shelf:
             for uid in uids
         }
 
+    def search(self, SOPInstanceUID):  # noqa: N803 a DICOM keyword
+        return iter([self._instances[uid] for uid in SOPInstanceUID if uid in self._instances])
+
     def find(self, source: str) -> Instance:
         try:
             return self._instances[source]

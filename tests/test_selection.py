@@ -2,6 +2,8 @@
 
 import csv
 import json
+import subprocess
+import sys
 
 import pytest
 from specimens import LABELS, dicom
@@ -237,3 +239,51 @@ def test_what_the_lines_keep_is_said_where_the_config_asks_for_something_else():
         "they have, show=[age] and unit=study"
     )
     assert selection.unheeded(selection.manner([{"source": "a"}], LABELS), [], "image") is None
+
+
+FILLED = """
+import resource, sys
+from pathlib import Path
+from cxr.contract.labels import from_names
+from cxr.images.dicom import Instance
+from cxr.labeling import selection
+from cxr.pacs import matching
+from cxr.pacs.folder import FolderPacs
+
+folder = Path(sys.argv[1])
+with FolderPacs(folder / "pacs") as pacs:
+    with pacs.index.alone():
+        for n in range(50_000):
+            uids = [f"1.2.3.{n // 2}", f"1.2.3.{n // 2}.1", f"1.2.3.{n // 2}.1.{n}"]
+            found = Instance(f"P{n // 4}", *uids)
+            row = dict.fromkeys(matching.ATTRIBUTES) | {"PatientID": found.patient_id}
+            row |= dict(zip(("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"), uids))
+            row |= {"transfer_syntax_uid": "", "age_years": None, "burned_in": None, "size": 0}
+            row |= {"view": "frontal" if n % 10 else "lateral", "orthanc_id": found.orthanc_id}
+            pacs.index.add(row | {"sha256": "", "pixel_hash": ""})
+    names = from_names([f"finding {k}" for k in range(14)])
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    made = selection.from_query(
+        folder, pacs, query={"PatientID": "P*"}, views=["frontal"], label_set=names
+    )
+    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print(made.total, after - before)
+"""
+
+
+def test_fifty_thousand_images_are_listed_in_little_memory(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", FILLED, str(tmp_path)],
+        capture_output=True, text=True, check=True, timeout=120,
+    )  # fmt: skip
+
+    total, kib = map(int, done.stdout.split())
+    assert total == sum(1 for _ in manifest.read(tmp_path / "input.manifest")) == 45_000
+    assert kib < 30 * 1024
+
+
+def test_what_found_nothing_leaves_no_manifest(pacs, tmp_path):
+    with pytest.raises(JobError, match="met none; 1 have another view"):
+        query(tmp_path, pacs, query={"SOPInstanceUID": "1.2.3.3"}, views=["unknown"])
+
+    assert not (tmp_path / "input.manifest").exists()

@@ -103,8 +103,8 @@ def _choose(
     """Choose the run's own held-out images in its own job, every image in another."""
     import numpy as np
 
-    from cxr.errors import AbsentError
     from cxr.learning import evaluation, folds
+    from cxr.pacs import finding
 
     splits = folds.load(run_folder / "split.csv")
     uids = ready.sop_instance_uids
@@ -112,13 +112,9 @@ def _choose(
         split = "test" if "test" in splits.values() else "val"
         chosen = np.array([i for i, uid in enumerate(uids) if splits.get(uid) == split], np.intp)
         return chosen, split, [evaluation.ON_VAL] if split == "val" else []
-    seen = set()
-    for uid, split in splits.items():
-        if split != "test":
-            try:
-                seen.add(pacs.find(uid).patient_id)
-            except AbsentError:  # removed since
-                continue
+    trained = [(uid, uid) for uid, split in splits.items() if split != "test"]
+    # None: removed since
+    seen = {found.patient_id for found in finding.several(pacs, trained) if found}
     known = sum(patient in seen for patient in ready.patient_ids)
     warning = (
         f"{known} of {len(uids)} images are of patients this run was trained or tuned on: "

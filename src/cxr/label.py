@@ -71,6 +71,8 @@ def _label(cfg: schema.Label, folder: Path, keys: "Keys", pacs: "Pacs") -> None:
         if cfg.reopen:
             backend.reopen()
         job.save()
+        if local and pacs.gateway:
+            _check_gateway(pacs.gateway, backend.status(job).url)
         print(
             f"{backend.status(job).total} images, {len(job.labels.names)} labels, "
             f"{job.workers_per_object} worker{'s' if job.workers_per_object > 1 else ''} each"
@@ -85,6 +87,13 @@ def _label(cfg: schema.Label, folder: Path, keys: "Keys", pacs: "Pacs") -> None:
     finally:
         backend.close()
     _print_result(job, path)
+
+
+def _check_gateway(gateway: str, url: str) -> None:
+    from cxr.labeling.portal import gateway as gateways
+
+    if problem := gateways.problem(gateway, url):
+        _log.warning("%s", problem)
 
 
 def _invite(cfg: schema.Label, folder: Path, keys: "Keys") -> None:

@@ -19,6 +19,7 @@ from cxr.contract.signing import Keys
 from cxr.errors import JobError, LabelError
 from cxr.labeling import Existing, Job, Status, output, rows, selection
 from cxr.pacs import Pacs
+from cxr.pacs.folder import Origin
 
 _log = logging.getLogger(__name__)
 _KEY_COLUMNS = {
@@ -53,9 +54,17 @@ class Table:
 class ReplayLabeling:
     """A LabelingBackend that answers from a CSV."""
 
-    def __init__(self, *, pacs: Pacs, keys: Keys | None = None) -> None:
-        """Take the PACS, which knows under which file name an image came; nothing is signed."""
-        self._pacs = pacs
+    def __init__(
+        self, *, pacs: Pacs, keys: Keys | None = None, origins: Iterable[Origin] | None = None
+    ) -> None:
+        """Take the PACS, and under which file names its images came; nothing is signed.
+
+        Args:
+            pacs: Where they are.
+            keys: Not needed.
+            origins: None: as the PACS itself knows, if it is a folder.
+        """
+        self._pacs, self._origins = pacs, origins
         self._states: Mapping[str, Mapping[str, State]] = {}
 
     def start(self, job: Job, manifest: Path) -> None:
@@ -113,7 +122,7 @@ class ReplayLabeling:
 
     def _keep_matching(self, job: Job, existing: Existing, path: Path, table: Table) -> None:
         every = list(manifest.read(path))
-        keys = rows.match(table.states, existing.key, every, self._pacs)
+        keys = rows.match(table.states, existing.key, every, self._pacs, self._origins)
         lines = [line for line in every if manifest.source(line) in keys]
         if not lines:
             raise JobError(

@@ -6,6 +6,7 @@ are folders called `s<number>`), or by the path of a file that has since become 
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -14,9 +15,17 @@ from cxr.errors import JobError
 from cxr.pacs import Pacs
 from cxr.pacs.folder import FolderPacs, Origin
 
+_THREADS = 4
+_PATTERN = frozenset("*?\\,")
+"""What a search would not take as it stands."""
+
 
 def match(
-    table: Mapping[str, object], kind: str, lines: Iterable[Mapping[str, Any]], pacs: Pacs
+    table: Mapping[str, object],
+    kind: str,
+    lines: Iterable[Mapping[str, Any]],
+    pacs: Pacs,
+    came: Iterable[Origin] | None = None,
 ) -> dict[str, str]:
     """Find the row about each image.
 
@@ -24,27 +33,33 @@ def match(
         table: What a row is about → what it says.
         kind: `sop_instance_uid`, `study` or `path`.
         lines: Manifest lines.
-        pacs: Knows from which files images came.
+        pacs: Where the images are; asked for the studies' numbers.
+        came: From which files images came; None: as the PACS knows, if it is a folder.
 
     Returns:
         Source → key, for images that have a row.
 
     Raises:
-        JobError: Two rows about one image differ, or a path fits several images.
+        JobError: Two rows about one image differ, a path fits several images, or nobody knows
+            from which files they came.
     """
     if kind == "sop_instance_uid":
         named = {manifest.source(line): str(line.get("sop-instance-uid", "")) for line in lines}
         return {source: key for source, key in named.items() if key in table}
-    if not isinstance(pacs, FolderPacs):
-        raise JobError(
-            f"job.key: expected sop_instance_uid, as {pacs.name} does not know from which files "
-            f"its images came, met {kind!r}"
-        )
+    if came is None:
+        came = pacs.origins() if isinstance(pacs, FolderPacs) else ()
     origins: dict[str, list[Origin]] = defaultdict(list)
-    for origin in pacs.origins():
+    for origin in came:
         origins[origin.orthanc_id].append(origin)
     if kind == "study":
-        return _by_study(set(table), lines, origins)
+        every = list(lines)
+        found = _by_study(set(table), every, origins)
+        return found if isinstance(pacs, FolderPacs) else found | _by_id(table, every, found, pacs)
+    if not origins and not isinstance(pacs, FolderPacs):
+        raise JobError(
+            "job.key: expected sop_instance_uid or study, met path, and nobody knows from which "
+            f"files the images in {pacs.name} came; python -m cxr.ingest folder=… notes it"
+        )
     return _by_path(table, lines, origins)
 
 
@@ -63,6 +78,33 @@ def _by_study(
         if key is not None:
             found[source] = key
     return found
+
+
+def _by_id(
+    table: Iterable[str],
+    lines: Iterable[Mapping[str, Any]],
+    found: Mapping[str, str],
+    pacs: Pacs,
+) -> dict[str, str]:
+    """Match the hospital's numbers of studies, which only a search knows."""
+    left: dict[str, list[str]] = defaultdict(list)
+    for line in lines:
+        if manifest.source(line) not in found:
+            left[str(line.get("study-instance-uid", ""))].append(manifest.source(line))
+    # StudyID has 16 characters at most (PS3.5 6.2), a UID of a study has more
+    numbers = [key for key in table if left and len(key) <= 16 and not _PATTERN & set(key)]
+
+    def studies(number: str) -> set[str]:
+        return {instance.study_instance_uid for instance in pacs.search(StudyID=number)}
+
+    with ThreadPoolExecutor(_THREADS) as threads:
+        answers = zip(numbers, threads.map(studies, numbers), strict=True)
+        return {
+            source: number
+            for number, uids in answers
+            for uid in uids
+            for source in left.get(uid, ())
+        }
 
 
 def _by_path(

@@ -5,15 +5,16 @@ import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from cxr.contract import consolidate, labels, manifest
 from cxr.contract.labels import LabelSet
-from cxr.errors import AbsentError, CxrError, JobError
+from cxr.errors import CxrError, JobError
 from cxr.images.dicom import Instance
 from cxr.labeling import companions
-from cxr.pacs import Pacs
+from cxr.pacs import Pacs, finding
 
 ANSWERS = "answers.db"
 """File of a job that has begun."""
@@ -113,15 +114,17 @@ def from_query(
         listing = csv.writer(file)
         listing.writerow(["sop_instance_uid", "source", "view"])
         path = folder / "input.manifest"
-        found = list(lines(listing))
+        made = lines(listing)
+        first = next(made, None)
+        total = 0 if first is None else manifest.write(path, chain([first], made))
     part.replace(folder / "passed_over.csv")
-    if not found:
+    if first is None:
         hint = f"; {sum(passed.values())} have another view ({dict(passed)})" if passed else ""
         raise JobError(
             f"expected instances that match {dict(query)} with view {' or '.join(views)}, "
             f"met none{hint}; bring some in with python -m cxr.ingest folder=…"
         )
-    return Selection(path, manifest.write(path, found), dict(passed))
+    return Selection(path, total, dict(passed))
 
 
 def from_manifest(folder: Path, existing: Path, label_set: LabelSet) -> Selection:
@@ -271,13 +274,9 @@ def _asked(instance: Instance, pacs: Pacs, own: Manner) -> dict[str, Any]:
 
 def unknown_sources(lines: Iterable[Mapping[str, Any]], pacs: Pacs) -> list[str]:
     """Name the images of a manifest that the PACS does not hold."""
-    unknown = []
-    for line in lines:
-        try:
-            pacs.find(manifest.source(line))
-        except AbsentError:
-            unknown.append(manifest.source(line))
-    return unknown
+    wanted = [(manifest.source(line), str(line.get("sop-instance-uid", ""))) for line in lines]
+    found = finding.several(pacs, wanted)
+    return [source for (source, _), instance in zip(wanted, found, strict=True) if not instance]
 
 
 def data_object(instance: Instance, label_set: LabelSet) -> dict[str, Any]:

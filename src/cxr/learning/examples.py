@@ -5,30 +5,24 @@ how many images left at which step.
 """
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import tee
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from cxr.contract import consolidate, labels, manifest
 from cxr.contract.labels import State
 from cxr.contract.manifest import Labelled
-from cxr.errors import AbsentError, DataError, LabelError
+from cxr.errors import DataError, LabelError
 from cxr.images.dicom import Instance
+from cxr.pacs import Pacs, finding
 
 UNLABELLED = "no label yet"
 UNUSABLE = "called unusable by readers"
 NOT_IN_PACS = "not in the PACS"
 REPEATED = "repeated in the manifest"
 UNREADABLE = "pixels cannot be read"
-
-
-class Finds(Protocol):
-    """A PACS that knows its instances by `source`."""
-
-    def find(self, source: str) -> Instance:
-        """Give one instance by Orthanc instance ID or SOPInstanceUID."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -99,7 +93,7 @@ class Cohort:
         )
 
 
-def read(manifest_path: Path, pacs: Finds, attribute: str | None = None) -> Cohort:
+def read(manifest_path: Path, pacs: Pacs, attribute: str | None = None) -> Cohort:
     """Read the labelled images of an output manifest.
 
     Args:
@@ -114,20 +108,25 @@ def read(manifest_path: Path, pacs: Finds, attribute: str | None = None) -> Coho
     found: dict[str, tuple[Example, Instance]] = {}
     left_out: Counter[str] = Counter()
     said = _Said()
-    for number, line in enumerate(manifest.read(manifest_path), 1):
-        labelled = manifest.labelled(consolidate.completed(line), attribute)
+
+    lines, asked = tee(_labelled(manifest_path, attribute))
+    wanted = (_names(line) for line, labelled in asked if labelled and labelled.usable)
+    instances = finding.several(pacs, wanted)
+    for number, (line, labelled) in enumerate(lines, 1):
         if labelled is None or not labelled.usable:
             left_out[UNLABELLED if labelled is None else UNUSABLE] += 1
             continue
         place = f"{manifest_path}, object {number}"
         said.check_names(place, line, labelled)
-        pair = _example(line, labelled, pacs)
-        if pair is None:
+        instance = next(instances)
+        if instance is None:
             left_out[NOT_IN_PACS] += 1
-        elif _is_repeated(pair[0], found, place):
+            continue
+        example = _example(line, labelled, instance)
+        if _is_repeated(example, found, place):
             left_out[REPEATED] += 1
         else:
-            found[pair[0].sop_instance_uid] = pair
+            found[example.sop_instance_uid] = example, instance
             said.add(labelled, by_hand=_by_hand(line, attribute))
     if not found:
         raise DataError(
@@ -135,6 +134,13 @@ def read(manifest_path: Path, pacs: Finds, attribute: str | None = None) -> Coho
             f"({_counts(left_out) or 'no lines'})"
         )
     return said.cohort(found.values(), left_out)
+
+
+def _labelled(
+    manifest_path: Path, attribute: str | None
+) -> Iterator[tuple[dict[str, Any], Labelled | None]]:
+    for line in manifest.read(manifest_path):
+        yield line, manifest.labelled(consolidate.completed(line), attribute)
 
 
 @dataclass
@@ -177,16 +183,14 @@ class _Said:
         )
 
 
-def _example(
-    line: Mapping[str, Any], labelled: Labelled, pacs: Finds
-) -> tuple[Example, Instance] | None:
+def _names(line: Mapping[str, Any]) -> tuple[str, str]:
+    uid = str(line.get("sop-instance-uid", ""))
     # an S3 URI says nothing to a PACS, the UID beside it does
-    key = line.get("source") or line.get("sop-instance-uid") or line["source-ref"]
-    try:
-        instance = pacs.find(str(key))
-    except AbsentError:
-        return None
-    example = Example(
+    return str(line.get("source") or uid or line["source-ref"]), uid
+
+
+def _example(line: Mapping[str, Any], labelled: Labelled, instance: Instance) -> Example:
+    return Example(
         sop_instance_uid=instance.sop_instance_uid,
         source=manifest.source(line),
         patient_id=instance.patient_id,
@@ -194,7 +198,6 @@ def _example(
         states=tuple(labelled.states.values()),
         burned_in=instance.burned_in is not False,
     )
-    return example, instance
 
 
 def _is_repeated(

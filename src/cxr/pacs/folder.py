@@ -93,8 +93,8 @@ class FolderPacs:
 
     @property
     def gateway(self) -> str | None:
-        """None: whoever needs its images served mounts `server.app`."""
-        return None
+        """Where `server.app` serves this folder, if it was said; the portal mounts one itself."""
+        return self.url or None
 
     def __enter__(self) -> Self:
         return self

@@ -30,21 +30,35 @@ def app(pacs: Pacs, keys: signing.Keys) -> ASGIApp:
     """
 
     def file(request: Request) -> Response:
+        names = [request.path_params["orthanc_id"]]
         try:
-            pieces = pacs.stream(pacs.find(request.path_params["orthanc_id"]))
+            instance = pacs.find(names[0])
+            names += [instance.sop_instance_uid, instance.series_instance_uid]
+            names += [instance.study_instance_uid]
+            pieces = pacs.stream(instance)
             first = next(pieces, b"")  # what is refused at all is refused here, with a status
         except AbsentError:
             return error(404, "the PACS holds no such image")
         except PacsError as reason:
-            _log.warning("an image cannot be shown: %s", reason)
+            said = str(reason)
+            for name in names:  # no log may name an image
+                said = said.replace(name, "…")
+            _log.warning("an image cannot be shown: %s", said)
             return error(502, "the PACS does not give this image now; the portal's log says why")
-        return StreamingResponse(_whole(first, pieces), media_type="application/dicom")
+        second = next(pieces, None)
+        if second is None:
+            return Response(first, media_type="application/dicom")
+        return StreamingResponse(_whole(first, second, pieces), media_type="application/dicom")
 
     made = Starlette(routes=[Route("/instances/{orthanc_id}/file", file, methods=["GET"])])
     made.router.redirect_slashes = False
     return Gate(made, keys, ())
 
 
-def _whole(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
+def _whole(first: bytes, second: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
     yield first
-    yield from rest
+    yield second
+    try:
+        yield from rest
+    except PacsError:  # without its words, for this ends in uvicorn's log
+        raise PacsError("an image broke off on its way from the PACS") from None

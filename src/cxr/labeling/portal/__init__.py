@@ -2,12 +2,15 @@
 
 It renders the worker template and calls the Lambda handlers, so that a reader here and a worker
 in Ground Truth meet the same page. Images come from the PACS server mounted under /pacs, by
-signed URL. Each module holds the routes of one matter; `context` is what they share.
+signed URL, or from the PACS's own gateway. Each module holds the routes of one matter; `context`
+is what they share.
 """
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from fastapi import APIRouter, FastAPI, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
@@ -52,7 +55,7 @@ def app(
     Args:
         job: Whose images are labelled.
         answers: The job's, open.
-        pacs: Whose images are served under /pacs.
+        pacs: Whose images are shown; served under /pacs where it has no gateway.
         keys: That sign image URLs, links and sessions.
         url: The portal's own address; requests for another host are refused.
         entrance: How it is reached, where there is more to say than `url`.
@@ -65,6 +68,9 @@ def app(
     assets = {f.name: f for f in (viewer, *files.iterdir()) if f.suffix in (".js", ".css")}
     assets |= page.example_files(job.page)
     reached = entrance or guard.entrance(url)
+    if pacs.gateway:
+        parts = urlsplit(pacs.gateway)
+        reached = replace(reached, images=f"{parts.scheme}://{parts.netloc}".casefold())
     application = FastAPI(title="cxr portal", docs_url=None, redoc_url=None, openapi_url=None)
     application.state.portal = Portal(
         job,
@@ -73,11 +79,12 @@ def app(
         reached,
         accounts or Accounts(job.folder / "accounts.db"),
         assets,
-        handlers.load("pre_annotation", _environment(job, keys, reached.url, viewer)),
+        handlers.load("pre_annotation", _environment(job, keys, reached.url, viewer, pacs.gateway)),
         collects or _nothing,
     )
-    served = server.app(pacs, keys) if isinstance(pacs, FolderPacs) else relay.app(pacs, keys)
-    application.mount("/pacs", served)
+    if not pacs.gateway:
+        served = server.app(pacs, keys) if isinstance(pacs, FolderPacs) else relay.app(pacs, keys)
+        application.mount("/pacs", served)
     for routes in (
         _routes,
         access.routes,
@@ -136,10 +143,12 @@ def _nothing(_: str) -> Path:
     raise HTTPException(404, "this portal writes no output manifest")
 
 
-def _environment(job: Job, keys: Keys, url: str, viewer: Path) -> dict[str, str]:
+def _environment(
+    job: Job, keys: Keys, url: str, viewer: Path, gateway: str | None
+) -> dict[str, str]:
     kid, key = next(iter(keys.by_id.items()))
     return {
-        "CXR_PACS_URL": f"{url}/pacs",
+        "CXR_PACS_URL": (gateway or f"{url}/pacs").rstrip("/"),
         "CXR_TOKEN_KEY": f"{kid}:{key.hex()}",
         "CXR_TOKEN_TTL_S": str(job.task_time_limit_s + 300),
         "CXR_VIEWER_URL": f"{url}/assets/{viewer.name}",

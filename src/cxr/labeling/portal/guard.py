@@ -18,11 +18,12 @@ from cxr import places
 
 _COMMON = (
     "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; "
-    "img-src 'self' data:; connect-src 'self'; worker-src blob:; base-uri 'none'; "
+    "img-src 'self' data:; connect-src 'self'{images}; worker-src blob:; base-uri 'none'; "
     "frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types cxr-decoder; "
 )
 CSP = _COMMON + "form-action 'none'"
-CSP_FORM = _COMMON + "form-action 'self'"
+"""Where images come from another server than the portal, its origin stands at {images}."""
+CSP_FORM = _COMMON.format(images="") + "form-action 'self'"
 """For pages whose forms are sent without a script."""
 _ALWAYS = {
     "Referrer-Policy": "no-referrer",
@@ -47,12 +48,14 @@ class Entrance:
         listens: Where it listens itself; another address behind a proxy.
         proxies: Addresses and networks of the proxies before it.
         user_header: In which header they say who asks, in lower case; empty: they do not.
+        images: The origin of the gateway that images come from; empty: the portal itself.
     """
 
     url: str
     listens: str
     proxies: Sequence[ipaddress.IPv4Network | ipaddress.IPv6Network] = ()
     user_header: str = ""
+    images: str = ""
 
     @property
     def secure(self) -> bool:
@@ -187,7 +190,8 @@ class Guard:
 def harden(headers: MutableHeaders, entrance: Entrance) -> None:
     """Add the headers that every answer carries; a route may have set a policy of its own."""
     headers.update(_ALWAYS)
-    headers.setdefault("Content-Security-Policy", CSP)
+    images = f" {entrance.images}" if entrance.images else ""
+    headers.setdefault("Content-Security-Policy", CSP.format(images=images))
     headers.setdefault("Cache-Control", "no-store")
     if entrance.secure:
         headers["Strict-Transport-Security"] = _HSTS
