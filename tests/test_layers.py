@@ -25,7 +25,7 @@ BELOW = {
     "learning": {"ground", "contract", "images", "pacs", "infra"},
 }
 HYDRA = {"config", "infra.compute", *COMMANDS}
-AWS = {"infra.aws", "infra.compute", "labeling.groundtruth"}
+AWS = {"infra.aws", "pacs.sigv4", "infra.compute", "labeling.groundtruth"}
 FILES = {
     ".".join(path.relative_to(SRC / "cxr").with_suffix("").parts).removesuffix(".__init__"): path
     for path in sorted((SRC / "cxr").rglob("*.py"))

@@ -239,8 +239,9 @@ def text(ds: Dataset, keyword: str) -> str:
         return ""
     if isinstance(value, pydicom.multival.MultiValue):
         # a backslash in a PatientID is against the standard, and happens
-        return "\\".join(str(part) for part in value).strip(" \0")
-    return str(value).strip(" \0")
+        value = "\\".join(str(part) for part in value)
+    # Orthanc 1.10 counts what stands before a PatientID as part of it
+    return str(value).rstrip(" \0") if keyword == "PatientID" else str(value).strip(" \0")
 
 
 @contextmanager

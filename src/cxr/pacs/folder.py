@@ -10,21 +10,19 @@ because the process died in between. Any number of threads and processes may use
 
 import hashlib
 import os
-import time
-import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from cxr.contract import signing
 from cxr.errors import AbsentError, CxrError, DicomError, DuplicateError, PacsError
 from cxr.images import dicom
 from cxr.images.dicom import Instance
-from cxr.pacs import matching
-from cxr.pacs.index import Index, row_of
+from cxr.pacs import matching, staging
+from cxr.pacs.index import Index
+from cxr.pacs.staging import Staged
 
-_STALE_S = 3600
 _PIECE = 1 << 20
 
 
@@ -41,20 +39,6 @@ class Origin:
     orthanc_id: str
     path: str
     study_id: str
-
-
-@dataclass(frozen=True)
-class Staged:
-    """A file on disk that is not yet an instance; may travel to another process.
-
-    Attributes:
-        part: Where it waits; None if its like was here already.
-        row: For the index.
-    """
-
-    instance: Instance
-    part: Path | None
-    row: dict[str, Any]
 
 
 class FolderPacs:
@@ -218,8 +202,8 @@ class FolderPacs:
             instance = dicom.identify(data)
             if self._holds(instance, sha256):
                 return Staged(instance, None, {})
-            row = _row(data, sha256, pixel_hash)
-        return Staged(instance, self._write(data), row)
+            row = staging.row(data, sha256, pixel_hash)
+        return Staged(instance, staging.write(self.folder, data), row)
 
     def admit(self, staged: Staged) -> bool:
         """Do the quick half of `store`: into place, into the index; False if it was there.
@@ -308,7 +292,7 @@ class FolderPacs:
     def _index_file(self, path: Path) -> bool:
         data = path.read_bytes()
         try:
-            row = _row(data, hashlib.sha256(data).hexdigest(), None)
+            row = staging.row(data, hashlib.sha256(data).hexdigest(), None)
         except DicomError:
             return False  # not one of ours: those were read before they were written
         return row["orthanc_id"] == path.stem and self.index.add(row)
@@ -320,7 +304,7 @@ class FolderPacs:
             with os.scandir(self.folder / name) as entries:
                 for entry in entries:
                     if name == "incoming":
-                        _sweep(Path(entry.path))
+                        staging.sweep(Path(entry.path))
                     elif entry.name.endswith(".dcm"):
                         yield Path(entry.path)
 
@@ -333,40 +317,3 @@ class FolderPacs:
                 f"SOPInstanceUID {instance.sop_instance_uid!r} is here already, with other content"
             )
         return self.path(instance).exists()
-
-    def _write(self, data: bytes) -> Path:
-        part = self.folder / "incoming" / f"{uuid.uuid4().hex}.part"
-        try:
-            with open(part, "xb", opener=_private) as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-        except OSError as error:
-            part.unlink(missing_ok=True)
-            raise PacsError(f"{self.folder}: cannot write: {error.strerror}") from error
-        return part
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
-
-
-def _sweep(part: Path) -> None:
-    """Delete what a killed writer left; a live one needs seconds."""
-    try:
-        if time.time() - part.stat().st_mtime > _STALE_S:
-            part.unlink()
-    except FileNotFoundError:
-        pass  # its writer was alive, and has finished
-
-
-def _row(data: bytes, sha256: str, pixel_hash: str | None) -> dict[str, Any]:
-    with dicom.explained(data):
-        header = dicom.read_header(data)
-        if pixel_hash is None:
-            try:
-                pixel_hash = dicom.pixel_hash(data)
-            except DicomError:
-                pixel_hash = ""  # stored all the same: whether it is any good is the doctor's call
-        hashes = {"sha256": sha256, "pixel_hash": pixel_hash}
-        return row_of(header, dicom.instance(header), size=len(data), **hashes)

@@ -316,7 +316,7 @@ def row_of(header: Dataset, instance: Instance, **hashes: str | int) -> dict[str
     """Make the row of an instance: searchable attributes, our own fields, `hashes`, ID."""
     row: dict[str, Any] = {}
     for keyword in matching.ATTRIBUTES:
-        row[keyword] = _column(header, keyword)
+        row[keyword] = column(header, keyword)
     row |= {name: getattr(instance, name) for name in _OWN}
     return row | hashes | {"orthanc_id": instance.orthanc_id}
 
@@ -329,7 +329,8 @@ def _instance(row: sqlite3.Row) -> Instance:
     return Instance(**values)
 
 
-def _column(header: Dataset, keyword: str) -> str | int | None:
+def column(header: Dataset, keyword: str) -> str | int | None:
+    """Read an attribute as it is searched for: text, or a number where it is one."""
     text = dicom.text(header, keyword)
     if matching.vr(keyword) not in _INTEGERS:
         return text

@@ -18,7 +18,8 @@ from pathlib import Path
 from cxr import progress
 from cxr.errors import DicomError, DuplicateError, PacsError
 from cxr.images import doctor
-from cxr.pacs.folder import FolderPacs, Staged
+from cxr.pacs.folder import FolderPacs
+from cxr.pacs.staging import Staged
 
 _BATCH = 50
 _FEW = 24

@@ -7,13 +7,16 @@ from cxr.contract.signing import Keys
 from cxr.pacs import Pacs
 
 
-def opened(section: pacs_schema.Pacs, *, root: Path, keys: Keys | None = None) -> Pacs:
+def opened(
+    section: pacs_schema.Pacs, *, root: Path, keys: Keys | None = None, key: str = "pacs"
+) -> Pacs:
     """Open the PACS that is configured; use it as a context manager.
 
     Args:
         section: Checked.
         root: The data root, where secrets made here lie.
         keys: Sign image URLs; not needed for anything else.
+        key: What the section is called in the config, for messages: `pacs` or `from_pacs`.
 
     Raises:
         PacsError: It cannot be used. Whether a server answers shows when it is first asked.
@@ -25,7 +28,7 @@ def opened(section: pacs_schema.Pacs, *, root: Path, keys: Keys | None = None) -
     if isinstance(section, pacs_schema.OrthancPacs):
         from cxr.pacs.orthanc import OrthancPacs
 
-        return OrthancPacs.opened(section, root=root, keys=keys)
+        return OrthancPacs.opened(section, root=root, keys=keys, key=key)
     from cxr.pacs.dicomweb import DicomWebPacs
 
-    return DicomWebPacs.opened(section, keys=keys)
+    return DicomWebPacs.opened(section, keys=keys, key=key)

@@ -1,0 +1,82 @@
+"""Files on their way into a folder PACS: written and flushed aside, not yet instances."""
+
+import os
+import time
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cxr.errors import DicomError, PacsError
+from cxr.images import dicom
+from cxr.images.dicom import Instance
+from cxr.pacs.index import row_of
+
+_STALE_S = 3600
+
+
+@dataclass(frozen=True)
+class Staged:
+    """A file on disk that is not yet an instance; may travel to another process.
+
+    Attributes:
+        part: Where it waits; None if its like was here already.
+        row: For the index.
+    """
+
+    instance: Instance
+    part: Path | None
+    row: dict[str, Any]
+
+
+def write(folder: Path, data: bytes) -> Path:
+    """Put bytes on disk below `incoming`.
+
+    Raises:
+        PacsError: The disk is full, or the folder otherwise not to be written.
+    """
+    part = folder / "incoming" / f"{uuid.uuid4().hex}.part"
+    try:
+        with open(part, "xb", opener=_private) as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise PacsError(f"{folder}: cannot write: {error.strerror}") from error
+    return part
+
+
+def sweep(part: Path) -> None:
+    """Delete what a killed writer left; a live one needs seconds."""
+    try:
+        if time.time() - part.stat().st_mtime > _STALE_S:
+            part.unlink()
+    except FileNotFoundError:
+        pass  # its writer was alive, and has finished
+
+
+def row(data: bytes, sha256: str, pixel_hash: str | None) -> dict[str, Any]:
+    """Make the row of a file for the index.
+
+    Args:
+        data: Part 10 bytes.
+        sha256: Of them.
+        pixel_hash: Of its decoded pixels; None works it out, empty: they cannot be decoded.
+
+    Raises:
+        DicomError: It cannot be identified.
+    """
+    with dicom.explained(data):
+        header = dicom.read_header(data)
+        if pixel_hash is None:
+            try:
+                pixel_hash = dicom.pixel_hash(data)
+            except DicomError:
+                pixel_hash = ""  # stored all the same: whether it is any good is the doctor's call
+        hashes = {"sha256": sha256, "pixel_hash": pixel_hash}
+        return row_of(header, dicom.instance(header), size=len(data), **hashes)
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
