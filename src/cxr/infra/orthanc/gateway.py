@@ -16,7 +16,7 @@ import socket
 import ssl
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -58,8 +58,10 @@ def start(section: pacs_schema.OrthancPacs, folder: Path, keys: Keys, password: 
     """
     if section.image_url is None:
         return stop(folder)
+    _tls(section)
     daemon = _daemon(folder)
     if daemon.pid() is None:
+        _end_orphans(folder)
         _free(section)
     loaded = folder / "gateway" / _LOADED
     judge = judging.started(folder, keys) if section.verifier == "auth_request" else None
@@ -290,8 +292,9 @@ def _njs() -> str:
 
 def _test(nginx: Path, config: Path) -> None:
     told = subprocess.run(
-        [nginx, "-t", "-q", "-c", config], capture_output=True, text=True, check=False
-    )
+        [nginx, "-t", "-q", "-c", config], capture_output=True, text=True, check=False,
+        umask=0o077,  # it makes the log
+    )  # fmt: skip
     if told.returncode:
         lines = [line for line in told.stderr.splitlines() if "[emerg]" in line] or [told.stderr]
         reason = re.sub(r"^.*\[emerg\] (\d+#\d+: )?", "", lines[-1].strip())
@@ -312,17 +315,37 @@ def _exchange_workers(daemon: processes.Daemon) -> None:
 
 def _workers(master: int) -> set[int]:
     """List nginx's workers that take requests, those finishing their last ones left out."""
-    found = set()
+    return {worker for worker, parent, _ in _all_workers() if parent == master}
+
+
+def _end_orphans(folder: Path) -> None:
+    """End workers whose master was killed: they would hold the port, with the config of then."""
+    known = {worker for worker, _, place in _all_workers() if place == str(folder.absolute())}
+    for worker in known:
+        os.kill(worker, signal.SIGKILL)
+    deadline = time.monotonic() + _START_S
+    while any(map(_runs, known)) and time.monotonic() < deadline:
+        time.sleep(0.02)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state not in "ZX"
+
+
+def _all_workers() -> Iterator[tuple[int, int, str]]:
+    """Give each nginx worker of this machine: its ID, its master's, and its working folder."""
     for place in Path("/proc").glob("[0-9]*"):
         try:
-            parent = (place / "stat").read_text(errors="replace").rpartition(")")[2].split()[1]
-            if int(parent) == master and b"worker process\0" in (
-                (place / "cmdline").read_bytes().rstrip(b"\0") + b"\0"
-            ):
-                found.add(int(place.name))
-        except (OSError, IndexError):
+            said = (place / "cmdline").read_bytes().rstrip(b"\0")
+            if said == b"nginx: worker process":
+                fields = (place / "stat").read_text(errors="replace").rpartition(")")[2].split()
+                yield int(place.name), int(fields[1]), str((place / "cwd").readlink())
+        except OSError:  # it has ended, or is somebody else's
             continue
-    return found
 
 
 def _daemon(folder: Path) -> processes.Daemon:
