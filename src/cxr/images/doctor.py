@@ -121,6 +121,8 @@ def examine(source: bytes | Path, severities: Mapping[str, Severity] = DEFAULTS)
     try:
         with dicom.explained(data):
             more, pixel_hash = _look(ds, severities)
+            said = {v.rule for v in found}
+            more = tuple(v for v in more if v.rule not in said)
     except DicomError as error:
         return Finding(found + verdict("unreadable", str(error), severities), "", instance)
     refused = any(v.severity == ingest_rules.ERROR for v in more)

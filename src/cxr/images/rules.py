@@ -140,7 +140,7 @@ def shows_little(table: npt.NDArray[np.float32], lowest: int, highest: int) -> s
     share = abs(float(table[highest]) - float(table[lowest]))
     if share >= _FEW_GREYS:
         return None
-    return f"the window shows all pixels within {100 * share:.0f} % of the greys"
+    return f"the window or VOI LUT shows all pixels within {100 * share:.0f} % of the greys"
 
 
 def monochrome1(ds: Dataset) -> str | None:
