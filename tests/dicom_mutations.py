@@ -40,10 +40,10 @@ from cxr.images import dicom, doctor, synth
 MEMORY = 4 << 30
 """Bytes of address space; torch is not loaded here."""
 RESIDENT = 1 << 30
-"""Bytes in memory at most: a radiograph takes 30 MB, and a file may inflate to 512 MB."""
+"""Bytes in memory at most: a radiograph takes 30 MB; a file may inflate to 256 MB, held thrice."""
 SECONDS = 20
-"""Of processor time for one file. A good one of this size takes 0.02; CharLS in pyjpegls 1.5.1 takes
-4 to refuse a stream in which some bytes are missing."""
+"""Of processor time for one file. A good one of this size takes 0.02; CharLS in pyjpegls 1.5.1
+takes 4 to refuse a stream in which some bytes are missing."""
 
 SYNTAXES = [
     "1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2",
@@ -116,6 +116,7 @@ def bases(samples: Path | None) -> list[bytes]:
         if kind == "JPEG":
             pixels = (pixels >> 4).astype(np.uint8)
             ds.BitsAllocated, ds.BitsStored, ds.HighBit = 8, 8, 7
+            del ds.WindowCenter, ds.WindowWidth
         options = {} if kind == "JPEG" else {"no_jp2": True}
         PIL.Image.fromarray(pixels).save(frame, kind, **options)
         ds.PixelData = encapsulate([frame.getvalue()])
