@@ -34,6 +34,7 @@ demo: setup
 
 test: setup
 	$(BIN)/python scripts/browser.py
+	$(BIN)/python scripts/servers.py
 	$(BIN)/python -m pytest $(TESTS)
 
 lint: setup

@@ -64,7 +64,7 @@ def standing(tmp_path_factory, pacs):
 
 @pytest.fixture(scope="session")
 def orthanc(tmp_path_factory):
-    """A real Orthanc that tests share: they may add images, and never assume that there are none."""
+    """A real Orthanc that tests share: they may add images, and never assume it empty."""
     orthanc_servers.skip_without_orthanc()
     made = orthanc_servers.Server(tmp_path_factory.mktemp("orthanc"))
     yield made

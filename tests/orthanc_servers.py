@@ -28,6 +28,14 @@ def skip_without_orthanc():
         pytest.skip(f"no Orthanc: {NEEDS}")
 
 
+def dcmtk(*names):
+    """Where dcmtk's tools are, by name."""
+    found = {name: shutil.which(name) for name in names}
+    if None in found.values():
+        pytest.skip("no dcmtk: apt-get install dcmtk")
+    return found
+
+
 def section(folder, **changes):
     """The section `pacs` of an Orthanc in a folder, on free ports, without any of TLS and DIMSE."""
     given = {

@@ -92,6 +92,10 @@ class OrthancPacs(Server):
             raise ValueError(
                 "peers: expected the senders that may store, as [{aet: XRAY1, address: 10.1.2.3}]"
             )
+        titles = [peer.aet for peer in self.peers]
+        for title in titles:
+            if titles.count(title) > 1:  # Orthanc would hold all to the first one's address
+                raise ValueError(f'peers: expected each AE title once, met "{title}" again')
         return self
 
 

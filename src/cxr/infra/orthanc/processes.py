@@ -10,6 +10,7 @@ import hashlib
 import json
 import logging
 import os
+import pwd
 import re
 import signal
 import subprocess
@@ -98,13 +99,14 @@ class Daemon:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         _rotate(self.log)
         log = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        given = {} if user is None else {"user": user, "group": user, "extra_groups": []}
+        group = None if user is None else pwd.getpwnam(user).pw_gid
         try:
             child = subprocess.Popen(
                 [str(word) for word in command],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 start_new_session=True, umask=0o077, cwd=cwd or self.folder,
-                pass_fds=inherited, env=environment, **given,
+                pass_fds=inherited, env=environment,
+                user=user, group=group, extra_groups=None if user is None else [],
             )  # fmt: skip
         except OSError as error:
             raise PacsError(f"{command[0]}: cannot be started: {error.strerror}") from error
@@ -158,7 +160,8 @@ class Daemon:
             Whether it ran.
         """
         ran = self.tell(by)
-        if ran and not self._ends_within(limit_s):
+        self.tell(signal.SIGCONT)  # one that is halted cannot end
+        if not self._ends_within(limit_s):
             _log.warning("%s did not end within %g s and is killed", self.name, limit_s)
             self.tell(signal.SIGKILL)
             if not self._ends_within(10):

@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -23,6 +24,8 @@ _PACKAGES = {
     "ngx_http_js_module.so": "libnginx-mod-http-js",
 }
 """What is looked for by name → the Debian package that has it."""
+_VERSION = re.compile(r"\d+(\.\d+)+")
+_POSTGRESQL = Path("/usr/lib/postgresql")
 
 
 def program(name: str, *, places: Iterable[str] = ()) -> Path:
@@ -66,6 +69,40 @@ def plugin(name: str) -> Path:
     raise missing(name)
 
 
+def postgresql(data: Path) -> Path:
+    """Find the folder of PostgreSQL's programs: of the version that made `data`, else the newest.
+
+    Raises:
+        ConfigError: None is installed, or not that version.
+    """
+    kept = data / "PG_VERSION"
+    wanted = kept.read_text().strip() if kept.exists() else None
+    found = {path.parent.parent.name: path.parent for path in _POSTGRESQL.glob("*/bin/initdb")}
+    if wanted is not None and found and wanted not in found:
+        raise ConfigError(
+            f"{data}: expected PostgreSQL {wanted}, which made it, met {', '.join(sorted(found))}; "
+            f"run: apt-get install --no-install-recommends postgresql-{wanted}"
+        )
+    if found:
+        return found[wanted or max(found, key=int)]
+    return program("initdb").parent
+
+
+def said_version(path: Path, option: str) -> str:
+    """Give the version that a program says it has, such as 15.18; empty where it says none.
+
+    Args:
+        path: Of the program.
+        option: That makes it say so.
+    """
+    try:
+        said = subprocess.run([path, option], capture_output=True, text=True, check=False)
+    except OSError:
+        return ""
+    found = _VERSION.search(said.stdout + said.stderr)  # nginx says it on stderr
+    return found[0] if found else ""
+
+
 def missing(name: str) -> ConfigError:
     """Say that something is not installed, and how it would be."""
     package = _PACKAGES.get(name, name)
@@ -87,5 +124,5 @@ def version(text: str) -> tuple[int, ...]:
     >>> version("1.10.1") < OLDEST_SAFE <= version("1.12.11") < version("mainline")
     True
     """
-    numbers = re.match(r"\d+(\.\d+)*", text)
+    numbers = _VERSION.match(text)
     return tuple(int(part) for part in numbers[0].split(".")) if numbers else (10**6,)

@@ -17,7 +17,6 @@ CONFIG = "orthanc.json"
 PLUGINS = ("libOrthancDicomWeb.so", "libOrthancGdcm.so")
 POSTGRESQL_PLUGIN = "libOrthancPostgreSQLIndex.so"
 _START_S = 90.0  # a large index is checked first
-_ANSWER_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -29,17 +28,19 @@ class Connection:
         port: Its HTTP port.
         user: Of the API.
         password: Of the user.
+        limit_s: How long one answer may take.
     """
 
     host: str
     port: int
     user: str
     password: str
+    limit_s: float
 
     def get(self, path: str) -> Any:
         """Give what Orthanc answers, parsed; None where it does not, or refuses."""
         basic = base64.b64encode(f"{self.user}:{self.password}".encode()).decode()
-        connection = http.client.HTTPConnection(self.host, self.port, timeout=_ANSWER_S)
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=self.limit_s)
         try:
             connection.request("GET", path, headers={"Authorization": f"Basic {basic}"})
             response = connection.getresponse()
@@ -58,7 +59,7 @@ def connection(section: pacs_schema.OrthancPacs, password: str) -> Connection:
         ConfigError: Its URL is not one of this machine.
     """
     host, port = settings.endpoint(section.url)
-    return Connection(host, port, section.user or "cxr", password)
+    return Connection(host, port, section.user or "cxr", password, section.timeout_s)
 
 
 def daemon(folder: Path) -> processes.Daemon:

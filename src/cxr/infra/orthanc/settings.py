@@ -126,23 +126,31 @@ def _modalities(peers: Sequence[pacs_schema.Peer]) -> dict[str, Any]:
         f"Allow{what}": False
         for what in ("Find", "FindWorklist", "Get", "Move", "StorageCommitment", "Transcoding")
     }
-    hosts = [(peer, host) for peer in peers for host in _addresses(peer.address)]
     return {
-        f"peer{number}": {"AET": peer.aet, "Host": host, "Port": peer.port} | allowed | refused
-        for number, (peer, host) in enumerate(hosts)
+        f"peer{number}": {"AET": peer.aet, "Host": _address(peer), "Port": peer.port}
+        | allowed
+        | refused
+        for number, peer in enumerate(peers)
     }
 
 
-def _addresses(name: str) -> list[str]:
-    """Give what a host is called by who accepts its connection: its numbers, never its name."""
+def _address(peer: pacs_schema.Peer) -> str:
+    """Give what a peer is called where its connection is accepted: its number, never its name."""
     try:
-        return [str(ipaddress.ip_address(name))]
+        return str(ipaddress.ip_address(peer.address))
     except ValueError:
         pass
     try:
-        found = socket.getaddrinfo(name, None, socket.AF_INET, socket.SOCK_STREAM)
+        found = socket.getaddrinfo(peer.address, None, socket.AF_INET, socket.SOCK_STREAM)
     except OSError as error:
         raise ConfigError(
-            f"pacs.peers: expected an address that can be resolved, met {name!r} ({error.strerror})"
+            f"pacs.peers: expected an address that can be resolved, met {peer.address!r} of "
+            f"{peer.aet} ({error.strerror})"
         ) from error
-    return sorted({str(entry[4][0]) for entry in found})
+    numbers = sorted({str(entry[4][0]) for entry in found})
+    if len(numbers) > 1:
+        raise ConfigError(
+            f"pacs.peers: expected a single address of {peer.aet}, met {peer.address!r}, which "
+            f"stands for {' and '.join(numbers)}; give the one that it sends from"
+        )
+    return numbers[0]
