@@ -197,7 +197,10 @@ def test_key_columns_are_no_secrets():
         (["cxr.label", "jb=demo"], "jb: no such key; did you mean job?"),
         (["cxr.train", "a b=c"], "expected key=value (quote values with spaces or commas), met "),
         (["cxr.label", "labeling=replay"], "labeling.open_browser: no such key\n"),
-        (["cxr.ingest"], "folder: expected folder=PATH or synthetic.images=N, one of the two"),
+        (
+            ["cxr.ingest"],
+            "folder: expected one of folder=PATH, from_pacs=orthanc, synthetic.images=N, ",
+        ),
         (["cxr.evaluate"], "run: expected a value, met none"),
         (["cxr.serve", "port=-1"], "port: expected at least 0, met -1"),
     ],

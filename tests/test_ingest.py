@@ -14,10 +14,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from ingesting import Ingested, ingest
 
 from cxr.errors import PacsError
 from cxr.images import dicom, doctor, synth
-from cxr.pacs import ingest
 from cxr.pacs.folder import FolderPacs
 
 SIZE = (64, 56)
@@ -46,7 +46,7 @@ def pacs(tmp_path: Path) -> Iterator[FolderPacs]:
 
 
 def test_every_file_is_accounted_for(folder: Path, pacs: FolderPacs) -> None:
-    report = ingest.ingest(folder, pacs)
+    report = ingest(folder, pacs)
 
     assert (report.stored, report.present) == (6, 1)
     assert [path for path, _ in report.refused] == ["empty", "labels.csv", "patient0/cut.dcm"]
@@ -58,7 +58,7 @@ def test_every_file_is_accounted_for(folder: Path, pacs: FolderPacs) -> None:
 
 
 def test_again_nothing_is_even_read(folder: Path, pacs: FolderPacs) -> None:
-    first = ingest.ingest(folder, pacs)
+    first = ingest(folder, pacs)
     for path in folder.rglob("*"):
         if path.is_file():
             before = path.stat()
@@ -66,18 +66,18 @@ def test_again_nothing_is_even_read(folder: Path, pacs: FolderPacs) -> None:
             os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
 
     with FolderPacs(pacs.folder) as reopened:
-        again = ingest.ingest(folder, reopened)
+        again = ingest(folder, reopened)
 
     assert (again.stored, again.present) == (0, 7)
     assert again.refused == first.refused
 
 
 def test_only_what_changed_is_looked_at(folder: Path, pacs: FolderPacs) -> None:
-    ingest.ingest(folder, pacs)
+    ingest(folder, pacs)
     (folder / "patient0" / "cut.dcm").write_bytes(synth.draw(7, size=SIZE)[0])
     (folder / "new.dcm").write_bytes(synth.draw(8, size=SIZE)[0])
 
-    report = ingest.ingest(folder, pacs)
+    report = ingest(folder, pacs)
 
     assert (report.stored, report.present) == (2, 7)
     assert [path for path, _ in report.refused] == ["empty", "labels.csv"]
@@ -86,22 +86,22 @@ def test_only_what_changed_is_looked_at(folder: Path, pacs: FolderPacs) -> None:
 def test_new_rules_look_at_refused_files_again(
     folder: Path, pacs: FolderPacs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ingest.ingest(folder, pacs)
+    ingest(folder, pacs)
     monkeypatch.setattr(doctor, "VERSION", doctor.VERSION + 1)
 
-    report = ingest.ingest(folder, pacs)
+    report = ingest(folder, pacs)
 
     assert (report.stored, report.present, len(report.refused)) == (0, 7, 3)
 
 
 def test_a_lost_index_costs_nothing_but_time(folder: Path, pacs: FolderPacs) -> None:
-    ingest.ingest(folder, pacs)
+    ingest(folder, pacs)
     pacs.close()
     for path in pacs.folder.glob("index.sqlite*"):
         path.unlink()
 
     with FolderPacs(pacs.folder) as again:
-        report = ingest.ingest(folder, again)
+        report = ingest(folder, again)
 
     assert (report.stored, report.present) == (0, 7)
     assert again.find(came_as(again)["patient1/4.dcm"]).patient_id == "SYN0-0004"
@@ -113,7 +113,7 @@ def came_as(pacs: FolderPacs) -> dict[str, str]:
 
 
 def test_every_file_that_came_in_is_named_with_its_image(folder: Path, pacs: FolderPacs) -> None:
-    ingest.ingest(folder, pacs)
+    ingest(folder, pacs)
 
     named = came_as(pacs)
 
@@ -131,9 +131,9 @@ def test_several_processes_say_the_same(tmp_path: Path) -> None:
         (folder / f"{index:02}.dcm").write_bytes(synth.draw(index % 35, size=SIZE)[0])
     (folder / "x").write_text("no")
     with FolderPacs(tmp_path / "one") as one, FolderPacs(tmp_path / "two") as two:
-        reports = [ingest.ingest(folder, one, workers=1), ingest.ingest(folder, two, workers=2)]
+        reports = [ingest(folder, one, workers=1), ingest(folder, two, workers=2)]
 
-        assert reports[0] == reports[1] == ingest.Report(35, 5, (("x", "not a DICOM file"),))
+        assert reports[0] == reports[1] == Ingested(35, 5, (("x", "not a DICOM file"),))
         assert list(one.search()) == list(two.search())
         assert not list((two.folder / "incoming").iterdir())
 
@@ -141,10 +141,10 @@ def test_several_processes_say_the_same(tmp_path: Path) -> None:
 KILLED = """
 import sys
 from pathlib import Path
-from cxr.pacs import ingest
+from ingesting import ingest
 from cxr.pacs.folder import FolderPacs
 if __name__ == "__main__":
-    ingest.ingest(Path(sys.argv[1]), FolderPacs(Path(sys.argv[2])), workers=1)
+    ingest(Path(sys.argv[1]), FolderPacs(Path(sys.argv[2])), workers=1)
 """
 
 
@@ -154,8 +154,9 @@ def test_a_killed_ingest_goes_on(tmp_path: Path) -> None:
     for index in range(60):
         (folder / f"{index:02}.dcm").write_bytes(synth.draw(index, size=SIZE)[0])
     (tmp_path / "run.py").write_text(KILLED)
+    there = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     command = [sys.executable, str(tmp_path / "run.py"), str(folder), str(tmp_path / "pacs")]
-    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+    with subprocess.Popen(command, env=there, stderr=subprocess.DEVNULL) as process:
         deadline = time.monotonic() + 30
         while len(list((tmp_path / "pacs").rglob("*.dcm"))) < 10 and time.monotonic() < deadline:
             time.sleep(0.005)
@@ -163,7 +164,7 @@ def test_a_killed_ingest_goes_on(tmp_path: Path) -> None:
     with FolderPacs(tmp_path / "pacs") as pacs:
         before = pacs.count()
 
-        report = ingest.ingest(folder, pacs)
+        report = ingest(folder, pacs)
 
         assert 10 <= before <= 60
         assert (report.stored, report.present, report.refused) == (60 - before, before, ())
@@ -176,9 +177,7 @@ def test_a_crashed_worker_loses_nothing(tmp_path: Path, pacs: FolderPacs) -> Non
     for index in range(40):
         (folder / f"{index:02}.dcm").write_bytes(synth.draw(index)[0])
     reports: list[ingest.Report] = []
-    ingesting = threading.Thread(
-        target=lambda: reports.append(ingest.ingest(folder, pacs, workers=2))
-    )
+    ingesting = threading.Thread(target=lambda: reports.append(ingest(folder, pacs, workers=2)))
 
     ingesting.start()
     while ingesting.is_alive() and not (pacs.count() and multiprocessing.active_children()):
@@ -187,7 +186,7 @@ def test_a_crashed_worker_loses_nothing(tmp_path: Path, pacs: FolderPacs) -> Non
         child.kill()
     ingesting.join(60)
 
-    assert reports == [ingest.Report(40, 0, ())]
+    assert reports == [Ingested(40, 0, ())]
 
 
 def test_links_in_a_circle_end(folder: Path, pacs: FolderPacs) -> None:
@@ -195,7 +194,7 @@ def test_links_in_a_circle_end(folder: Path, pacs: FolderPacs) -> None:
     (folder / "nowhere").symlink_to(folder / "gone")
     (folder / "linked.dcm").symlink_to(folder / "patient1" / "4.dcm")
 
-    report = ingest.ingest(folder, pacs)
+    report = ingest(folder, pacs)
 
     assert (report.stored, report.present) == (6, 2)
     assert dict(report.refused)["nowhere"] == "cannot be read: No such file or directory"
@@ -203,22 +202,22 @@ def test_links_in_a_circle_end(folder: Path, pacs: FolderPacs) -> None:
 
 def test_a_pipe_is_not_waited_for(folder: Path, pacs: FolderPacs) -> None:
     os.mkfifo(folder / "pipe")
-    assert dict(ingest.ingest(folder, pacs).refused)["pipe"] == "not a regular file"
+    assert dict(ingest(folder, pacs).refused)["pipe"] == "not a regular file"
 
 
 def test_names_need_not_be_utf8(folder: Path, pacs: FolderPacs) -> None:
     name = os.fsdecode(b"M\xfcller.dcm")
     (folder / name).write_bytes(synth.draw(9, size=SIZE)[0])
 
-    assert ingest.ingest(folder, pacs).stored == 7
+    assert ingest(folder, pacs).stored == 7
     assert [p for p in came_as(pacs) if p.endswith("M\\xfcller.dcm")]
 
 
 def test_its_own_files_are_not_ingested(folder: Path) -> None:
     with FolderPacs(folder / "var" / "pacs") as pacs:
-        ingest.ingest(folder, pacs)
+        ingest(folder, pacs)
 
-        report = ingest.ingest(folder, pacs)
+        report = ingest(folder, pacs)
 
     assert (report.stored, report.present, len(report.refused)) == (0, 7, 3)
 
@@ -227,10 +226,11 @@ def test_of_two_files_with_one_uid_the_first_comes_in(folder: Path, pacs: Folder
     file = synth.draw(0, size=SIZE)[0]
     (folder / "patient0" / "twin.dcm").write_bytes(file.replace(b"CHEST ", b"THORAX"[:6]))
 
-    report = ingest.ingest(folder, pacs)
+    report = ingest(folder, pacs)
 
-    assert "with other content" in dict(report.refused)["patient0/twin.dcm"]
-    assert ingest.ingest(folder, pacs).refused == report.refused
+    reason = dict(report.refused)["patient0/twin.dcm"]
+    assert reason == "the SOPInstanceUID of copy.dcm, with other content"
+    assert ingest(folder, pacs).refused == report.refused
 
 
 @pytest.mark.parametrize("there", [True, False])
@@ -238,22 +238,12 @@ def test_a_folder_without_files_is_an_error(tmp_path: Path, pacs: FolderPacs, th
     if there:
         (tmp_path / "nothing").mkdir()
     with pytest.raises(PacsError, match="nothing: expected a folder of DICOM files, met"):
-        ingest.ingest(tmp_path / "nothing", pacs)
-
-
-def test_refused_files_are_written_down(folder: Path, pacs: FolderPacs, tmp_path: Path) -> None:
-    report = ingest.ingest(folder, pacs)
-
-    path = ingest.write_refused(tmp_path / "new" / "refused.csv", report)
-
-    with path.open(newline="", encoding="utf-8") as file:
-        assert [tuple(row.values()) for row in csv.DictReader(file)] == list(report.refused)
-    assert (path.parent.stat().st_mode & 0o777, path.stat().st_mode & 0o777) == (0o700, 0o600)
+        ingest(tmp_path / "nothing", pacs)
 
 
 def test_a_file_for_a_folder_is_an_error(folder: Path, pacs: FolderPacs) -> None:
     with pytest.raises(PacsError, match=r"labels\.csv: expected a folder .*, met a file; give"):
-        ingest.ingest(folder / "labels.csv", pacs)
+        ingest(folder / "labels.csv", pacs)
 
 
 @pytest.mark.parametrize("name", ["nul\0nul", "x" * 300])
@@ -261,7 +251,7 @@ def test_a_folder_that_cannot_be_named_is_an_error(
     tmp_path: Path, pacs: FolderPacs, name: str
 ) -> None:
     with pytest.raises(PacsError, match=r"a folder .*, met one that cannot be read: "):
-        ingest.ingest(tmp_path / name, pacs)
+        ingest(tmp_path / name, pacs)
 
 
 @pytest.fixture
@@ -290,10 +280,10 @@ def test_what_must_not_be_read_is_listed(nobodys: Path) -> None:
     (nobodys / "in" / "closed").chmod(0)
 
     with FolderPacs(nobodys / "pacs") as pacs:
-        report = ingest.ingest(nobodys / "in", pacs)
+        report = ingest(nobodys / "in", pacs)
         (nobodys / "in" / "closed").chmod(0o700)
         (nobodys / "in" / "closed_file.dcm").chmod(0o600)
-        again = ingest.ingest(nobodys / "in", pacs)
+        again = ingest(nobodys / "in", pacs)
 
     assert report.stored == 1
     denied = "cannot be read: Permission denied"
@@ -308,14 +298,14 @@ def test_a_folder_that_must_not_be_read_is_an_error(nobodys: Path) -> None:
     with FolderPacs(nobodys / "pacs") as pacs:
         for folder in ("in", "in/below"):
             with pytest.raises(PacsError, match="met one that cannot be read: Permission denied"):
-                ingest.ingest(nobodys / folder, pacs)
+                ingest(nobodys / folder, pacs)
 
 
 @pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="needs a file that never reads")
 def test_a_disk_that_does_not_answer_costs_one_file(folder: Path, pacs: FolderPacs) -> None:
     (folder / "broken.dcm").symlink_to("/proc/self/mem")
 
-    report = ingest.ingest(folder, pacs)
+    report = ingest(folder, pacs)
 
     assert report.stored == 6
     assert dict(report.refused)["broken.dcm"] == "cannot be read: Input/output error"
@@ -324,7 +314,7 @@ def test_a_disk_that_does_not_answer_costs_one_file(folder: Path, pacs: FolderPa
 def test_a_link_to_itself_is_listed(folder: Path, pacs: FolderPacs) -> None:
     (folder / "self").symlink_to(folder / "self")
 
-    reason = dict(ingest.ingest(folder, pacs).refused)["self"]
+    reason = dict(ingest(folder, pacs).refused)["self"]
     assert reason == "cannot be read: Too many levels of symbolic links"
 
 
@@ -333,7 +323,7 @@ def test_the_folder_may_have_any_name(tmp_path: Path, pacs: FolderPacs) -> None:
     folder.mkdir()
     (folder / "e\u0301.dcm").write_bytes(synth.draw(0, size=SIZE)[0])
 
-    reports = [ingest.ingest(folder, pacs) for _ in range(2)]
+    reports = [ingest(folder, pacs) for _ in range(2)]
 
     assert [(r.stored, r.present) for r in reports] == [(1, 0), (0, 1)]
     assert [p for p in came_as(pacs) if p.endswith("e\u0301.dcm")]
@@ -347,7 +337,7 @@ def command(*overrides: str, root: Path, **environment: str) -> subprocess.Compl
     )  # fmt: skip
 
 
-def test_the_command_lists_what_it_refused_one_a_line(folder: Path, tmp_path: Path) -> None:
+def test_the_command_reports_every_refused_file(folder: Path, tmp_path: Path) -> None:
     odd = ["two\nlines", "red\x1b[31m", "\u202egnp", os.fsdecode(b"M\xfcller"), "\N{SKULL}"]
     for name in odd:
         (folder / name).write_bytes(b"junk")
@@ -355,15 +345,19 @@ def test_the_command_lists_what_it_refused_one_a_line(folder: Path, tmp_path: Pa
     done = command(f"folder={folder}", root=tmp_path / "root", PYTHONIOENCODING="latin-1")
 
     assert (done.returncode, done.stderr.strip()) == (0, "")
-    first, *listed = done.stdout.splitlines()
-    assert first == "6 stored, 1 there already, 8 refused"
-    shown = [line.strip().partition(": ") for line in listed[:8]]
-    assert sorted(path for path, _, _ in shown) == sorted(
-        ["empty", "labels.csv", "patient0/cut.dcm", "two\\nlines", "red\\x1b[31m", "\\u202egnp",
-         "M\\xfcller", "\\U0001f480"]
-    )  # fmt: skip
-    assert listed[8] == str(tmp_path / "root" / "ingest" / "refused.csv")
-    assert listed[9].startswith("6 images in ")
+    first, *_, csv_path, html_path, held, following = done.stdout.splitlines()
+    assert first == "6 stored, 1 there already, 8 refused, 0 with warnings"
+    with Path(csv_path).open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["file"] for row in rows if row["severity"] == "error"} == {
+        "empty", "labels.csv", "patient0/cut.dcm", "two\nlines", "red\x1b[31m", "\u202egnp",
+        "M\\xfcller", "\N{SKULL}",
+    }  # fmt: skip
+    assert Path(csv_path) == tmp_path / "root" / "ingest" / "report.csv"
+    assert Path(html_path).read_text(encoding="utf-8").startswith("<!doctype html>")
+    assert Path(csv_path).stat().st_mode & 0o777 == Path(html_path).stat().st_mode & 0o777 == 0o600
+    assert held.startswith("6 images in ")
+    assert following.startswith("next: ")
 
 
 @pytest.mark.parametrize(
@@ -406,19 +400,19 @@ def test_only_the_cores_it_may_use_are_counted() -> None:
 
 @pytest.mark.real
 def test_the_samples_come_in_as_expected(shared: Path, pacs: FolderPacs) -> None:
-    report = ingest.ingest(shared / "dicom-samples", pacs)
+    report = ingest(shared / "dicom-samples", pacs)
 
     found = [came_as(pacs)[n] for n in ("RG1_J2KI.dcm", "chest_pa_jpeg_baseline.dcm")]
     assert {i.orthanc_id for i in pacs.search()} == set(found)
     assert (report.stored, len(report.refused)) == (2, 13)
     twin = dict(report.refused)["chest_pa_jpeg_baseline_mono1.dcm"]
-    assert twin.endswith("is here already, with other content")
+    assert twin == "the SOPInstanceUID of chest_pa_jpeg_baseline.dcm, with other content"
 
 
 @pytest.mark.real
 @pytest.mark.slow
 def test_all_nih_files_come_in(shared: Path, pacs: FolderPacs) -> None:
-    report = ingest.ingest(shared / "nih-cxr" / "dicom", pacs, workers=2)
+    report = ingest(shared / "nih-cxr" / "dicom", pacs, workers=2)
 
     assert (report.stored, report.refused) == (519, ())
     named = came_as(pacs)

@@ -5,6 +5,7 @@ import logging
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from ingesting import ingest
 from specimens import dicom
 
 from cxr.contract import manifest
@@ -12,7 +13,6 @@ from cxr.contract.labels import LabelSet, State
 from cxr.errors import JobError
 from cxr.labeling import Existing, Job, selection
 from cxr.labeling.replay import ReplayLabeling, read
-from cxr.pacs import ingest
 from cxr.pacs.folder import FolderPacs
 
 PRESENT, ABSENT, UNCERTAIN = State.PRESENT, State.ABSENT, State.UNCERTAIN
@@ -34,7 +34,7 @@ def pacs(tmp_path_factory):
     for number, name in enumerate(["a.dcm", "b.dcm", "sub/c.dcm", "d.dcm"], 1):
         (folder / name).write_bytes(dicom(number, view="LL" if number == 4 else "PA"))
     store = FolderPacs(tmp_path_factory.mktemp("pacs"))
-    ingest.ingest(folder, store)
+    ingest(folder, store)
     return store
 
 

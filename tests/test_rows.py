@@ -1,11 +1,11 @@
 """Published tables find their images: MIMIC-CXR by study number, CheXpert by path."""
 
 import pytest
+from ingesting import ingest
 from specimens import dicom
 
 from cxr.errors import JobError
 from cxr.labeling import rows
-from cxr.pacs import ingest
 from cxr.pacs.folder import FolderPacs
 
 
@@ -16,7 +16,7 @@ def ingested(folder, *paths):
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_bytes(dicom(number, patient=f"P{number}"))
     pacs = FolderPacs(folder / "pacs")
-    ingest.ingest(folder / "in", pacs, workers=1)
+    ingest(folder / "in", pacs, workers=1)
     found = {origin.path: origin.orthanc_id for origin in pacs.origins()}
     return pacs, [{"source": found[path]} for path in paths]
 

@@ -1,4 +1,8 @@
-"""python -m cxr.ingest: a folder of DICOM files into the PACS, every file checked."""
+"""python -m cxr.ingest: DICOM files into the PACS, every one checked.
+
+They come from a folder (`folder=…`) or from another PACS (`from_pacs=…`); `check=true` stores
+nothing and only says what is wrong.
+"""
 
 import io
 import os
@@ -9,48 +13,157 @@ from typing import TYPE_CHECKING
 from omegaconf import DictConfig
 
 from cxr import config, labeling_schema, schema
+from cxr.errors import ConfigError
 
 if TYPE_CHECKING:
-    from cxr.pacs.folder import FolderPacs
+    from cxr.pacs import Pacs
+    from cxr.pacs.ingest import Ingest
+    from cxr.pacs.sources import Source
 
 
 def main(cfg: schema.Ingest, _: DictConfig) -> None:
-    """Store the good files, list the others."""
+    """Store the good files, report on all."""
     from cxr import root
-    from cxr.pacs import opening
 
     if isinstance(sys.stdout, io.TextIOWrapper):  # file names hold what stdout has no letters for
         sys.stdout.reconfigure(errors="backslashreplace")
     folder = root.prepare(cfg.root)
+    if cfg.synthetic:
+        _draw(cfg, cfg.synthetic, folder)
+    elif cfg.to:
+        _copy(cfg, folder)
+    else:
+        _ingest(cfg, folder)
+
+
+def _draw(cfg: schema.Ingest, wanted: labeling_schema.Synthetic, folder: Path) -> None:
+    from cxr.pacs import opening, synthetic
+
     with opening.opened(cfg.pacs, root=folder) as pacs:
-        if cfg.synthetic:
-            _draw(cfg.synthetic, pacs, folder)
-        else:
-            _ingest(cfg, pacs, folder)
-
-
-def _draw(wanted: labeling_schema.Synthetic, pacs: "FolderPacs", folder: Path) -> None:
-    from cxr.pacs import synthetic
-
-    drawn = synthetic.draw_into(
-        pacs, folder / "synthetic" / "truth.csv",
-        images=wanted.images, seed=wanted.seed, size=(wanted.rows, wanted.columns),
-    )  # fmt: skip
-    print(f"{drawn} synthetic radiographs drawn, {pacs.count()} images in {pacs.folder}")
+        drawn = synthetic.draw_into(
+            pacs, folder / "synthetic" / "truth.csv",
+            images=wanted.images, seed=wanted.seed, size=(wanted.rows, wanted.columns),
+        )  # fmt: skip
+        print(f"{drawn} synthetic radiographs drawn, {_held(pacs)}")
     print("next: python -m cxr.label job=demo_by_hand")
 
 
-def _ingest(cfg: schema.Ingest, pacs: "FolderPacs", folder: Path) -> None:
-    from cxr.pacs import ingest
+def _ingest(cfg: schema.Ingest, folder: Path) -> None:
+    """Check every file, store the good ones unless that is all; write the report."""
+    from contextlib import ExitStack
 
-    report = ingest.ingest(Path(str(cfg.folder)), pacs, workers=cfg.workers or _cores())
-    print(f"{report.stored} stored, {report.present} there already, {len(report.refused)} refused")
-    for path, reason in report.refused:
-        print(f"  {_on_one_line(path)}: {_on_one_line(reason)}")
-    if report.refused:
-        print(ingest.write_refused(folder / "ingest" / "refused.csv", report))
-    print(f"{pacs.count()} images in {pacs.folder}")
-    print("next: python -m cxr.label job=… (or python -m cxr.label new=NAME to write one)")
+    from cxr.images import deidentify
+    from cxr.pacs import ledger, opening
+    from cxr.pacs.ingest import Ingest
+
+    with ExitStack() as stack:
+        pacs = None if cfg.check else stack.enter_context(opening.opened(cfg.pacs, root=folder))
+        origin = None
+        if cfg.from_pacs is not None:
+            origin = stack.enter_context(
+                opening.opened(cfg.from_pacs, root=folder, key="from_pacs")
+            )
+            if pacs is not None and ledger.is_same(folder, origin, pacs):
+                raise ConfigError(
+                    f"from_pacs: expected another PACS than pacs, met {pacs.name} as both"
+                )
+        run = stack.enter_context(
+            Ingest(
+                folder, pacs,
+                severities=cfg.ingest.rules,
+                pseudonyms=deidentify.secret(folder) if cfg.ingest.deidentify != "none" else None,
+                workers=cfg.workers or _cores(),
+                batch=cfg.ingest.batch, threads=cfg.ingest.threads,
+            )
+        )  # fmt: skip
+        run.run(_source(cfg, folder, origin))
+        _report(cfg, folder, run)
+        if pacs is not None:
+            print(_held(pacs))
+    if cfg.check and run.report.refused:
+        raise SystemExit(1)
+    print("next: " + _next(cfg))
+
+
+def _source(cfg: schema.Ingest, folder: Path, origin: "Pacs | None") -> "Source":
+    from cxr import pacs_schema
+    from cxr.pacs import sources
+
+    if origin is not None:
+        threads = getattr(cfg.from_pacs, "threads", cfg.ingest.threads)
+        return sources.Query(origin, cfg.query, threads=threads)
+    own = [folder / "ingest"]
+    if isinstance(cfg.pacs, pacs_schema.FolderPacs):
+        own.append(Path(cfg.pacs.folder))
+    return sources.Folder(Path(str(cfg.folder)), without=own)
+
+
+def _report(cfg: schema.Ingest, folder: Path, run: "Ingest") -> None:
+    """Print what was found, and write all of it to report.csv and report.html."""
+    from datetime import datetime
+
+    from rich.console import Console
+
+    from cxr.pacs import report
+
+    tally = report.Tally()
+    to = folder / "ingest"
+    rows = report.write_csv(to / "report.csv", tally.through(run.rows()))
+    found = run.report
+    flow = report.Flow(
+        str(cfg.folder or (cfg.from_pacs and _named(cfg.from_pacs))),
+        datetime.now().astimezone().isoformat(" ", "minutes"),
+        found.files, found.refused, found.stored, found.present, cfg.check,
+    )  # fmt: skip
+    page = report.write_html(to / "report.html", tally, flow, csv_name=rows.name)
+    if cfg.check:
+        counts = f"{found.files} checked, {found.refused} with errors"
+    else:
+        counts = f"{found.stored} stored, {found.present} there already, {found.refused} refused"
+    print(f"{counts}, {found.warned} with warnings")
+    if tally.lines():
+        Console(file=sys.stdout, highlight=False).print(report.table(tally))
+    print(rows)
+    print(page)
+
+
+def _copy(cfg: schema.Ingest, folder: Path) -> None:
+    """Copy files as they are into plain folders."""
+    from cxr.pacs import ledger, opening, transfer
+
+    to = Path(str(cfg.to))
+    if cfg.from_pacs is None:
+        raise ConfigError("to: expected from_pacs=… beside it")
+    with opening.opened(cfg.from_pacs, root=folder, key="from_pacs") as source:
+        if to.resolve() == Path(source.name).resolve():
+            raise ConfigError(f"to: expected another folder than the PACS itself, met {cfg.to!r}")
+        with ledger.Ledger(ledger.path_of(folder, f"to {to.resolve()}")) as noted:
+            threads = getattr(cfg.from_pacs, "threads", cfg.ingest.threads)
+            done = transfer.to_folder(source, cfg.query, to, noted, threads=threads)
+    print(f"{done.copied} copied ({done.size / 1e6:.3g} MB), {done.present} there already")
+    if done.gone:
+        print(f"{done.gone} were deleted there in the meantime")
+    print(to)
+    print(f"next: python -m cxr.ingest folder={to} check=true")
+
+
+def _named(section: object) -> str:
+    return str(getattr(section, "url", None) or getattr(section, "folder", ""))
+
+
+def _next(cfg: schema.Ingest) -> str:
+    if cfg.check:
+        return "the same without check=true"
+    return "python -m cxr.label job=… (or python -m cxr.label new=NAME to write one)"
+
+
+def _held(pacs: "Pacs") -> str:
+    """Say how many images a PACS holds, where that is known without asking for all."""
+    from cxr.pacs.folder import FolderPacs
+
+    if isinstance(pacs, FolderPacs):
+        return f"{pacs.count()} images in {pacs.folder}"
+    return f"images in {pacs.name}"
 
 
 def _cores() -> int:
@@ -58,11 +171,6 @@ def _cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def _on_one_line(text: str) -> str:
-    """Escape what a terminal would act on: file names may hold that too."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 if __name__ == "__main__":

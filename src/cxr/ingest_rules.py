@@ -77,6 +77,10 @@ RULES: Mapping[str, Rule] = {
         "no rows or columns, or absurdly many",
         "export the image again: its size is wrong",
     ),
+    "not_stored": _always(
+        "a file that the PACS did not take, or that changed while it was read",
+        "see why in the PACS's own log, and run it again",
+    ),
     "modality": Rule(
         ERROR,
         "a Modality other than CR, DX, DR or RG",

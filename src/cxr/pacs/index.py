@@ -201,6 +201,7 @@ class Index:
         """Forget an instance, if it is there."""
         with self._explained(), self._borrowed() as connection:
             connection.execute("DELETE FROM instances WHERE orthanc_id = ?", (orthanc_id,))
+            connection.execute("DELETE FROM ingested WHERE orthanc_id = ?", (orthanc_id,))
 
     def known(self, root: str) -> dict[str, tuple[str, str, str]]:
         """Give what became of each file of an ingested folder.
@@ -210,6 +211,11 @@ class Index:
         """
         sql = "SELECT path, stamp, orthanc_id, reason FROM ingested WHERE root = ?"
         return {r["path"]: (r["stamp"], r["orthanc_id"], r["reason"]) for r in self._all(sql, root)}
+
+    def count_known(self, root: str) -> int:
+        """Count the images of an ingested folder whose files are known."""
+        sql = "SELECT count(*) FROM ingested WHERE root = ? AND orthanc_id <> ''"
+        return int(self._all(sql, root)[0][0])
 
     def remember(self, root: str, outcomes: list[tuple[str, str, str, str]]) -> None:
         """Note what became of files: path, stamp, Orthanc ID or nothing, reason or nothing."""

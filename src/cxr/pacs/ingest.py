@@ -1,283 +1,243 @@
-"""From a folder full of files to a PACS: the good ones stored, the others listed with a reason.
+"""From a source full of files to a PACS: the good ones stored, everything odd in a report.
 
-Every file is accounted for, those that are no DICOM too. What became of each is noted in the
-index, so that a second run, or one after a kill -9, only looks at what is new or changed.
+Every file is accounted for, those that are no DICOM too. What became of each is in the ledger, so
+that a second run, or one after a kill -9, only looks at what is new, changed or lost.
 """
 
-import csv
-import multiprocessing
-import os
-import stat
-from collections import deque
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+import heapq
+import secrets
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
+from typing import Self
 
-from cxr import progress
-from cxr.errors import DicomError, DuplicateError, PacsError
+from cxr import ingest_rules, progress, root
+from cxr.errors import DuplicateError, PacsError
 from cxr.images import doctor
+from cxr.images.doctor import Verdict
+from cxr.ingest_rules import DEFAULTS, Severity
+from cxr.pacs import Pacs, checking, crosscheck, ledger, report, sending
+from cxr.pacs.checking import Checked, Settings
 from cxr.pacs.folder import FolderPacs
-from cxr.pacs.staging import Staged
+from cxr.pacs.ledger import IN, REFUSED, Held, Ledger, Row
+from cxr.pacs.sending import Outcome
+from cxr.pacs.sources import File, Source
+
+_CHECK = "check"
+"""What the ledger of a run calls its destination that stores nothing."""
 
 _BATCH = 50
-_FEW = 24
-"""So few files are checked faster here than in processes that first have to start."""
-_CRASHED = "decoding it crashed the decoder"
 
 
-@dataclass(frozen=True)
+@dataclass
 class Report:
-    """What an ingest found.
+    """What an ingest found; counts of files.
 
     Attributes:
-        stored: Files that came in now.
-        present: Files that were in already, by an earlier run or under another name.
-        refused: Path below the folder, and why; in the order of the paths.
+        stored: Came in now; where nothing is stored, would have.
+        present: Were in already, by an earlier run or under another name.
+        refused: Have an error.
+        warned: Stored or present, and there is something to say of them.
     """
 
-    stored: int
-    present: int
-    refused: tuple[tuple[str, str], ...]
+    stored: int = 0
+    present: int = 0
+    refused: int = 0
+    warned: int = 0
+
+    @property
+    def files(self) -> int:
+        """All of them."""
+        return self.stored + self.present + self.refused
 
 
-@dataclass(frozen=True)
-class _File:
-    path: Path
-    relative: str
-    stamp: str
-
-
-@dataclass(frozen=True)
-class _Checked:
-    staged: Staged | None
-    reason: str = ""
-    for_now: bool = False  # next time it may be otherwise, though the file is the same
-
-
-def ingest(folder: Path, pacs: FolderPacs, *, workers: int = 1) -> Report:
-    """Check every file below a folder and store the good ones.
-
-    Of several files with one SOPInstanceUID the first by path comes in; equal ones are counted
-    as present, others refused.
+class Ingest:
+    """One ingest into one PACS; a context manager that lets the next one in.
 
     Args:
-        folder: Read only; links are followed, but in no circle.
-        pacs: Where to.
+        folder: The data root, for ledger and spool.
+        pacs: Where to; None only looks.
+        severities: Of every rule.
+        pseudonyms: Secret by which files are de-identified; None stores them as they are.
         workers: Processes that check files; 1 checks them in this one.
+        batch: Files in one request to a server.
+        threads: Requests at once.
 
     Raises:
-        PacsError: No such folder, none that can be read, nothing in it, or the PACS cannot be
-            written.
+        PacsError: Another ingest into this PACS is at work, or the root cannot be written.
     """
-    root = _root(folder)
-    key = _text(root.resolve())
-    known, held = pacs.index.known(key), pacs.index.orthanc_ids()
-    present, new = 0, list[_File]()
-    refused: dict[str, str] = {}
-    for file in _files(root, pacs.folder):
-        stamp, orthanc_id, reason = known.get(file.relative, ("", "", ""))
-        if stamp != file.stamp or not (reason or orthanc_id in held):
-            new.append(file)
-        elif reason:
-            refused[file.relative] = reason
-        else:
-            present += 1
-    if not (new or present or refused):
-        raise PacsError(f"{folder}: expected a folder of DICOM files, met an empty one")
-    stored = 0
-    with progress.bar("checked", len(new)) as advance:
-        outcomes = enumerate(_noted(pacs, key, new, workers), 1)
-        for done, (file, is_new, reason) in outcomes:
-            if reason:
-                refused[file.relative] = reason
-            stored += is_new
-            present += not is_new and not reason
-            advance(done)
-    return Report(stored, present, tuple(sorted(refused.items())))
 
+    def __init__(
+        self,
+        folder: Path,
+        pacs: Pacs | None,
+        *,
+        severities: Mapping[str, Severity] = DEFAULTS,
+        pseudonyms: bytes | None = None,
+        workers: int = 1,
+        batch: int = 20,
+        threads: int = 4,
+    ) -> None:
+        self._pacs, self._severities = pacs, severities
+        self._workers, self._batch, self._threads = workers, batch, threads
+        self._root, self._noted = "", 0
+        self._came: list[tuple[str, str, str, str]] = []
+        path = ledger.path_of(folder, _CHECK if pacs is None else ledger.name_of(folder, pacs))
+        key = root.secret(folder, "ledger.key", secrets.token_hex(32)).encode()
+        self._ledger = Ledger(path)
+        self._settings = Settings(
+            dict(severities), key, path.with_suffix(".spool"),
+            pacs if isinstance(pacs, FolderPacs) else None, pseudonyms,
+        )  # fmt: skip
+        self.report = Report()
 
-def write_refused(path: Path, report: Report) -> Path:
-    """Write the refused files as CSV of `file` and `reason`, and give its path."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with path.open("w", newline="", encoding="utf-8") as file:
-        path.chmod(0o600)  # file names name patients, often enough
-        writer = csv.writer(file)
-        writer.writerow(["file", "reason"])
-        writer.writerows(report.refused)
-    return path
+    def __enter__(self) -> Self:
+        return self
 
+    def __exit__(self, *_: object) -> None:
+        shutil.rmtree(self._settings.spool, ignore_errors=True)
+        self._ledger.close()
 
-def _noted(
-    pacs: FolderPacs, key: str, files: Sequence[_File], workers: int
-) -> Iterator[tuple[_File, bool, str]]:
-    """Admit what was checked, and note the outcomes now and then.
+    def run(self, source: Source) -> Report:
+        """Check every file of a source and store the good ones.
 
-    Yields:
-        The file, whether it is new here, why it was refused.
-    """
-    outcomes: list[tuple[str, str, str, str]] = []
-    try:
-        for file, checked in _checked(pacs, files, workers):
-            orthanc_id, is_new, reason = _admit(pacs, checked)
-            stamp = "" if checked.for_now else file.stamp
-            outcomes.append((file.relative, stamp, orthanc_id, reason))
-            yield file, is_new, reason
-            if len(outcomes) >= _BATCH:
-                pacs.index.remember(key, outcomes)
-                outcomes = []
-    finally:
-        pacs.index.remember(key, outcomes)
+        Of several files with one SOPInstanceUID the first by path comes in; equal ones are
+        counted as present, others refused.
 
-
-def _admit(pacs: FolderPacs, checked: _Checked) -> tuple[str, bool, str]:
-    if checked.staged is None:
-        return "", False, checked.reason
-    try:
-        is_new = pacs.admit(checked.staged)
-    except DuplicateError as error:
-        return "", False, str(error)
-    return checked.staged.instance.orthanc_id, is_new, ""
-
-
-def _root(folder: Path) -> Path:
-    expected = f"{folder}: expected a folder of DICOM files"
-    try:
-        if not stat.S_ISDIR(Path(folder).stat().st_mode):
-            raise PacsError(f"{expected}, met a file; give the folder it is in")
-        with os.scandir(folder):
-            return Path(folder)
-    except FileNotFoundError as error:
-        raise PacsError(f"{expected}, met none") from error
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise PacsError(f"{expected}, met one that cannot be read: {reason}") from error
-
-
-def _files(root: Path, own: Path) -> Iterator[_File]:
-    """List every file below a folder by path, each folder once, without the PACS's own.
-
-    A folder that cannot be listed comes as if it were a file, to be refused as one.
-    """
-    seen = {_identity(own)}
-    waiting = [root]
-    while waiting:
-        folder = waiting.pop()
+        Raises:
+            PacsError: There is nothing, or a PACS or disk fails; another run goes on from here.
+        """
+        self._root, spool = source.name, self._settings.spool
+        shutil.rmtree(spool, ignore_errors=True)  # what a killed run left
+        spool.mkdir(mode=0o700, parents=True)
+        if not self._ledger.begin(source.name, source.files(), self._settings.version):
+            raise PacsError(source.nothing)
+        if self._pacs is not None:
+            self._ledger.recheck(source.name, self._lost)
+            self._mend_index()
+        before, new = self._ledger.count_known(source.name), self._ledger.count_new()
+        self.report = Report(present=before.get(IN, 0), refused=before.get(REFUSED, 0))
+        workers = self._workers if new >= checking.FEW else 1
+        files = source.fetch(self._ledger.new(), spool)
         try:
-            identity = _identity(folder)
-            if identity in seen:
+            with progress.bar("checked", new) as advance:
+                checked = checking.check_all(files, self._settings, workers=workers)
+                for file, item, outcome in self._sent(checked):
+                    self._settle(file, item, outcome)
+                    advance(self._noted)
+        finally:
+            self._keep()
+        return self.report
+
+    def rows(self) -> Iterator[report.Row]:
+        """Stream everything there is to say about the files of the last run, by path.
+
+        The count of files with warnings is complete when the stream is.
+        """
+        found = heapq.merge(
+            self._ledger.verdicts(self._root),
+            crosscheck.warnings(self._ledger, self._root, self._severities),
+            key=itemgetter(0),
+        )
+        self.report.warned = 0
+        for path, group in groupby(found, key=itemgetter(0)):
+            verdicts = [verdict for _, some in group for verdict in some]
+            self.report.warned += not any(v.severity == ingest_rules.ERROR for v in verdicts)
+            yield from report.rows(path, verdicts)
+
+    def _lost(self, rows: Sequence[Held]) -> list[str]:
+        if self._pacs is None:
+            return []
+        uids = sorted({row.sop_instance_uid for row in rows})
+        held = {instance.orthanc_id for instance in self._pacs.search(SOPInstanceUID=uids)}
+        return [row.path for row in rows if row.orthanc_id not in held]
+
+    def _mend_index(self) -> None:
+        """Tell a folder whose index was lost where its images came from."""
+        if not isinstance(self._pacs, FolderPacs):
+            return
+        index = self._pacs.index
+        if index.count_known(self._root) < sum(len(rows) for rows in self._ledger.held(self._root)):
+            for rows in self._ledger.held(self._root):
+                index.remember(self._root, [(row.path, "", row.orthanc_id, "") for row in rows])
+
+    def _sent(self, checked: Iterator[tuple[File, Checked]]) -> Iterator[sending.Sent]:
+        good = self._good(checked)
+        if self._pacs is None:
+            return ((file, item, Outcome(is_new=True)) for file, item in good)
+        if isinstance(self._pacs, FolderPacs):
+            return sending.admit_all(self._pacs, good)
+        return sending.send_all(self._pacs, good, batch=self._batch, threads=self._threads)
+
+    def _good(self, checked: Iterable[tuple[File, Checked]]) -> Iterator[tuple[File, Checked]]:
+        """Let those through that are to be stored, and settle the others here."""
+        for file, item in checked:
+            path, row = file.listed.path, item.row
+            if row.outcome == REFUSED:
+                self._refuse(file, item, self._naming(path, row))
                 continue
-            seen.add(identity)
-            with os.scandir(folder) as found:
-                entries = sorted((entry.name, _is_folder(entry)) for entry in found)
-        except OSError:
-            yield _file(folder, root)
-            continue
-        waiting += [folder / name for name, is_folder in reversed(entries) if is_folder]
-        for name, is_folder in entries:
-            if not is_folder:
-                yield _file(folder / name, root)
+            twin = crosscheck.twin(self._ledger, self._root, path, row)
+            if twin is not None and twin.is_same:
+                self._note(file, item, replace(row, outcome=IN))
+                self.report.present += 1
+                continue
+            objections = (
+                crosscheck.duplicate(twin.path)
+                if twin is not None
+                else crosscheck.objections(self._ledger, self._root, row, self._severities)
+            )
+            if objections:
+                self._refuse(file, item, checking.refused(row, *objections))
+                continue
+            self._ledger.note(self._root, path, row)  # pending: the next file may be its twin
+            yield file, item
 
+    def _naming(self, path: str, row: Row) -> Row:
+        """Let a duplicate's verdict name the file that came before it."""
+        named: tuple[Verdict, ...] = ()
+        for verdict in row.verdicts:
+            if verdict.rule == "duplicate_instance":
+                other = crosscheck.namesake(self._ledger, self._root, path, row)
+                named += crosscheck.duplicate(other)
+            else:
+                named += (verdict,)
+        return replace(row, verdicts=named)
 
-def _identity(folder: Path) -> tuple[int, int]:
-    found = folder.stat()
-    return found.st_dev, found.st_ino
+    def _settle(self, file: File, item: Checked, outcome: Outcome) -> None:
+        if outcome.error is None:
+            self._note(file, item, replace(item.row, outcome=IN))
+            self.report.stored += outcome.is_new
+            self.report.present += not outcome.is_new
+            return
+        row = item.row
+        if isinstance(outcome.error, DuplicateError):
+            other = crosscheck.namesake(self._ledger, self._root, file.listed.path, row)
+            self._refuse(file, item, checking.refused(row, *crosscheck.duplicate(other)))
+            return
+        verdicts = doctor.verdict("not_stored", str(outcome.error))
+        row = checking.refused(replace(row, stamp=""), *verdicts)  # asked again the next time
+        self._refuse(file, item, row)
 
+    def _refuse(self, file: File, item: Checked, row: Row) -> None:
+        self._note(file, item, row)
+        self.report.refused += 1
 
-def _is_folder(entry: "os.DirEntry[str]") -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a link to itself, or into where we may not look
-        return False
+    def _note(self, file: File, item: Checked, row: Row) -> None:
+        self._ledger.note(self._root, file.listed.path, row)
+        item.drop()
+        if file.passing:
+            file.at.unlink(missing_ok=True)
+        self._came.append((file.listed.path, "", row.orthanc_id * (row.outcome == IN), ""))
+        self._noted += 1
+        if self._noted % _BATCH == 0:
+            self._keep()
 
-
-def _text(path: Path) -> str:
-    # names need not be UTF-8, and SQLite's text must be
-    return os.fsencode(path.as_posix()).decode("utf-8", "backslashreplace")
-
-
-def _file(path: Path, root: Path) -> _File:
-    relative = _text(path.relative_to(root))
-    try:
-        found = path.stat()
-    except OSError:  # a link to nowhere
-        return _File(path, relative, "")
-    return _File(path, relative, f"{found.st_size}:{found.st_mtime_ns}:{doctor.VERSION}")
-
-
-def _checked(
-    pacs: FolderPacs, files: Sequence[_File], workers: int
-) -> Iterator[tuple[_File, _Checked]]:
-    """Check files in several processes; the answers come in the order of the files."""
-    if workers <= 1 or len(files) < _FEW:
-        for file in files:
-            yield file, _check(pacs, file)
-        return
-    left = deque(files)
-    while left:
-        under_way: deque[tuple[_File, Future[_Checked]]] = deque()
-        try:
-            with _pool(workers, pacs) as pool:
-                while left or under_way:
-                    while left and len(under_way) < 4 * workers:
-                        under_way.append((left[0], pool.submit(_check_in_pool, left[0])))
-                        left.popleft()
-                    yield under_way[0][0], under_way[0][1].result()
-                    under_way.popleft()
-        except BrokenProcessPool:
-            yield from _salvaged(pacs, under_way)
-
-
-def _salvaged(
-    pacs: FolderPacs, under_way: deque[tuple[_File, Future[_Checked]]]
-) -> Iterator[tuple[_File, _Checked]]:
-    """Go on after a worker died: whichever file kills a process of its own is the culprit."""
-    while under_way:
-        with _pool(1, pacs) as pool:
-            while under_way:
-                file, future = under_way.popleft()
-                if future.done() and future.exception() is None:
-                    yield file, future.result()
-                    continue
-                try:
-                    yield file, pool.submit(_check_in_pool, file).result()
-                except BrokenProcessPool:
-                    yield file, _Checked(None, _CRASHED)
-                    break
-
-
-def _pool(workers: int, pacs: FolderPacs) -> ProcessPoolExecutor:
-    # a forked child would inherit threads' locks and, on some systems, cannot use frameworks
-    spawn = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(workers, spawn, initializer=_begin, initargs=(pacs,))
-
-
-_pacs_here: list[FolderPacs] = []
-
-
-def _begin(pacs: FolderPacs) -> None:
-    _pacs_here[:] = [pacs]
-
-
-def _check_in_pool(file: _File) -> _Checked:
-    return _check(_pacs_here[0], file)
-
-
-def _check(pacs: FolderPacs, file: _File) -> _Checked:
-    try:
-        mode = file.path.stat().st_mode
-        if stat.S_ISDIR(mode):
-            os.scandir(file.path).close()  # says why it could not be listed
-        if not stat.S_ISREG(mode):
-            return _Checked(None, "not a regular file")  # reading a pipe would never end
-        data = file.path.read_bytes()
-    except OSError as error:
-        return _Checked(None, f"cannot be read: {error.strerror}", for_now=True)
-    found = doctor.examine(data)
-    if found.problems:
-        return _Checked(None, "; ".join(found.problems))
-    try:
-        return _Checked(pacs.stage(data, pixel_hash=found.pixel_hash))
-    except (DicomError, DuplicateError) as error:
-        return _Checked(None, str(error))
+    def _keep(self) -> None:
+        """Keep what was noted; a folder also says itself where its images came from."""
+        if isinstance(self._pacs, FolderPacs):
+            self._pacs.index.remember(self._root, self._came)
+        self._came = []
+        self._ledger.commit()
