@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from cxr import config, schema
+from cxr.ingest_rules import RULES
 
 ROOT = Path(__file__).parents[1]
 FENCED = re.compile(r"^```\w*\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -112,3 +113,13 @@ def test_the_keys_in_the_docs_are_those_of_the_page():
 
     text = (ROOT / "docs" / "labeling.md").read_text()
     assert f"<!-- keys -->\n{table}\n<!-- end of keys -->" in text, table
+
+
+def test_the_rules_in_the_docs_are_those_of_the_doctor():
+    severity = {name: "always error" if r.fixed else r.severity for name, r in RULES.items()}
+    rows = [f"| `{n}` | {severity[n]} | {r.finds} | {r.advice} |" for n, r in RULES.items()]
+    head = ["| rule | severity | what it finds | what to do |", "| --- | --- | --- | --- |"]
+    table = "\n".join([*head, *rows])
+
+    text = (ROOT / "docs" / "ingest.md").read_text()
+    assert f"<!-- rules -->\n{table}\n<!-- end of rules -->" in text, table

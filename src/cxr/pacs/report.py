@@ -168,7 +168,7 @@ def write_html(path: Path, tally: Tally, flow: Flow, *, csv_name: str = "") -> P
 def table(tally: Tally) -> Table:
     """Give one line a rule, for rich to print; it fits into 80 columns."""
     found = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), expand=False)
-    found.add_column("Rule", width=21)
+    found.add_column("Rule", no_wrap=True)
     found.add_column("Files", justify="right", no_wrap=True, min_width=5)
     found.add_column("For example", overflow="fold", ratio=5)
     found.add_column("What to do", overflow="fold", ratio=5)
