@@ -29,7 +29,7 @@ from cxr import root
 from cxr.contract import signing
 from cxr.errors import ConfigError, PacsError
 from cxr.images import dicom
-from cxr.infra.orthanc import gateway, processes
+from cxr.infra.orthanc import gateway, processes, workers
 
 pytestmark = pytest.mark.orthanc
 JUDGES = ("njs", "auth_request")
@@ -109,7 +109,7 @@ def test_who_answers_requests_is_not_root(standing):
     if os.geteuid() != 0:
         pytest.skip("this processor does not run tests as root")
     master = processes.Daemon("gateway", standing.folder).pid()
-    running = [worker for worker, parent, _ in gateway._all_workers() if parent == master]
+    running = [worker.pid for worker in workers.every() if worker.master == master]
     running += [pid for name in ("verifier-a", "verifier-b")
                 if (pid := processes.Daemon(name, standing.folder).pid())]  # fmt: skip
 
@@ -475,6 +475,21 @@ def test_a_config_that_cannot_be_served_is_one_line(build, changes, met):
 
     assert "\n" not in str(caught.value)
     assert processes.Daemon("gateway", gate.folder).pid() is None
+
+
+def test_a_reload_that_fails_leaves_the_one_before_in_force(gate, images):
+    good, link = gate.section, f"{images.file}?token={token('p:')}"
+    gate.section = good.model_copy(update={"url": "http://no-such-host.invalid:9"})
+
+    with pytest.raises(ConfigError, match="host not found in upstream"):
+        gate.reload(signing.Keys({"other": b"q" * 32}))
+
+    assert gate.ask(link).status == 200
+    judges = len(list((gate.folder / "run").glob("verifier-*.socket")))
+    assert judges == (gate.section.verifier == "auth_request")
+    gate.section = good
+    assert gate.reload(KEYS) is False  # as it still runs
+    assert gate.ask(link).status == 200
 
 
 def test_a_missing_certificate_is_told(build, tmp_path):

@@ -11,12 +11,10 @@ import http.client
 import json
 import os
 import re
-import signal
 import socket
 import ssl
 import subprocess
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -26,7 +24,7 @@ from cxr.contract import signing
 from cxr.contract.signing import Keys
 from cxr.errors import ConfigError, PacsError
 from cxr.infra import http as serving
-from cxr.infra.orthanc import judging, processes, programs
+from cxr.infra.orthanc import judging, processes, programs, workers
 
 RATE = 200
 """Requests a second that one address may make, and twice as many in a burst."""
@@ -59,30 +57,26 @@ def start(section: pacs_schema.OrthancPacs, folder: Path, keys: Keys, password: 
     if section.image_url is None:
         return stop(folder)
     _tls(section)
-    daemon = _daemon(folder)
-    if daemon.pid() is None:
-        _end_orphans(folder)
+    daemon, loaded = _daemon(folder), folder / "gateway" / _LOADED
+    ran, judges = daemon.pid() is not None, judging.sockets(folder)
+    if not ran:
+        workers.end_orphans(folder)
         _free(section)
-    loaded = folder / "gateway" / _LOADED
-    judge = judging.started(folder, keys) if section.verifier == "auth_request" else None
-    wanted = _written(section, folder, keys, password, judge)
-    same = daemon.pid() is not None and loaded.exists() and loaded.read_text() == wanted
-    if same and not trouble(section, keys):
-        return False
-    nginx, config = programs.program("nginx"), folder / "gateway" / _CONFIG
     try:
-        _test(nginx, config)
-        if daemon.pid() is None:
-            daemon.start([nginx, "-c", config, "-g", "daemon off;"], fingerprint="")
-        else:
-            _exchange_workers(daemon)
+        judge = judging.started(folder, keys) if section.verifier == "auth_request" else None
+        wanted = _written(section, folder, keys, password, judge)
+        same = ran and loaded.exists() and loaded.read_text() == wanted
+        if same and not trouble(section, keys):
+            return False
+        _take(daemon, folder / "gateway" / _CONFIG)
         daemon.wait(lambda: _answers(section, keys), _START_S)
     except BaseException:
-        if not loaded.exists():
+        judging.stop(folder, but=judges if ran else ())
+        if not ran:
             stop(folder)
         raise
     processes.write_private(loaded, wanted)
-    judging.stop(folder, but=judge)
+    judging.stop(folder, but=[judge] if judge else ())
     if reason := trouble(section, keys):
         raise PacsError(reason)
     return True
@@ -290,7 +284,9 @@ def _njs() -> str:
     )
 
 
-def _test(nginx: Path, config: Path) -> None:
+def _take(daemon: processes.Daemon, config: Path) -> None:
+    """Start nginx with a config, or have the one that runs take it, if nginx finds it good."""
+    nginx = programs.program("nginx")
     told = subprocess.run(
         [nginx, "-t", "-q", "-c", config], capture_output=True, text=True, check=False,
         umask=0o077,  # it makes the log
@@ -299,53 +295,10 @@ def _test(nginx: Path, config: Path) -> None:
         lines = [line for line in told.stderr.splitlines() if "[emerg]" in line] or [told.stderr]
         reason = re.sub(r"^.*\[emerg\] (\d+#\d+: )?", "", lines[-1].strip())
         raise ConfigError(f"pacs: nginx refuses the gateway's config: {reason[:300]}")
-
-
-def _exchange_workers(daemon: processes.Daemon) -> None:
-    """Have nginx read its config anew; returns once none that has the old one takes requests."""
-    master = daemon.pid() or 0
-    before = _workers(master)
-    daemon.tell(signal.SIGHUP)
-    deadline = time.monotonic() + _START_S
-    while _workers(master) & before or not _workers(master):
-        if time.monotonic() > deadline:
-            raise PacsError(f"the gateway did not take its new config: {daemon.last_words()}")
-        time.sleep(0.02)
-
-
-def _workers(master: int) -> set[int]:
-    """List nginx's workers that take requests, those finishing their last ones left out."""
-    return {worker for worker, parent, _ in _all_workers() if parent == master}
-
-
-def _end_orphans(folder: Path) -> None:
-    """End workers whose master was killed: they would hold the port, with the config of then."""
-    known = {worker for worker, _, place in _all_workers() if place == str(folder.absolute())}
-    for worker in known:
-        os.kill(worker, signal.SIGKILL)
-    deadline = time.monotonic() + _START_S
-    while any(map(_runs, known)) and time.monotonic() < deadline:
-        time.sleep(0.02)
-
-
-def _runs(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[0]
-    except OSError:
-        return False
-    return state not in "ZX"
-
-
-def _all_workers() -> Iterator[tuple[int, int, str]]:
-    """Give each nginx worker of this machine: its ID, its master's, and its working folder."""
-    for place in Path("/proc").glob("[0-9]*"):
-        try:
-            said = (place / "cmdline").read_bytes().rstrip(b"\0")
-            if said == b"nginx: worker process":
-                fields = (place / "stat").read_text(errors="replace").rpartition(")")[2].split()
-                yield int(place.name), int(fields[1]), str((place / "cwd").readlink())
-        except OSError:  # it has ended, or is somebody else's
-            continue
+    if daemon.pid() is None:
+        daemon.start([nginx, "-c", config, "-g", "daemon off;"], fingerprint="")
+    else:
+        workers.exchange(daemon)
 
 
 def _daemon(folder: Path) -> processes.Daemon:

@@ -15,6 +15,7 @@ import secrets
 import socket
 import sys
 import tempfile
+from collections.abc import Collection
 from pathlib import Path
 
 import uvicorn
@@ -64,12 +65,18 @@ def started(folder: Path, keys: Keys) -> Path:
     return listening
 
 
-def stop(folder: Path, *, but: Path | None = None) -> None:
-    """End the judges of a folder, except the one at a socket."""
+def sockets(folder: Path) -> list[Path]:
+    """List where the judges of a folder listen, or did."""
+    noted = (_noted(processes.Daemon(name, folder)) for name in _NAMES)
+    return [place for place in noted if place is not None]
+
+
+def stop(folder: Path, *, but: Collection[Path] = ()) -> None:
+    """End the judges of a folder, except those at some sockets."""
     for name in _NAMES:
         daemon = processes.Daemon(name, folder)
         noted = _noted(daemon)
-        if noted is not None and noted != but:
+        if noted is not None and noted not in but:
             daemon.stop(limit_s=10)
             noted.unlink(missing_ok=True)
             _note(daemon).unlink(missing_ok=True)
