@@ -22,6 +22,8 @@ from cxr.pacs.matching import Condition
 from cxr.pacs.web import RefusedError, Web
 
 _PAGE = 500
+_PROBES = 8
+"""Instances whose metadata is compared with the search's answer, to see what that leaves out."""
 _STUDY_FIELDS = ("StudyInstanceUID", "NumberOfStudyRelatedInstances")
 # neither escaped on the way nor a pattern: Orthanc 1.10 finds nothing by an escaped value
 _PLAIN = re.compile(r"[A-Za-z0-9._-]+")
@@ -44,7 +46,8 @@ class Qido:
         self._client = DICOMwebClient(web.url, session=web, permissive_uid=True)
         self._client.set_http_retry_params(retry=False)  # the session does that
         self._by_series = False
-        self._lacking: frozenset[str] | None = None
+        self._lacking: set[str] = set()
+        self._probed = 0
 
     def found(self, wanted: list[Condition]) -> Iterator[Described]:
         """Find what fulfils all conditions, in the order of UIDs.
@@ -224,13 +227,14 @@ class Qido:
         header.setdefault("StudyInstanceUID", study)
         header.setdefault("SeriesInstanceUID", series)
         lacks = not all(header.get(keyword) for keyword in described.ALWAYS)
-        if lacks or self._lacking is None or self._lacking:
-            more = self._metadata(header)
-            if self._lacking is None:  # what it leaves out once, it leaves out always
-                self._lacking = frozenset(
-                    k for k in described.NEEDED if more.get(k) and not header.get(k)
-                )
-            header |= {k: v for k, v in more.items() if k in described.NEEDED}
+        # Orthanc 1.10's answers hold no sequences
+        sideless = not header.get("ViewPosition") and not header.get("ViewCodeSequence")
+        if lacks or sideless or self._lacking or self._probed < _PROBES:
+            more = {k: v for k, v in self._metadata(header).items() if k in described.NEEDED and v}
+            # what it left out of these, it leaves out of all
+            self._lacking |= more.keys() - header.keys() - {"ViewCodeSequence"}
+            self._probed += 1
+            header |= more
         return described.described(header, header.get("AvailableTransferSyntaxUID", ""))
 
     def _metadata(self, header: dict[str, Any]) -> dict[str, Any]:
