@@ -235,13 +235,19 @@ def test_orthanc_away_is_told_and_heals(build, own_orthanc):
 
 
 def test_a_wrong_password_is_not_the_readers_fault(build, images):
-    gate = build(password="another")
+    gate = build()
+    gate.start()
+    gate.password = "another"
+    told = r"gets no answer from Orthanc, or not with this pacs\.password$"
 
-    with pytest.raises(PacsError, match=r"gets no answer from Orthanc, or not with this pacs\."):
+    with pytest.raises(PacsError, match=told):
+        gate.reload()
+    assert gate.ask(f"{images.file}?token={token('p:')}").status == 502
+    gate.stop()
+    with pytest.raises(PacsError, match=told):
         gate.start()
-    answer = gate.ask(f"{images.file}?token={token('p:')}")
 
-    assert answer.status == 502
+    assert processes.Daemon("gateway", gate.folder).pid() is None
 
 
 def test_other_keys_than_ours_are_told(build):

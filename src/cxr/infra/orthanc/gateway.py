@@ -78,6 +78,8 @@ def start(section: pacs_schema.OrthancPacs, folder: Path, keys: Keys, password: 
     processes.write_private(loaded, wanted)
     judging.stop(folder, but=[judge] if judge else ())
     if reason := trouble(section, keys):
+        if not ran:
+            stop(folder)
         raise PacsError(reason)
     return True
 
