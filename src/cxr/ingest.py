@@ -32,6 +32,8 @@ def main(cfg: schema.Ingest, _: DictConfig) -> None:
         _draw(cfg, cfg.synthetic, folder)
     elif cfg.to:
         _copy(cfg, folder)
+    elif cfg.reports:
+        _reports(cfg, cfg.reports, folder)
     else:
         _ingest(cfg, folder)
 
@@ -164,6 +166,25 @@ def _held(pacs: "Pacs") -> str:
     if isinstance(pacs, FolderPacs):
         return f"{pacs.count()} images in {pacs.folder}"
     return f"images in {pacs.name}"
+
+
+def _reports(cfg: schema.Ingest, path: str, folder: Path) -> None:
+    """Link report texts to studies; prints counts and file names, never a text."""
+    from cxr.pacs import ledger, opening, reports
+
+    with (
+        opening.opened(cfg.pacs, root=folder) as pacs,
+        reports.Reports(folder / "reports" / "reports.sqlite") as store,
+    ):
+        found = reports.link(Path(path), pacs, store, origins=ledger.origins(folder, pacs))
+        lacking = reports.without(pacs, store)
+    told = f"{found.new} new, {found.replaced} replaced, {found.same} as before"
+    print(f"{found.linked} reports linked ({told}), {len(found.unlinked)} not")
+    unlinked = folder / "ingest" / "reports_unlinked.csv"
+    if found.unlinked or unlinked.exists():
+        print(reports.write_unlinked(unlinked, found))
+    print(f"{lacking} studies without a report")
+    print("next: python -m cxr.label job=reports")
 
 
 def _cores() -> int:

@@ -64,7 +64,10 @@ def _label(cfg: schema.Label, folder: Path, keys: "Keys", pacs: "Pacs") -> None:
         job = replace(job, closes=LEAD)  # or a job that is done would end at once
     selection, job = _select(cfg, job, pacs, folder)
     local = isinstance(cfg.labeling, labeling_schema.LocalLabeling)
-    own = {"accounts": folder / "accounts.db"} if local else {}
+    own: dict[str, Path | None] = {"accounts": folder / "accounts.db"} if local else {}
+    if isinstance(cfg.labeling, labeling_schema.ReportLabeling):
+        read = folder / "jobs" / cfg.job.compare if cfg.job.compare else None
+        own = {"store": folder / "reports" / "reports.sqlite", "compare": read}
     backend = instantiate(cfg.labeling.model_dump(by_alias=True), pacs=pacs, keys=keys, **own)
     try:
         backend.start(job, selection.path)
@@ -86,6 +89,8 @@ def _label(cfg: schema.Label, folder: Path, keys: "Keys", pacs: "Pacs") -> None:
         path = backend.collect(job)
     finally:
         backend.close()
+    for told in getattr(backend, "comparison", ()):
+        print(told)
     _print_result(job, path)
 
 

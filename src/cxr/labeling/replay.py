@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from cxr.contract import manifest
-from cxr.contract.labels import ANSWERS, LabelSet, State, follow_no_finding
+from cxr.contract.labels import LabelSet, State, follow_no_finding
 from cxr.contract.signing import Keys
 from cxr.errors import JobError, LabelError
-from cxr.labeling import Existing, Job, Status, output, rows, selection
+from cxr.labeling import Existing, Job, Status, output, rows, stated
 from cxr.pacs import Pacs
 from cxr.pacs.folder import Origin
 
@@ -76,19 +76,14 @@ class ReplayLabeling:
         """
         if job.existing is None:
             raise JobError("expected job.answers=PATH, the CSV of existing labels, met none")
-        if (job.folder / selection.ANSWERS).exists():
-            raise JobError(
-                f"job.name: {job.name!r} has answers of readers, which a replay would replace; "
-                "choose another"
-            )
+        stated.check_unread(job)
         table = read(job.existing, job.labels)
         self._warn(job, job.existing, table)
         self._keep_matching(job, job.existing, manifest, table)
 
     def status(self, job: Job) -> Status:
         """Say that all is done: nobody has to be waited for."""
-        total = sum(1 for _ in manifest.read(job.input_manifest))
-        return Status("Completed", total, total)
+        return stated.done(job)
 
     def collect(self, job: Job) -> Path:
         """Write the output manifest."""
@@ -99,7 +94,8 @@ class ReplayLabeling:
         def lines() -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
             for line in manifest.read(job.input_manifest):
                 states = self._states[manifest.source(line)]
-                yield line, _attribute(states, job.labels, existing.key)
+                level = "study" if existing.key == "study" else "image"
+                yield line, stated.attribute(states, job.labels, level=level)
 
         return output.write(job, lines(), human_annotated=False, label_source=existing.label_source)
 
@@ -110,7 +106,7 @@ class ReplayLabeling:
         """Say what of the table was not understood, or may mean less than it seems to."""
         if table.unknown:
             path = job.folder / "unknown_labels.csv"
-            _write(path, ["label", "rows"], table.unknown.items())
+            stated.write_table(path, ["label", "rows"], table.unknown.items())
             _log.warning(
                 "%d names are not in label set %s: %s", len(table.unknown), job.labels.name, path
             )
@@ -136,7 +132,7 @@ class ReplayLabeling:
         missing = sorted(set(table.states) - set(keys.values()))
         if missing:
             unmatched = job.folder / "unmatched.csv"
-            _write(unmatched, [existing.key], ([key] for key in missing))
+            stated.write_table(unmatched, [existing.key], ([key] for key in missing))
             _log.warning(
                 "%d rows are about no image of the job (not ingested, or of a view left out): %s",
                 len(missing), unmatched,
@@ -253,32 +249,3 @@ def _valued(
             )
         said[name] = state
     return said
-
-
-def _attribute(states: Mapping[str, State], label_set: LabelSet, key: str) -> dict[str, Any]:
-    return {
-        "schema": manifest.SCHEMA,
-        "findings": [
-            {
-                "label": name,
-                "state": str(state),
-                "probability": None,
-                "votes": {str(answer): 0 for answer in ANSWERS},
-                "reason": "replayed",
-            }
-            for name, state in states.items()
-        ],
-        "rois": [],
-        "usable": True,
-        "reasons": [],
-        "level": "study" if key == "study" else "image",
-        "warnings": label_set.contradictions(states),
-        "annotationsFromAllWorkers": [],
-    }
-
-
-def _write(path: Path, header: Sequence[str], lines: Iterable[Sequence[object]]) -> None:
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(header)
-        writer.writerows(lines)

@@ -12,7 +12,7 @@ from typing import Any
 
 from cxr.contract import manifest
 from cxr.errors import JobError
-from cxr.pacs import Pacs
+from cxr.pacs import Pacs, studies
 from cxr.pacs.folder import FolderPacs, Origin
 
 _THREADS = 4
@@ -69,11 +69,12 @@ def _by_study(
     found = {}
     for line in lines:
         source = manifest.source(line)
-        names = [str(line.get("study-instance-uid", ""))]
-        for origin in origins.get(source, ()):
-            # a folder named s50414267 is study 50414267; a bare number might be anything
-            folders = PurePosixPath(origin.path).parts[:-1]
-            names += [origin.study_id, *(f[1:] for f in folders if f[:1] == "s"), *folders]
+        met = origins.get(source, ())
+        names = studies.names(
+            str(line.get("study-instance-uid", "")),
+            next((origin.study_id for origin in met), ""),
+            [origin.path for origin in met],
+        )
         key = next((name for name in names if name in keys), None)
         if key is not None:
             found[source] = key
