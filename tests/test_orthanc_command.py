@@ -19,7 +19,7 @@ from cxr import pacs_schema
 from cxr import root as data_root
 from cxr.errors import ConfigError, PacsError
 from cxr.infra import orthanc
-from cxr.infra.orthanc import postgresql
+from cxr.infra.orthanc import postgresql, programs
 from cxr.infra.orthanc.processes import Daemon
 
 pytestmark = pytest.mark.orthanc
@@ -138,7 +138,8 @@ def test_the_command_says_where_everything_is_and_what_to_do_next(site):
     ]
     assert shown.stdout.splitlines()[3].startswith(f"0 images, 0 MB, in {site.folder}; ")
     assert re.fullmatch(
-        r"links are signed with key \w+; 2 keys open links\nthe gateway has the new key\n",
+        r"links are signed with key \w+; 2 keys open links\nthe gateway has the new key\n"
+        r"next: restart a portal that runs, .*\n",
         rotated.stdout,
     )
     for said in (first, second, shown, rotated):
@@ -285,12 +286,16 @@ def test_what_cannot_be_run_here_is_refused(own, changes, message):
     assert not here.pids()
 
 
-def test_a_missing_orthanc_is_named(own, tmp_path, monkeypatch):
-    here = own()
+def test_an_orthanc_from_elsewhere_takes_the_place_of_debians(site, tmp_path, monkeypatch):
+    site.up()
+    program = tmp_path / "Orthanc"
+    program.symlink_to(programs.program("Orthanc"))
     monkeypatch.setenv("CXR_ORTHANC", str(tmp_path))
 
-    with pytest.raises(ConfigError, match=f"expected a folder with Orthanc, met '{tmp_path}'"):
-        here.up()
+    assert site.up() == ["orthanc"]
+
+    command = Path(f"/proc/{site.pids()['orthanc']}/cmdline").read_text()
+    assert command.startswith(f"{program}\0")
 
 
 def test_a_reason_from_the_log_reaches_the_user(own):

@@ -26,6 +26,7 @@ def main(cfg: schema.Orthanc, _: DictConfig) -> None:
 def _up(pacs: pacs_schema.OrthancPacs, folder: Path) -> None:
     from cxr import root
     from cxr.infra import orthanc
+    from cxr.infra.orthanc import settings
 
     keys = root.token_keys(folder)
     started = orthanc.up(pacs, folder, keys)
@@ -33,15 +34,16 @@ def _up(pacs: pacs_schema.OrthancPacs, folder: Path) -> None:
     for warning in state.warnings:
         _log.warning("%s", warning)
     print(f"started {', '.join(started)}" if started else "all runs already, nothing was changed")
+    user = pacs.user or settings.USER
     given = "pacs.password" if pacs.password else folder / "secrets" / orthanc.PASSWORD
-    print(f"admin page  {pacs.url}/app/explorer.html (user {pacs.user}, password in {given})")
+    print(f"admin page  {pacs.url}/app/explorer.html (user {user}, password in {given})")
     print(f"DICOMweb    {pacs.url}/dicom-web")
     if pacs.image_url:
         print(f"gateway     {pacs.image_url} (images, by signed links)")
     if pacs.dimse:
         senders = ", ".join(f"{peer.aet} at {peer.address}" for peer in pacs.peers)
         print(f"DICOM       {pacs.aet} at port {pacs.dimse_port}, from {senders}")
-    print(f"{state.instances} images in {pacs.folder}")
+    print(f"{state.instances or 0} images in {pacs.folder}")
     print("next: python -m cxr.ingest folder=… site=orthanc")
 
 
@@ -89,6 +91,7 @@ def _rotate(pacs: pacs_schema.OrthancPacs, folder: Path) -> None:
     kids, told = orthanc.rotate(pacs, folder)
     print(f"links are signed with key {kids[0]}; {len(kids)} keys open links")
     print("the gateway has the new key" if told else "no gateway runs here that needs the new key")
+    print("next: restart a portal that runs, which signs with the key before until then")
 
 
 if __name__ == "__main__":

@@ -59,7 +59,7 @@ def connection(section: pacs_schema.OrthancPacs, password: str) -> Connection:
         ConfigError: Its URL is not one of this machine.
     """
     host, port = settings.endpoint(section.url)
-    return Connection(host, port, section.user or "cxr", password, section.timeout_s)
+    return Connection(host, port, section.user or settings.USER, password, section.timeout_s)
 
 
 def daemon(folder: Path) -> processes.Daemon:

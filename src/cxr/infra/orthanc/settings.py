@@ -14,6 +14,9 @@ from urllib.parse import urlsplit
 from cxr import pacs_schema, places
 from cxr.errors import ConfigError
 
+USER = "cxr"
+"""Of Orthanc's API, where the config names none."""
+
 
 def endpoint(url: str, *, key: str = "pacs.url") -> tuple[str, int]:
     """Give host and port of a URL that something here shall listen at.
@@ -64,7 +67,7 @@ def text(
         "HttpBindAddresses": [host],  # since 2025; older ones bind every address
         "RemoteAccessAllowed": False,  # and then drop those who are not on this machine
         "AuthenticationEnabled": True,
-        "RegisteredUsers": {section.user or "cxr": password},
+        "RegisteredUsers": {section.user or USER: password},
         "HttpThreadsCount": 50,
         "HttpRequestTimeout": 30,
         "KeepAlive": True,
