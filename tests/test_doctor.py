@@ -89,6 +89,20 @@ def test_a_jpeg_that_breaks_off_inside_a_whole_file_is_refused(shared: Path, sha
     assert "truncated" in doctor.problems(file.getvalue())[0]
 
 
+@pytest.mark.real
+@pytest.mark.parametrize("stored", [1, 7])
+def test_few_bits_of_lossless_jpeg_do_not_end_the_process(shared: Path, stored: int) -> None:
+    path = shared / "dicom-samples" / "JPGLosslessP14SV1_1s_1f_8b.dcm"
+    ds = pydicom.dcmread(path)
+    ds.BitsStored, ds.HighBit = stored, stored - 1
+    file = io.BytesIO()
+    ds.save_as(file)
+
+    image = dicom.read(file.getvalue())
+
+    assert image.shape == dicom.read(path).shape
+
+
 def test_a_missing_file_has_a_problem(tmp_path: Path) -> None:
     assert doctor.problems(tmp_path / "x.dcm") == ["cannot be read: No such file or directory"]
 

@@ -19,8 +19,8 @@ from cxr.images import doctor, synth
 
 ROOT = Path(__file__).parents[1]
 GOOD, _ = synth.draw(0, size=(64, 56))
-ONLY_OTHERS = {"duplicate_instance", "same_pixels", "same_study"}
-"""Rules that take more than one file."""
+ONLY_OTHERS = {"duplicate_instance", "same_pixels", "same_study", "not_stored"}
+"""Rules that take more than a file."""
 
 
 def code(value: str, meaning: str) -> Dataset:

@@ -6,13 +6,20 @@ reason, the doctor lists them all.
 
 import functools
 import hashlib
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from pydicom import Dataset
 from pydicom.pixels.decoders.base import get_decoder
-from pydicom.uid import JPEGBaseline8Bit, JPEGLSLossless, JPEGLSNearLossless
+from pydicom.uid import (
+    JPEGBaseline8Bit,
+    JPEGLossless,
+    JPEGLosslessSV1,
+    JPEGLSLossless,
+    JPEGLSNearLossless,
+)
 
 from cxr.errors import DicomError
 from cxr.images import codestream
@@ -29,6 +36,7 @@ _PREFERRED = {
     JPEGLSNearLossless: "pyjpegls",
     JPEGBaseline8Bit: "pillow",
 }
+_LOSSLESS = (JPEGLossless, JPEGLosslessSV1)
 _PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 _ROWS_AT_ONCE = 64
 
@@ -133,12 +141,16 @@ def decode(ds: Dataset) -> Stored:
     if syntax.is_encapsulated:
         codestream.check(ds, whole(ds, "Rows", 0), whole(ds, "Columns", 0))
         _quieten_gdcm()
-    pixels = _as_array(decoder, ds, _PREFERRED.get(syntax, ""))
+    # GDCM 3.2.6 ends the process where lossless JPEG of 8 bits uses fewer of them
+    few = {"bits_stored": 8} if syntax in _LOSSLESS and ds.BitsAllocated == 8 else {}
+    pixels = _as_array(decoder, ds, _PREFERRED.get(syntax, ""), few)
     unsigned = np.dtype(f"u{pixels.dtype.itemsize}")
     return pixels.astype(pixels.dtype.newbyteorder("="), copy=False).view(unsigned)
 
 
-def _as_array(decoder: Any, ds: Dataset, plugin: str) -> npt.NDArray[Any]:
+def _as_array(
+    decoder: Any, ds: Dataset, plugin: str, options: Mapping[str, int]
+) -> npt.NDArray[Any]:
     array: npt.NDArray[Any]
     try:
         array, _ = decoder.as_array(
@@ -148,9 +160,10 @@ def _as_array(decoder: Any, ds: Dataset, plugin: str) -> npt.NDArray[Any]:
             view_only=True,
             correct_unused_bits=False,
             decoding_plugin=plugin if plugin in decoder.available_plugins else "",
+            **options,
         )
     except BaseException as error:
-        # pylibjpeg-rle 2.1 panics on segments that are too long; a panic of Rust is no Exception
+        # pylibjpeg-rle 2.2.0 panics on segments that are too long; a panic of Rust is no Exception
         if type(error).__name__ == "PanicException":
             raise DicomError(f"damaged: {error}") from None
         raise
