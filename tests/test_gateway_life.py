@@ -4,7 +4,6 @@ import datetime
 import http.client
 import io
 import ipaddress
-import os
 import signal
 import socket
 import ssl
@@ -106,8 +105,6 @@ def test_nothing_it_keeps_is_open_to_others(standing):
 
 
 def test_who_answers_requests_is_not_root(standing):
-    if os.geteuid() != 0:
-        pytest.skip("this processor does not run tests as root")
     master = processes.Daemon("gateway", standing.folder).pid()
     running = [worker.pid for worker in workers.every() if worker.master == master]
     running += [pid for name in ("verifier-a", "verifier-b")
@@ -378,6 +375,18 @@ def test_over_tls_links_open_and_stay_encrypted(secure, images):
     assert answer.headers["strict-transport-security"] == "max-age=31536000"
     assert parsed(exchange(gate.port, data)).status == 400
     assert gate.trouble == ""
+
+
+def test_a_renewed_certificate_is_taken_by_the_next_start(secure, tmp_path):
+    gate, context = secure
+    assert gate.start() is False
+
+    certificate(tmp_path, "127.0.0.1")  # in its place
+
+    assert gate.start() is True
+    assert gate.trouble == ""
+    with pytest.raises(ssl.SSLCertVerificationError, match="self-signed"):
+        encrypted(gate.port, context, b"")
 
 
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1:DeprecationWarning")
