@@ -172,7 +172,7 @@ def test_every_rule_can_be_shown_alone(tmp_path: Path) -> None:
     text = (tmp_path / "r.html").read_text()
     for name in ("minor-warning", "colour-error"):
         assert f'id="only-{name}"' in text
-        assert f"#only-{name}:checked) .rows tr:not(.{name}) {{ display: none; }}" in text
+        assert f"#only-{name}:checked) .rows tbody tr:not(.{name}) {{ display: none; }}" in text
 
 
 def test_a_large_report_is_capped_and_says_so(tmp_path: Path) -> None:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from cxr.images import synth
+
 CHECKOUT = Path(__file__).parents[1]
 pytestmark = pytest.mark.slow
 
@@ -78,6 +80,16 @@ def test_a_conf_folder_here_precedes_the_shipped_one(installed: Path, tmp_path: 
 
     assert "name: chest" in listed.stdout
     assert "name: mine" in shadowed.stdout
+
+
+def test_a_wheel_checks_files_and_writes_the_page(installed: Path, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "good.dcm").write_bytes(synth.draw(0, size=(64, 56))[0])
+
+    done = run(installed, "-m", "cxr.ingest", "folder=in", "check=true", cwd=tmp_path)
+
+    assert done.returncode == 0, done.stderr
+    assert "would be stored" in (tmp_path / "var" / "ingest" / "report.html").read_text()
 
 
 def test_nothing_under_gpl_is_installed(installed: Path, tmp_path: Path) -> None:
