@@ -1,9 +1,14 @@
 """Many instances found at once: the same answers as one by one, in far fewer questions."""
 
+import io
+
+import pydicom
 import pytest
+import specimens
+from pydicom.uid import ImplicitVRLittleEndian
 from sites import filled
 
-from cxr.errors import PacsError
+from cxr.errors import DicomError, PacsError
 from cxr.pacs import finding
 from cxr.pacs.folder import FolderPacs
 
@@ -66,6 +71,46 @@ def test_fifty_are_one_question(pacs):
 
     assert len(list(finding.several(pacs, known * 40))) == 120
     assert (pacs.searches, pacs.finds) == (3, 0)
+
+
+@pytest.mark.parametrize("explicit", [True, False])
+def test_a_header_is_read_without_the_pixels(tmp_path, explicit):
+    sent = []
+
+    class Watched(FolderPacs):
+        """A folder that gives its files in small pieces and remembers them."""
+
+        def stream(self, instance):
+            whole = self.retrieve(instance)
+            for start in range(0, len(whole), 100):
+                sent.append(whole[start : start + 100])
+                yield sent[-1]
+
+    ds = pydicom.dcmread(io.BytesIO(specimens.dicom(1)))
+    # as in the middle of a private element, so that the first guess is wrong
+    ds.add_new(0x00091010, "OB", b"\xe0\x7f\x10\x00" * 30)
+    ds.StudyID = "50414267"
+    if not explicit:
+        ds.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian
+    buffer = io.BytesIO()
+    ds.save_as(buffer, enforce_file_format=True, implicit_vr=not explicit)
+    with Watched(tmp_path) as pacs:
+        instance = pacs.store(buffer.getvalue())
+
+        header = finding.header(pacs, instance)
+
+    assert header.StudyID == "50414267"
+    assert header.Rows == 40
+    assert sum(map(len, sent)) < len(buffer.getvalue()) - 1000
+
+
+def test_a_damaged_header_is_an_error(tmp_path):
+    with filled(tmp_path) as pacs:
+        instance = next(pacs.search())
+        pacs.path(instance).write_bytes(b"junk")
+
+        with pytest.raises(DicomError, match="not a DICOM file"):
+            finding.header(pacs, instance)
 
 
 def test_a_pacs_that_is_away_is_not_one_without_the_image(pacs):

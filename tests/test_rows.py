@@ -1,11 +1,15 @@
 """Published tables find their images: MIMIC-CXR by study number, CheXpert by path."""
 
+import io
+
+import pydicom
 import pytest
 from ingesting import ingest
 from specimens import dicom
 
 from cxr.errors import JobError
 from cxr.labeling import rows
+from cxr.pacs import opening
 from cxr.pacs.folder import FolderPacs
 
 
@@ -58,3 +62,29 @@ def test_image_of_another_patient_is_never_taken(tmp_path):
     pacs, lines = ingested(tmp_path, "patient9/study1/view1.dcm")
 
     assert rows.match({"root/patient1/study1/view1.jpg": 1}, "path", lines, pacs) == {}
+
+
+@pytest.mark.orthanc
+def test_numbers_of_studies_are_found_in_a_server_that_knows_no_folders(orthanc, tmp_path):
+    with opening.opened(orthanc.section, root=tmp_path) as pacs:
+        made = []
+        for number in (9701, 9702, 9704):
+            ds = pydicom.dcmread(io.BytesIO(dicom(number, patient=f"ROWS{number // 2}")))
+            ds.StudyID = f"50{number // 2}"
+            buffer = io.BytesIO()
+            ds.save_as(buffer, enforce_file_format=True)
+            made.append(pacs.store(buffer.getvalue()))
+        lines = [{"source": i.orthanc_id, "study-instance-uid": i.study_instance_uid} for i in made]
+
+        found = rows.match({"504851": 1, "999": 2}, "study", lines, pacs)
+
+    assert found == {line["source"]: "504851" for line in lines[1:2]}
+
+
+@pytest.mark.orthanc
+def test_paths_that_nobody_noted_are_refused(orthanc, tmp_path):
+    with (
+        opening.opened(orthanc.section, root=tmp_path) as pacs,
+        pytest.raises(JobError, match="expected sop_instance_uid or study, met path"),
+    ):
+        rows.match({"view1.jpg": 1}, "path", [{"source": "x"}], pacs)

@@ -58,16 +58,19 @@ def _label(cfg: schema.Label, folder: Path, keys: "Keys", pacs: "Pacs") -> None:
 
     from cxr.labeling import LEAD
     from cxr.labeling.local import LocalLabeling
+    from cxr.pacs import ledger
 
     job = _job(cfg, folder)
     if cfg.reopen:
         job = replace(job, closes=LEAD)  # or a job that is done would end at once
     selection, job = _select(cfg, job, pacs, folder)
     local = isinstance(cfg.labeling, labeling_schema.LocalLabeling)
-    own: dict[str, Path | None] = {"accounts": folder / "accounts.db"} if local else {}
+    own: dict[str, object] = {"accounts": folder / "accounts.db"} if local else {}
     if isinstance(cfg.labeling, labeling_schema.ReportLabeling):
         read = folder / "jobs" / cfg.job.compare if cfg.job.compare else None
         own = {"store": folder / "reports" / "reports.sqlite", "compare": read}
+    if isinstance(cfg.labeling, labeling_schema.ReplayLabeling):
+        own = {"origins": list(ledger.origins(folder, pacs))}
     backend = instantiate(cfg.labeling.model_dump(by_alias=True), pacs=pacs, keys=keys, **own)
     try:
         backend.start(job, selection.path)

@@ -10,9 +10,9 @@ from typing import Any
 
 from pydicom import Dataset
 
-from cxr.images import dicom, views
+from cxr.images import views
 from cxr.images.dicom import Instance
-from cxr.pacs import Pacs
+from cxr.pacs import Pacs, finding
 
 _OLDEST = 90
 """Ages above identify a person (45 CFR 164.514(b)(2)(i)(C)): 90 stands for them all."""
@@ -38,7 +38,7 @@ def shown(instance: Instance, pacs: Pacs, wanted: Sequence[str]) -> dict[str, An
     if "sex" in wanted and instance.sex:
         found["sex"] = instance.sex
     if "indication" in wanted:
-        said = _indication(dicom.read_header(pacs.retrieve(instance)))
+        said = _indication(finding.header(pacs, instance))
         if said:
             found["indication"] = said
     return found

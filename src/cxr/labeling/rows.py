@@ -5,19 +5,19 @@ are folders called `s<number>`), or by the path of a file that has since become 
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import PurePosixPath
 from typing import Any
 
 from cxr.contract import manifest
 from cxr.errors import JobError
-from cxr.pacs import Pacs, studies
+from cxr.images import dicom
+from cxr.images.dicom import Instance
+from cxr.pacs import Pacs, finding, studies
 from cxr.pacs.folder import FolderPacs, Origin
 
 _THREADS = 4
-_PATTERN = frozenset("*?\\,")
-"""What a search would not take as it stands."""
 
 
 def match(
@@ -34,7 +34,8 @@ def match(
         kind: `sop_instance_uid`, `study` or `path`.
         lines: Manifest lines.
         pacs: Where the images are; asked for the studies' numbers.
-        came: From which files images came; None: as the PACS knows, if it is a folder.
+        came: From which files images came; None: as the PACS knows, if it is a folder. Of any
+            other image the file says to which study it belongs.
 
     Returns:
         Source → key, for images that have a row.
@@ -54,7 +55,12 @@ def match(
     if kind == "study":
         every = list(lines)
         found = _by_study(set(table), every, origins)
-        return found if isinstance(pacs, FolderPacs) else found | _by_id(table, every, found, pacs)
+        left: dict[str, list[str]] = defaultdict(list)
+        for line in every:
+            source = manifest.source(line)
+            if source not in found and source not in origins:
+                left[str(line.get("study-instance-uid", source))].append(source)
+        return found | _by_id(table, left, pacs)
     if not origins and not isinstance(pacs, FolderPacs):
         raise JobError(
             "job.key: expected sop_instance_uid or study, met path, and nobody knows from which "
@@ -82,30 +88,23 @@ def _by_study(
 
 
 def _by_id(
-    table: Iterable[str],
-    lines: Iterable[Mapping[str, Any]],
-    found: Mapping[str, str],
-    pacs: Pacs,
+    keys: Container[str], sources: Mapping[str, Sequence[str]], pacs: Pacs
 ) -> dict[str, str]:
-    """Match the hospital's numbers of studies, which only a search knows."""
-    left: dict[str, list[str]] = defaultdict(list)
-    for line in lines:
-        if manifest.source(line) not in found:
-            left[str(line.get("study-instance-uid", ""))].append(manifest.source(line))
-    # StudyID has 16 characters at most (PS3.5 6.2), a UID of a study has more
-    numbers = [key for key in table if left and len(key) <= 16 and not _PATTERN & set(key)]
+    """Match the hospital's numbers of studies, which stand in the files alone.
 
-    def studies(number: str) -> set[str]:
-        return {instance.study_instance_uid for instance in pacs.search(StudyID=number)}
+    Args:
+        keys: What rows are about.
+        sources: StudyInstanceUID → images of which nobody knows from which file they came.
+        pacs: That holds them.
+    """
 
+    def number(instance: Instance | None) -> str:
+        return "" if instance is None else dicom.text(finding.header(pacs, instance), "StudyID")
+
+    instances = finding.several(pacs, ((images[0], "") for images in sources.values()))
     with ThreadPoolExecutor(_THREADS) as threads:
-        answers = zip(numbers, threads.map(studies, numbers), strict=True)
-        return {
-            source: number
-            for number, uids in answers
-            for uid in uids
-            for source in left.get(uid, ())
-        }
+        numbers = zip(sources.values(), threads.map(number, instances), strict=True)
+        return {image: key for images, key in numbers for image in images if key in keys}
 
 
 def _by_path(

@@ -1,17 +1,30 @@
-"""Many instances found at once: one search answers for fifty, where each would be a request."""
+"""What a PACS is asked often, in few and small requests.
+
+Many instances are found by one search for fifty, and of a header no more is sent than it takes.
+"""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from io import BytesIO
 from itertools import islice
 
-from cxr.errors import AbsentError
+import pydicom
+from pydicom import Dataset
+from pydicom.uid import DeflatedExplicitVRLittleEndian
+
+from cxr.errors import AbsentError, DicomError
+from cxr.images import dicom
 from cxr.images.dicom import Instance
 from cxr.pacs import Pacs
 
 _BATCH = 50
 """UIDs in one search: they stand in a URL, and 8 KB of that is what servers take."""
 _THREADS = 4
+_HEAD = 1024  # the transfer syntax stands within
+_PIXELS = (b"\xe0\x7f\x10\x00", b"\x7f\xe0\x00\x10")
+"""The tag of the pixels, in either byte order: all before it is the header."""
 _UID = re.compile(r"[0-9.]{1,64}")
 
 
@@ -29,6 +42,40 @@ def several(pacs: Pacs, wanted: Iterable[tuple[str, str]]) -> Iterator[Instance 
     with ThreadPoolExecutor(_THREADS) as threads:
         while batch := list(islice(asked, _BATCH)):
             yield from _found(pacs, batch, threads)
+
+
+def header(pacs: Pacs, instance: Instance) -> Dataset:
+    """Read everything before the pixels, without fetching these where they are many.
+
+    Raises:
+        DicomError: The file is damaged.
+        PacsError: It is not there, or the PACS does not answer.
+    """
+    data = bytearray()
+    with closing(_pieces(pacs, instance)) as pieces:
+        for piece in pieces:
+            since = max(0, len(data) - 3)
+            data += piece
+            if any(data.find(tag, since) >= 0 for tag in _PIXELS) and _is_whole(bytes(data)):
+                break
+    return dicom.read_header(bytes(data))
+
+
+def _is_whole(data: bytes) -> bool:
+    """Say whether a header ends in what is there; the pixels' tag may be another's value."""
+    if DeflatedExplicitVRLittleEndian.encode() in data[:_HEAD]:
+        return False  # its tags stand compressed, and what it inflates to is not bounded here
+    stream = BytesIO(data)
+    try:
+        with dicom.explained(data):
+            pydicom.dcmread(stream, stop_before_pixels=True)
+    except DicomError:
+        return False
+    return data[stream.tell() :][:4] in _PIXELS
+
+
+def _pieces(pacs: Pacs, instance: Instance) -> Generator[bytes]:
+    yield from pacs.stream(instance)
 
 
 def _found(
