@@ -5,6 +5,8 @@ of 5 KB then takes 3.8 GB (JPEG 2000 by pylibjpeg-openjpeg 2.6.0, JPEG-LS by pyj
 keeps GDCM 3.2.6 busy for longer than 20 s.
 """
 
+import math
+
 from pydicom import Dataset
 from pydicom.encaps import get_frame
 from pydicom.uid import RLELossless
@@ -57,12 +59,15 @@ def _size_2000(frame: bytes) -> tuple[int, int, int]:
     """ISO 15444-1 A.5.1: the reference grid, where the image and the tiles lie on it."""
     if len(frame) < 42:
         raise DicomError("damaged: the compressed frame is truncated")
-    right, bottom, left, top, wide, high, _, _ = (
+    right, bottom, left, top, wide, high, beside, above = (
         int.from_bytes(frame[at : at + 4], "big") for at in range(8, 40, 4)
     )
     rows, columns = bottom - top, right - left
-    if wide == 0 or high == 0 or (right // wide + 1) * (bottom // high + 1) > 4 * _MOST_TILES:
-        raise DicomError("damaged: the compressed frame has too many tiles")
+    tiles = math.inf
+    if wide and high:
+        tiles = math.ceil((right - beside) / wide) * math.ceil((bottom - above) / high)
+    if not 0 < tiles <= _MOST_TILES:
+        raise DicomError("damaged: the compressed frame has no possible number of tiles")
     return rows, columns, int.from_bytes(frame[40:42], "big")
 
 
