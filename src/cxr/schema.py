@@ -136,6 +136,15 @@ class Orthanc(Site):
     verb: Literal["up", "down", "status", "rotate"]
     pacs: OrthancPacs
 
+    @model_validator(mode="before")
+    @classmethod
+    def _is_orthanc(cls, given: Any) -> Any:
+        # else the other one's missing keys would be named, one by one
+        pacs = given.get("pacs") if isinstance(given, dict) else None
+        if isinstance(pacs, dict) and not str(pacs.get("_target_")).endswith(".OrthancPacs"):
+            raise ValueError("pacs: expected orthanc or an option made of it, met another PACS")
+        return given
+
 
 class Serve(Site):
     """python -m cxr.serve."""

@@ -200,18 +200,15 @@ def _make(
 
 def _prepare(folder: Path, passwords: Passwords) -> None:
     """Make what Orthanc needs in the cluster; what is there already stays."""
-    quoted = passwords.orthanc.replace("'", "''")
-    exists = f"from pg_catalog.pg_{{}} where {{}}name = '{DATABASE}'"
-    steps = [
-        (
-            exists.format("roles", "rol"),
-            f"create role {DATABASE} login nosuperuser nocreatedb nocreaterole password '{quoted}'",
-        ),
+    exists = f"select 1 from pg_catalog.pg_{{}} where {{}}name = '{DATABASE}'"
+    for there, make in (
+        (exists.format("roles", "rol"), f"create role {DATABASE} login"),
         (exists.format("database", "dat"), f"create database {DATABASE} owner {DATABASE}"),
-    ]
-    for there, make in steps:
-        if _asked(folder, passwords, f"select 1 {there}") != "1":
+    ):
+        if _asked(folder, passwords, there) != "1":
             _told(folder, passwords, make)
+    quoted = passwords.orthanc.replace("'", "''")
+    _told(folder, passwords, f"alter role {DATABASE} password '{quoted}'")
     # Orthanc's searches for a part of a name need it, and may not make it themselves
     _told(folder, passwords, "create extension if not exists pg_trgm", database=DATABASE)
 

@@ -23,7 +23,7 @@ from pathlib import Path
 from cxr.errors import PacsError
 
 LOGS_KEPT = 5
-_LOCK_S = 180.0
+_LOCK_S = 300.0  # all parts may take long to start, one after the other
 _SAY_AFTER_S = 5.0
 _ORTHANC_LINE = re.compile(r"^[EWI]\d{4} [\d:.]+ +(?:\S+ +)?\S+\.(?:cpp|h|c):\d+\] ")
 _TELLING = re.compile(r"^E\d{4} |\[emerg\]|\bFATAL\b|\bERROR\b|\bPANIC\b|Error:")
@@ -114,7 +114,11 @@ class Daemon:
             os.close(log)
         _children[child.pid] = child
         noted = {"pid": child.pid, "born": _born(child.pid), "fingerprint": fingerprint}
-        write_private(self._pid_file, json.dumps(noted))
+        try:
+            write_private(self._pid_file, json.dumps(noted))
+        except BaseException:
+            child.kill()  # nobody could find it again
+            raise
 
     def wait(self, healthy: Callable[[], bool], limit_s: float) -> None:
         """Return once it is healthy.
