@@ -14,7 +14,8 @@ from typing import Any
 from requests.adapters import HTTPAdapter
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager, Retry
 from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.exceptions import ConnectTimeoutError, ReadTimeoutError
+from urllib3.exceptions import NewConnectionError
+from urllib3.exceptions import TimeoutError as Waited
 
 SLOWEST = 1 << 16
 """Bytes a second below which an answer runs out of time."""
@@ -114,7 +115,7 @@ class Again(Retry):
     def increment(self, *args: Any, **options: Any) -> "Again":
         """Note an attempt; one that took all the time there is, is not repeated."""
         error = options.get("error")
-        if isinstance(error, ReadTimeoutError | ConnectTimeoutError):
+        if error is not None and timed_out(error):
             raise error
         return super().increment(*args, **options)
 
@@ -123,6 +124,11 @@ class Again(Retry):
         asked = super().get_retry_after(response)
         left = max(0.0, self.until - time.monotonic()) if self.until else self.limit_s
         return None if asked is None else min(asked, left)
+
+
+def timed_out(error: BaseException) -> bool:
+    """Say whether urllib3 gave up waiting; a connection refused is one of its time-outs too."""
+    return isinstance(error, Waited) and not isinstance(error, NewConnectionError)
 
 
 class Adapter(HTTPAdapter):

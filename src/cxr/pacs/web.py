@@ -19,11 +19,11 @@ from urllib.parse import urlsplit
 import requests
 from requests.auth import AuthBase, HTTPBasicAuth
 from requests.utils import get_environ_proxies
-from urllib3.exceptions import HTTPError, TimeoutError
+from urllib3.exceptions import HTTPError
 
 from cxr import places
 from cxr.errors import PacsError, UnavailableError
-from cxr.pacs.patience import Adapter
+from cxr.pacs.patience import Adapter, timed_out
 
 PIECE = 1 << 20
 MAX_JSON = 1 << 28
@@ -193,7 +193,7 @@ class Web(requests.Session):
             raise self._said(asked, list(_causes(error))) from error
 
     def _said(self, asked: str, causes: list[BaseException]) -> PacsError:
-        if any(isinstance(cause, TimeoutError | requests.Timeout) for cause in causes):
+        if any(timed_out(cause) or isinstance(cause, requests.Timeout) for cause in causes):
             return UnavailableError(
                 f"{self.url} did not answer {asked} within {self._timeout_s:g} s; "
                 f"raise {self.key}.timeout_s if it needs longer"
