@@ -87,6 +87,13 @@ def reading_room() -> Figures:
     return {**bench_reading_room.measure(), **bench_consolidation.figures()}
 
 
+def pacs() -> Figures:
+    """Move images in and out of a real Orthanc, against bare requests; make a large manifest."""
+    import bench_pacs
+
+    return bench_pacs.measure()
+
+
 def fastest(*calls: Callable[[], object], rounds: int = 7) -> list[float]:
     """Time calls in turns, and give each one's fastest, in seconds."""
     times = [[] for _ in calls]  # type: list[list[float]]
@@ -103,6 +110,7 @@ SECTIONS = {
     "learning": learning,
     "portal": portal,
     "reading_room": reading_room,
+    "pacs": pacs,
 }
 
 

@@ -59,8 +59,10 @@ def roi(**changes: object) -> dict:
     } | changes
 
 
-def dicom(number: int, *, view: str = "PA", patient: str = "P1") -> bytes:
-    """A small CR image of noise; its SOPInstanceUID ends in `number`."""
+def dicom(
+    number: int, *, view: str = "PA", patient: str = "P1", study: str = "", seed: int | None = None
+) -> bytes:
+    """A small CR image of noise; its SOPInstanceUID ends in `number`; `seed` is its noise."""
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = ComputedRadiographyImageStorage
     meta.MediaStorageSOPInstanceUID = f"1.2.3.{number}"
@@ -68,13 +70,16 @@ def dicom(number: int, *, view: str = "PA", patient: str = "P1") -> bytes:
     ds = pydicom.Dataset()
     ds.file_meta = meta
     ds.SOPClassUID, ds.SOPInstanceUID = meta.MediaStorageSOPClassUID, f"1.2.3.{number}"
-    ds.StudyInstanceUID, ds.SeriesInstanceUID = f"1.2.4.{number // 2}", f"1.2.5.{number}"
+    ds.StudyInstanceUID = study or f"1.2.4.{number // 2}"
+    ds.SeriesInstanceUID = f"1.2.5.{number}"
     ds.PatientID, ds.Modality, ds.ViewPosition, ds.BodyPartExamined = patient, "CR", view, "CHEST"
     ds.PhotometricInterpretation, ds.SamplesPerPixel = "MONOCHROME2", 1
     ds.Rows, ds.Columns = 40, 32
     ds.BitsAllocated = ds.BitsStored = 8
     ds.HighBit, ds.PixelRepresentation = 7, 0
-    pixels = np.random.default_rng(number).integers(256, size=(40, 32), dtype=np.uint8)
+    pixels = np.random.default_rng(number if seed is None else seed).integers(
+        256, size=(40, 32), dtype=np.uint8
+    )
     ds.PixelData = pixels.tobytes()
     buffer = io.BytesIO()
     ds.save_as(buffer, enforce_file_format=True)

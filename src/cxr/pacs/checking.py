@@ -7,6 +7,7 @@ import hashlib
 import multiprocessing
 import os
 import stat
+import threading
 import uuid
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
@@ -169,6 +170,15 @@ _settings_here: list[Settings] = []
 
 def _begin(settings: Settings) -> None:
     _settings_here[:] = [settings]
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """End when the ingest is killed: the pool's own processes would wait for it for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _check_in_pool(file: File) -> Checked:

@@ -151,8 +151,7 @@ class Ingest:
     def _lost(self, rows: Sequence[Held]) -> list[str]:
         if self._pacs is None:
             return []
-        uids = sorted({row.sop_instance_uid for row in rows})
-        held = {instance.orthanc_id for instance in self._pacs.search(SOPInstanceUID=uids)}
+        held = sending.held(self._pacs, sorted({row.sop_instance_uid for row in rows}))
         return [row.path for row in rows if row.orthanc_id not in held]
 
     def _mend_index(self) -> None:

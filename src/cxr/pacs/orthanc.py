@@ -176,6 +176,14 @@ class OrthancPacs:
             outcomes[at] = error
         return outcomes
 
+    def there(self, uids: Sequence[str]) -> set[str]:
+        """Give the Orthanc IDs of what it holds under these SOPInstanceUIDs; reads no headers.
+
+        Raises:
+            PacsError: Orthanc does not answer.
+        """
+        return set(self._there(uids).values())
+
     def delete(self, instance: Instance) -> None:
         """Remove one instance for good; one that is not there is no error.
 

@@ -16,6 +16,7 @@ from cxr.images.dicom import Instance
 from cxr.pacs import Pacs, transfer
 from cxr.pacs.checking import Checked
 from cxr.pacs.folder import FolderPacs
+from cxr.pacs.orthanc import OrthancPacs
 from cxr.pacs.sources import File
 
 REQUEST_BYTES = 64 << 20
@@ -115,7 +116,7 @@ def _send(pacs: Pacs, items: Sequence[Checked]) -> list[Outcome]:
     """Store some files in one request."""
     outcomes: dict[int, Outcome] = {}
     left: list[int] = []
-    held = _held(pacs, [item.row.sop_instance_uid for item in items])
+    before = held(pacs, [item.row.sop_instance_uid for item in items])
     dicoms: list[bytes] = []
     for number, item in enumerate(items):
         try:
@@ -124,19 +125,23 @@ def _send(pacs: Pacs, items: Sequence[Checked]) -> list[Outcome]:
         except ChangedError as error:
             outcomes[number] = Outcome(error=error)
     for number, met in zip(left, _stored(pacs, dicoms), strict=True):
-        is_new = items[number].row.orthanc_id not in held
+        is_new = items[number].row.orthanc_id not in before
         outcomes[number] = Outcome(error=met) if isinstance(met, CxrError) else Outcome(is_new)
     return [outcomes[number] for number in range(len(items))]
 
 
-def _held(pacs: Pacs, uids: Sequence[str]) -> set[str]:
-    """Give the Orthanc IDs of what is there already, to tell what is new."""
+def held(pacs: Pacs, uids: Sequence[str]) -> set[str]:
+    """Give the Orthanc IDs of what a PACS holds under these SOPInstanceUIDs."""
     found: set[str] = set()
 
     def ask() -> None:
-        found.update(i.orthanc_id for i in pacs.search(SOPInstanceUID=list(uids)))
+        if isinstance(pacs, OrthancPacs):
+            found.update(pacs.there(uids))  # its search would read every header
+        else:
+            found.update(i.orthanc_id for i in pacs.search(SOPInstanceUID=list(uids)))
 
-    transfer.again(ask)
+    if uids:
+        transfer.again(ask)
     return found
 
 
