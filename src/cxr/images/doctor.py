@@ -109,13 +109,13 @@ def examine(source: bytes | Path, severities: Mapping[str, Severity] = DEFAULTS)
         ds = dicom.parse(data)
     except DicomError as error:
         return Finding(verdict("unreadable", str(error), severities))
+    instance = _instance(ds, data)
     found: tuple[Verdict, ...] = ()
     for name, rule in RULES:
-        if severities[name] != ingest_rules.OFF and (met := _ask(rule, ds, data)):
+        if severities[name] == ingest_rules.OFF or (instance and rule is no_identifiers):
+            continue
+        if met := _ask(rule, ds, data):
             found += verdict(name, met, severities)
-    instance = None
-    if not any(v.rule in ("no_identifiers", "unreadable") for v in found):
-        instance = dicom.instance(ds)
     if any(v.severity == ingest_rules.ERROR for v in found):
         return Finding(found, "", instance)
     try:
@@ -138,6 +138,14 @@ def _bytes(source: bytes | Path) -> bytes:
         return source.read_bytes()
     except OSError as error:
         raise DicomError(f"cannot be read: {error.strerror or error}") from error
+
+
+def _instance(ds: Dataset, source: bytes) -> dicom.Instance | None:
+    try:
+        with dicom.explained(source):
+            return dicom.instance(ds)
+    except DicomError:
+        return None  # the rule says why
 
 
 def _ask(rule: Callable[[Dataset], str | None], ds: Dataset, source: bytes) -> str | None:

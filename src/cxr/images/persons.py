@@ -4,12 +4,12 @@ What is met is never repeated where it names somebody: a report says which attri
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import date
 
 from pydicom import Dataset
 from pydicom.datadict import dictionary_VR, keyword_for_tag
-from pydicom.tag import BaseTag
+from pydicom.tag import BaseTag, Tag
 
 from cxr.images import attributes, dicom
 
@@ -46,6 +46,8 @@ _REMOVED = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 """What those who remove identities leave in their place."""
+_PATIENT, _AROUND = ({Tag(keyword): keyword for keyword in some} for some in (PATIENT, AROUND))
+_PIXELS = 0x7FE0
 _DEEP = 8
 
 
@@ -81,10 +83,10 @@ def contradicting_age(ds: Dataset) -> str | None:
 def identifying_tags(ds: Dataset) -> str | None:
     """Nothing that says who it is; where identity is said to be removed, the rest may stay."""
     removed = dicom.text(ds, "PatientIdentityRemoved").upper() == "YES"
-    wanted = PATIENT if removed else PATIENT + AROUND
+    wanted = _PATIENT if removed else _PATIENT | _AROUND
     own = _letters(dicom.text(ds, "PatientID"))
-    met = dict.fromkeys(name for name, value in _named(ds, wanted) if _tells(value, own))
-    listed = [*met]
+    met = {name for name, value in _named(ds, wanted) if _tells(value, own)}
+    listed = [name for name in wanted.values() if name in met]
     if not removed and (private := sum(1 for _ in _private(ds))):
         listed.append(f"{private} private element{'s' if private > 1 else ''}")
     if not listed:
@@ -118,35 +120,23 @@ def _spoken(years: float) -> str:
     return f"{years:.0f} years" if years >= 2 else f"{12 * years:.0f} months"
 
 
-def _named(ds: Dataset, wanted: tuple[str, ...], deep: int = 0) -> Iterator[tuple[str, str]]:
-    """Find attributes by keyword, in sequences too; a sequence itself counts as said."""
-    for keyword in wanted:
-        if keyword in ds:
-            nested = keyword.endswith("Sequence")
-            yield (
-                keyword,
-                "items" * bool(attributes.items(ds, keyword))
-                if nested
-                else dicom.text(ds, keyword),
-            )
-    if deep >= _DEEP:
-        return
-    for tag in _sequences(ds):
-        for item in attributes.items(ds, keyword_for_tag(tag)):
+def _named(ds: Dataset, wanted: Mapping[BaseTag, str], deep: int = 0) -> Iterator[tuple[str, str]]:
+    """Find attributes, in sequences too: keyword and value; of a sequence, whether it has items."""
+    for tag in ds.keys():  # noqa: SIM118 - iterating a Dataset would decode every element
+        nested = tag.group != _PIXELS and _is_sequence(tag, getattr(ds.get_item(tag), "VR", None))
+        items = attributes.items(ds, keyword_for_tag(tag)) if nested else []
+        if tag in wanted:
+            keyword = wanted[tag]
+            yield keyword, "items" * bool(items) if nested else dicom.text(ds, keyword)
+        for item in items if deep < _DEEP else ():
             yield from _named(item, wanted, deep + 1)
 
 
-def _sequences(ds: Dataset) -> Iterator[BaseTag]:
-    for tag in ds.keys():  # noqa: SIM118 - iterating a Dataset would decode every element
-        if not tag.is_private and tag.group != 0x7FE0:
-            vr = getattr(ds.get_item(tag), "VR", None)
-            if vr == "SQ" or (vr in (None, "UN") and _is_sequence(tag)):
-                yield tag
-
-
-def _is_sequence(tag: BaseTag) -> bool:
+def _is_sequence(tag: BaseTag, vr: str | None) -> bool:
+    if tag.is_private or vr not in (None, "SQ", "UN"):
+        return False
     try:
-        return dictionary_VR(tag) == "SQ"
+        return vr == "SQ" or dictionary_VR(tag) == "SQ"
     except KeyError:
         return False
 
@@ -154,7 +144,8 @@ def _is_sequence(tag: BaseTag) -> bool:
 def _private(ds: Dataset) -> Iterator[BaseTag]:
     """Private elements that hold something; not those that only reserve a block."""
     for tag in ds.keys():  # noqa: SIM118
-        if tag.is_private and tag.element >= 0x1000 and getattr(ds.get_item(tag), "value", None):
+        private = tag & 0x10000 and tag.element >= 0x1000
+        if private and getattr(ds.get_item(tag), "value", None):
             yield tag
 
 
