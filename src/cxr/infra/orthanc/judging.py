@@ -48,6 +48,8 @@ def started(folder: Path, keys: Keys) -> Path:
     free = next((n for n in _NAMES if processes.Daemon(n, folder).pid() is None), _NAMES[0])
     daemon = processes.Daemon(free, folder)
     daemon.stop()
+    if (left := _noted(daemon)) is not None:  # by one that was killed
+        left.unlink(missing_ok=True)
     given, listening = folder / "run" / f"{free}.keys", place / f"{secrets.token_hex(4)}.sock"
     given.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     processes.write_private(given, text)
