@@ -383,3 +383,12 @@ def test_orthanc_calls_an_instance_what_we_call_it(orthanc: Server, patient) -> 
     with opening.opened(orthanc.section, root=orthanc.folder) as pacs:
         assert pacs.find(instance.orthanc_id) == instance
         assert list(pacs.search(SOPInstanceUID=instance.sop_instance_uid)) == [instance]
+
+
+def test_a_list_longer_than_a_server_is_asked_for_finds_the_same(store, reference) -> None:
+    uids = [f"1.2.3.{number}" for number in range(1200)] + [
+        dicom.identify(FILES[2]).sop_instance_uid
+    ]
+    query = OURS | {"SOPInstanceUID": uids}
+
+    assert list(store.pacs.search(**query)) == told(store, reference.search(**query))

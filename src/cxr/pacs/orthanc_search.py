@@ -19,6 +19,8 @@ from cxr.pacs.matching import Condition
 from cxr.pacs.web import RefusedError, Web
 
 _PAGE = 1000
+_MOST = 1000
+"""Values of a list that Orthanc is asked to match; longer ones are matched here."""
 _STUDIES = 50
 """At a time: so much is read before the first instance is given."""
 
@@ -103,7 +105,9 @@ def _narrowed(wanted: list[Condition]) -> dict[str, str]:
             values = [terms[0].pattern]
         else:
             values = [f"{terms[0].low}-{terms[0].high}"]
-        if all(_PLAIN.fullmatch(re.sub(r"[*?]", "x", value)) for value in values):
+        if len(values) <= _MOST and all(
+            _PLAIN.fullmatch(re.sub(r"[*?]", "x", value)) for value in values
+        ):
             query[column] = "\\".join(values)
     return query
 

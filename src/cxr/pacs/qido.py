@@ -22,6 +22,8 @@ from cxr.pacs.matching import Condition
 from cxr.pacs.web import RefusedError, Web
 
 _PAGE = 500
+_MOST = 200
+"""Values of a list that are asked for one by one; of longer ones everything is looked at."""
 _PROBES = 8
 """Instances whose metadata is compared with the search's answer, to see what that leaves out."""
 _STUDY_FIELDS = ("StudyInstanceUID", "NumberOfStudyRelatedInstances")
@@ -97,7 +99,7 @@ class Qido:
             return [
                 (str(uid), 0) for uid in sorted(set(map(str, by["StudyInstanceUID"].exact or ())))
             ]
-        if "SOPInstanceUID" in by:
+        if "SOPInstanceUID" in by and len(by["SOPInstanceUID"].terms) <= _MOST:
             places = [self.place(str(uid)) for uid in by["SOPInstanceUID"].exact or ()]
             if all(places):
                 return [(uid, 0) for uid in sorted({place[0] for place in places if place})]
@@ -268,7 +270,7 @@ def _filters(by: dict[str, Condition]) -> list[dict[str, str]]:
             continue
         if len(values) == 1:
             common[name] = values[0]
-        elif several == [{}]:
+        elif several == [{}] and len(values) <= _MOST:
             several = [{name: value} for value in values]
     return [common | one for one in several]
 

@@ -95,6 +95,8 @@ def told(answer: Any) -> tuple[set[str], dict[str, int]]:
     Returns:
         SOPInstanceUIDs, and SOPInstanceUID → Failure Reason; a server may leave out any of them.
     """
+    if isinstance(answer, list) and len(answer) == 1:  # as every other DICOM JSON comes
+        answer = answer[0]
     header = described.from_json(answer) if isinstance(answer, Mapping) else {}
     stayed = {
         uid for item in _items(header, "ReferencedSOPSequence") if (uid := _uid(item)) is not None
