@@ -73,6 +73,7 @@ SENTENCES = [
     # resolved, removed, still there
     ("Previously seen edema has resolved.", "ED-"),
     ("Resolved right pneumothorax.", "PX-"),
+    ("Right-sided effusion, now resolved.", "EF-"),
     ("Interval resolution of the left effusion.", "EF-"),
     ("The right pleural effusion has nearly resolved.", "EF+"),
     ("Edema has improved.", "ED+ LO+"),
@@ -104,6 +105,12 @@ SENTENCES = [
     ("Right base atelectasis with no definite focal consolidation; trace effusion is possible.",
      "AT+ LO+ CO- EF?"),
     ("Left lower lobe collapse and/or consolidation.", "AT? CO? LO?"),
+    ("Hazy opacity probably represents a combination of effusion and atelectasis.",
+     "LO+ EF? AT?"),
+    ("In the appropriate clinical setting, pneumonia could be considered.", "PN? LO?"),
+    ("No large effusion but a small effusion may be present.", "EF?"),
+    ("Doubt pneumonia.", "PN? LO?"),
+    ("Possible pneumonia and a small effusion.", "PN? LO? EF+"),
     # the heart, the mediastinum and normal statements
     ("Heart size is normal. The mediastinal and hilar contours are unremarkable.", "CM- EC-"),
     ("The cardiac, mediastinal and hilar contours are normal.", "CM- EC-"),
@@ -121,6 +128,8 @@ SENTENCES = [
     ("No acute cardiopulmonary process.", NOTHING_ACUTE),
     ("No acute osseous abnormality.", "FX-"),
     ("Osseous structures are intact.", "FX-"),
+    ("The cardiomediastinal silhouette is stable and unremarkable.", "CM- EC-"),
+    ("The heart is upper limits of normal in size.", "CM-"),
     ("Normal size of the cardiac silhouette.", "CM-"),
     ("Cardiac silhouette is at the upper limits of normal in size.", "CM-"),
     ("There is no pneumothorax, and the heart size is normal.", "PX- CM-"),
@@ -142,6 +151,9 @@ SENTENCES = [
     ("Left-sided pacemaker with leads in the right atrium and right ventricle.", "SD+"),
     ("Median sternotomy wires are intact.", "SD+"),
     ("No lines or tubes.", "SD-"),
+    ("The patient is status post CABG with intact median sternotomy wires.", "SD+"),
+    ("No pneumothorax following chest tube removal.", "PX- SD-"),
+    ("EKG leads overlie the chest.", ""),
 ]  # fmt: skip
 
 _MIMIC_STYLE = """                                 FINAL REPORT
@@ -213,7 +225,22 @@ RECOMMENDATION(S): CT to exclude pneumothorax and mass.
 
 NOTIFICATION: Pneumothorax was discussed with Dr. Example at 3 p.m.
 """
+_WRAPPED = """FINDINGS: There is no pneumothorax, as on the prior
+study
+or on the one before. Edema.
+"""
+_STRUCTURED = """Findings
+Lungs: No focal consolidation.
+Pleura: Small right effusion.
+Heart: Mildly enlarged.
+Bones: No acute fracture.
+
+Opinion
+Small effusion.  Query early edema?
+"""
 WHOLE = {
+    "wrapped": (_WRAPPED, "PX- ED+ LO+"),
+    "structured": (_STRUCTURED, "CO- EF+ CM+ EC+ FX- ED? LO?"),
     "mimic style": (_MIMIC_STYLE, "CM+ EC+ CO- ED- EF- PN- PX- LO+ AT? SD+"),
     "wet read": (_WET_READ, "PN- CO- EF+"),
     "no heading": (_NO_HEADING, "SD+ EF- PX-"),

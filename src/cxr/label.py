@@ -58,20 +58,15 @@ def _label(cfg: schema.Label, folder: Path, keys: "Keys", pacs: "Pacs") -> None:
 
     from cxr.labeling import LEAD
     from cxr.labeling.local import LocalLabeling
-    from cxr.pacs import ledger
 
     job = _job(cfg, folder)
     if cfg.reopen:
         job = replace(job, closes=LEAD)  # or a job that is done would end at once
     selection, job = _select(cfg, job, pacs, folder)
     local = isinstance(cfg.labeling, labeling_schema.LocalLabeling)
-    own: dict[str, object] = {"accounts": folder / "accounts.db"} if local else {}
-    if isinstance(cfg.labeling, labeling_schema.ReportLabeling):
-        read = folder / "jobs" / cfg.job.compare if cfg.job.compare else None
-        own = {"store": folder / "reports" / "reports.sqlite", "compare": read}
-    if isinstance(cfg.labeling, labeling_schema.ReplayLabeling):
-        own = {"origins": list(ledger.origins(folder, pacs))}
-    backend = instantiate(cfg.labeling.model_dump(by_alias=True), pacs=pacs, keys=keys, **own)
+    backend = instantiate(
+        cfg.labeling.model_dump(by_alias=True), pacs=pacs, keys=keys, **_own(cfg, folder, pacs)
+    )
     try:
         backend.start(job, selection.path)
         if cfg.reopen:
@@ -95,6 +90,19 @@ def _label(cfg: schema.Label, folder: Path, keys: "Keys", pacs: "Pacs") -> None:
     for told in getattr(backend, "comparison", ()):
         print(told)
     _print_result(job, path)
+
+
+def _own(cfg: schema.Label, folder: Path, pacs: "Pacs") -> dict[str, object]:
+    """Give what a backend needs beside its section, the PACS and the keys."""
+    from cxr.contract import manifest
+    from cxr.pacs import ledger
+
+    if isinstance(cfg.labeling, labeling_schema.ReplayLabeling):
+        return {"origins": list(ledger.origins(folder, pacs))}
+    if isinstance(cfg.labeling, labeling_schema.ReportLabeling):
+        read = cfg.job.compare and folder / "jobs" / manifest.check_job_name(cfg.job.compare)
+        return {"store": folder / "reports" / "reports.sqlite", "compare": read or None}
+    return {"accounts": folder / "accounts.db"}
 
 
 def _check_gateway(gateway: str, url: str) -> None:

@@ -29,7 +29,7 @@ class _Reach(NamedTuple):
 _REACH = {
     "negated": _Reach(commas=True, ands=True),
     "unread": _Reach(commas=True, ands=True),
-    "uncertain": _Reach(commas=False, ands=False),
+    "uncertain": _Reach(commas=False, ands=True),
 }
 
 
@@ -140,7 +140,8 @@ class Clause:
         if any(self._is_statement(part, strict=not by_or) for part in parts[:-1] if part):
             return False
         last = parts[-1]
-        return not last or by_or or self.words[last.start] not in self.lists["begins"]
+        own_words = last and last.start < cue.start
+        return not own_words or by_or or self.words[last.start] not in self.lists["begins"]
 
     def _interrupted(self, mention: Met, cue: Met) -> bool:
         """Say whether another cue in between takes the later one, as in `without`."""

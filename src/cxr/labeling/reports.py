@@ -6,7 +6,7 @@ itself never leaves the store of reports.
 
 import csv
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,13 +73,16 @@ class ReportLabeling:
 
     def collect(self, job: Job) -> Path:
         """Write the output manifest and the audit; compare with readers where that is asked."""
-        miner, told = self._miner(job), dict[str, dict[str, Evidence]]()
-        with Reports(self._path) as store:
-            lines = list(self._lines(job, store, miner, told))
-        path = output.write(
-            job, lines, human_annotated=False, label_source="report-text-mined"
-        )  # fmt: skip
-        _audit(job.folder / MINED, told)
+        miner, audit = self._miner(job), job.folder / MINED
+        part = audit.with_name(f"{audit.name}.part")
+        with Reports(self._path) as store, part.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(_HEADER)
+            lines = self._lines(job, store, miner, writer.writerows)
+            path = output.write(
+                job, lines, human_annotated=False, label_source="report-text-mined"
+            )  # fmt: skip
+        part.replace(audit)
         self._told(job)
         return path
 
@@ -119,22 +122,26 @@ class ReportLabeling:
         return str(uid or self._pacs.find(manifest.source(line)).study_instance_uid)
 
     def _lines(
-        self, job: Job, store: Reports, miner: Miner, told: dict[str, dict[str, Evidence]]
+        self,
+        job: Job,
+        store: Reports,
+        miner: Miner,
+        audit: Callable[[Iterable[Sequence[object]]], object],
     ) -> Iterator[tuple[dict[str, Any], dict[str, Any] | None]]:
         total = sum(1 for _ in manifest.read(job.input_manifest))
+        audited: set[str] = set()
+        last, found = "", dict[str, Evidence]()
         with progress.bar("mined", total) as advance:
             for done, line in enumerate(manifest.read(job.input_manifest), 1):
                 uid = str(line["study-instance-uid"])
-                report = None if uid in told else store.get(uid)
-                if report:
-                    told[uid] = miner.read(report.text)
+                if uid != last:  # images of a study follow each other, nearly always
+                    report = store.get(uid)
+                    last, found = uid, miner.read(report.text) if report else {}
+                if uid not in audited:
+                    audited.add(uid)
+                    audit(_audited(uid, found))
                 advance(done)
-                if uid not in told:  # withdrawn since the job began
-                    yield line, None
-                    continue
-                states = {name: evidence.state for name, evidence in told[uid].items()}
-                reasons = {name: evidence.rule for name, evidence in told[uid].items()}
-                yield line, stated.attribute(states, job.labels, level="study", reasons=reasons)
+                yield line, _attribute(found, job) if found else None
 
     def _told(self, job: Job) -> None:
         """Compare with readers, or say how one could."""
@@ -151,16 +158,14 @@ def shipped() -> Path:
     return places.shipped("templates") / "phrases" / "english.yaml"
 
 
-def _audit(path: Path, told: Mapping[str, Mapping[str, Evidence]]) -> None:
-    """Write which phrase said what, and where in the text; not the text."""
-    part = path.with_name(f"{path.name}.part")
-    with part.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(_HEADER)
-        for uid, findings in told.items():
-            for name, e in findings.items():
-                if e.rule:
-                    writer.writerow(
-                        [uid, name, e.state, e.rule, e.phrase, e.cue, e.section, e.start, e.end]
-                    )
-    part.replace(path)
+def _attribute(found: Mapping[str, Evidence], job: Job) -> dict[str, Any]:
+    states = {name: evidence.state for name, evidence in found.items()}
+    reasons = {name: evidence.rule for name, evidence in found.items()}
+    return stated.attribute(states, job.labels, level="study", reasons=reasons)
+
+
+def _audited(uid: str, found: Mapping[str, Evidence]) -> Iterator[Sequence[object]]:
+    """Give which phrase said what, and where in the text; not the text."""
+    for name, e in found.items():
+        if e.rule:
+            yield uid, name, e.state, e.rule, e.phrase, e.cue, e.section, e.start, e.end

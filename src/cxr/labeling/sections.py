@@ -111,8 +111,8 @@ def _headings(text: str, phrases: Phrases) -> Iterator[tuple[re.Match[str], str]
         if section is None and match["colon"] and len(words) > 1:
             # as in "FINDINGS AND LIMITATIONS:" or "WET READ VERSION #1 by:"
             section = phrases.headings.get(" ".join(words[:2])) if said.isupper() else None
-        if section is not None:
-            yield match, section
+        if section is not None and (match["colon"] or match["inner"] or said[:1].isupper()):
+            yield match, section  # a last line of "study" is no heading
 
 
 def _paragraphs(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
