@@ -56,14 +56,14 @@ def compressed(data: bytes, syntax: str = JPEGBaseline8Bit, **attributes: object
 def test_sizes_agree_with_pillow(kind: str, how: dict[str, object], colour: bool) -> None:
     met = codestream.size(frame(70, 41, kind, colour=colour, **how))
 
-    assert met == (70, 41, 3 if colour else 1)
+    assert met == (70, 41, 3 if colour else 1, 8)
 
 
 def test_jpeg_ls_says_its_size_too() -> None:
     ds = pydicom.dcmread(io.BytesIO(GOOD))
     ds.compress(JPEGLSLossless)
 
-    assert codestream.size(get_frame(ds.PixelData, 0, number_of_frames=1)) == (64, 56, 1)
+    assert codestream.size(get_frame(ds.PixelData, 0, number_of_frames=1)) == (64, 56, 1, 12)
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "JPEG2000"])
@@ -81,6 +81,18 @@ def test_a_frame_of_another_size_is_refused_before_it_is_decoded(
 def test_a_colour_frame_that_is_declared_grey_is_refused() -> None:
     with pytest.raises(DicomError, match="3 samples, expected 64, 56 and 1"):
         dicom.read(compressed(frame(64, 56, colour=True)))
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "JPEG2000"])
+def test_a_frame_of_impossible_bits_is_refused(kind: str) -> None:
+    good = frame(64, 56, "JPEG") if kind == "JPEG" else frame(64, 56, "JPEG2000", no_jp2=True)
+    at = good.index(b"\xff\xc0") + 4 if kind == "JPEG" else 42
+    syntax = JPEGBaseline8Bit if kind == "JPEG" else JPEG2000Lossless
+    bits = 122 if kind == "JPEG" else 121  # JPEG 2000 counts from one bit
+    file = compressed(good[:at] + bytes([bits]) + good[at + 1 :], syntax)
+
+    with pytest.raises(DicomError, match="has 122 bits, expected at most 8"):
+        dicom.read(file)
 
 
 def test_a_good_frame_in_pieces_is_read() -> None:
@@ -126,4 +138,4 @@ def test_any_bytes_are_a_size_or_refused(start: bytes, rest: bytes) -> None:
         met = codestream.size(start + rest)
     except DicomError:
         return
-    assert len(met) == 3
+    assert len(met) == 4
