@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import orthanc_servers
@@ -17,10 +18,12 @@ from specimens import LABELS, dicom
 from cxr import pacs_schema
 from cxr import root as data_root
 from cxr.contract import labels, manifest
+from cxr.errors import UnavailableError
 from cxr.images import dicom as dicom_files
 from cxr.images import synth
 from cxr.labeling import Job, Reader, selection
 from cxr.labeling.local import LocalLabeling
+from cxr.learning import examples
 from cxr.pacs import Pacs, opening
 from cxr.pacs.folder import FolderPacs
 
@@ -143,6 +146,26 @@ def test_labels_by_path_find_the_files_that_were_ingested(clinic, tmp_path):
     (line,) = manifest.read(clinic.root / "jobs/by-path/manifests/output/output.manifest")
     expected = dicom_files.identify(tmp_path / "in/patient1/study1/view1_frontal.dcm")
     assert line["source"] == expected.orthanc_id
+
+
+def test_an_orthanc_that_is_away_is_one_line_and_no_image_counts_as_missing(tmp_path):
+    away = Clinic(tmp_path / "root")
+    data_root.secret(data_root.prepare(str(away.root)), "orthanc.password", "x")
+    line = {"source": "-".join(["0" * 8] * 5), **labels.to_data_object(LABELS)}
+    findings = [{"label": name, "state": "absent"} for name in LABELS.names]
+    answer = {"schema": manifest.SCHEMA, "findings": findings, "usable": True}
+    meta = manifest.metadata("old", human_annotated=True, created=datetime.now(UTC))
+    line |= {"old": answer, "old-metadata": meta | {"label-source": "readers"}}
+    manifest.write(tmp_path / "output.manifest", [line])
+
+    process = away.start("label", "job=by_hand")
+    out, err = process.communicate(timeout=120)
+    with away.pacs() as pacs, pytest.raises(UnavailableError, match="is it running, and pacs"):
+        examples.read(tmp_path / "output.manifest", pacs)
+
+    assert (process.returncode, out) == (1, "")
+    assert err.startswith(f"{away.section.url} cannot be reached")
+    assert err.count("\n") == 1
 
 
 @pytest.mark.browser

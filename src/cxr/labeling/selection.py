@@ -11,7 +11,7 @@ from typing import Any
 
 from cxr.contract import consolidate, labels, manifest
 from cxr.contract.labels import LabelSet
-from cxr.errors import CxrError, JobError
+from cxr.errors import CxrError, JobError, UnavailableError
 from cxr.images.dicom import Instance
 from cxr.labeling import companions
 from cxr.pacs import Pacs, finding
@@ -242,6 +242,7 @@ def known(path: Path, pacs: Pacs, own: Manner) -> Iterator[tuple[dict[str, Any],
 
     Raises:
         ManifestError: A line that is none, or has several label attributes.
+        UnavailableError: The PACS does not answer.
     """
     passed: list[str] = []
     for line in manifest.read(path):
@@ -249,6 +250,8 @@ def known(path: Path, pacs: Pacs, own: Manner) -> Iterator[tuple[dict[str, Any],
             continue
         try:
             asked = _asked(pacs.find(manifest.source(line)), pacs, own)
+        except UnavailableError:
+            raise  # a PACS that is away says nothing about an image
         except (CxrError, OSError) as error:
             passed.append(f"{manifest.source(line)}: {error}")
             continue

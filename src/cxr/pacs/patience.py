@@ -7,6 +7,7 @@ more of it, and what the reader of a stream does in between costs nothing.
 
 import http.client
 import io
+import logging
 import socket
 import time
 from typing import Any
@@ -20,6 +21,8 @@ from urllib3.exceptions import TimeoutError as Waited
 SLOWEST = 1 << 16
 """Bytes a second below which an answer runs out of time."""
 
+# at each new attempt it would print the path, which names an image; how it ends we say ourselves
+logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
 _BLOCK = 1 << 18
 _AGAIN_ON = (429, 500, 502, 503, 504)
 
