@@ -13,12 +13,15 @@ from typing import TYPE_CHECKING
 from omegaconf import DictConfig
 
 from cxr import config, labeling_schema, schema
-from cxr.errors import ConfigError
+from cxr.errors import ConfigError, PacsError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from cxr.pacs import Pacs
     from cxr.pacs.ingest import Ingest
     from cxr.pacs.sources import Source
+    from cxr.pacs.withdrawn import Images
 
 
 def main(cfg: schema.Ingest, _: DictConfig) -> None:
@@ -32,6 +35,11 @@ def main(cfg: schema.Ingest, _: DictConfig) -> None:
         _draw(cfg, cfg.synthetic, folder)
     elif cfg.to:
         _copy(cfg, folder)
+    elif cfg.withdraw:
+        from cxr.pacs import opening
+
+        with opening.opened(cfg.pacs, root=folder) as pacs:
+            _withdraw(cfg, cfg.withdraw, pacs, folder)
     elif cfg.reports:
         _reports(cfg, cfg.reports, folder)
     else:
@@ -185,6 +193,94 @@ def _reports(cfg: schema.Ingest, path: str, folder: Path) -> None:
         print(reports.write_unlinked(unlinked, found))
     print(f"{lacking} studies without a report")
     print("next: python -m cxr.label job=reports")
+
+
+def _withdraw(cfg: schema.Ingest, patient_id: str, pacs: "Pacs", folder: Path) -> None:
+    """Remove a patient; the images last, for they alone tell what else to look for."""
+    from cxr.labeling import withdrawal as of_jobs
+    from cxr.learning import withdrawal as of_runs
+    from cxr.pacs import withdrawn
+
+    images, patient_ids = withdrawn.find(folder, pacs, patient_id)
+    if not images.instances and patient_ids[0] not in withdrawn.of(folder):
+        raise PacsError(f"withdraw: expected a PatientID with images in {pacs.name}, met none")
+    mark = withdrawn.of(folder).mark
+    told = withdrawn.Told(folder, images.mark)
+    runs = told.merged(of_runs.look(folder, images, mark))
+    print(f"{len(images.instances)} images in {pacs.name}")
+    for job in of_jobs.look(folder, images):
+        print(
+            f"job {job.job}: {job.lines} images, {job.answers} answers, {job.decisions} decisions"
+        )
+    for run in runs:
+        print(
+            f"run {run.name} (MLflow {run.run_id or 'none'}): trained on {run.train}, tuned on "
+            f"{run.val}, tested on {run.test} of them; its model stays: retrain without them, or "
+            "delete it"
+        )
+    if cfg.check:
+        print("next: the same without check=true, which removes all but the models")
+    elif sys.stdin.isatty() and input("remove for good? [y/N] ").strip().lower() != "y":
+        print("nothing was changed")
+    else:
+        with of_jobs.stopped(folder) as jobs:
+            withdrawn.add(folder, patient_ids)
+            told.write(runs)
+            _forget(images, patient_ids, folder, jobs)
+            of_runs.remove(folder, images, mark)
+            _delete(images, pacs)
+        print(f"{len(images.instances)} images removed, and what was made of them")
+        print(told.path)
+
+
+def _forget(
+    images: "Images", patient_ids: "Sequence[str]", folder: Path, jobs: "Sequence[Path]"
+) -> None:
+    """Remove what was made of images: answers, cached pixels, where they came from."""
+    from cxr import root
+    from cxr.labeling import audit
+    from cxr.labeling import withdrawal as of_jobs
+    from cxr.learning import cache
+    from cxr.pacs import ledger, reports, withdrawn
+
+    key = audit.keys(root.token_keys(folder))[0]
+    for job in jobs:
+        of_jobs.remove(job, images, key)
+    cache.forget(folder / "cache", images.uids)
+    texts = folder / "reports" / "reports.sqlite"
+    if texts.exists():
+        with reports.Reports(texts) as store:
+            store.forget(images.studies)
+    ledger.forget(folder, images.sources, patient_ids)
+    truth = folder / "synthetic" / "truth.csv"
+    if truth.exists():
+        withdrawn.rewrite(truth, images.without)
+    for report in (*(folder / "ingest").glob("*.csv"), *(folder / "ingest").glob("*.html")):
+        report.unlink()  # they name files; the next ingest writes them again
+
+
+def _delete(images: "Images", pacs: "Pacs") -> None:
+    from cxr.pacs.dicomweb import DicomWebPacs
+    from cxr.pacs.folder import FolderPacs
+
+    if isinstance(pacs, DicomWebPacs):
+        pacs.forget(images.instances)
+        if images.instances:
+            raise PacsError(
+                f"{pacs.name}: DICOMweb deletes nothing, so {len(images.instances)} images of "
+                f"{len(images.studies)} studies are still there, all else is removed; delete the "
+                "patient in the archive's own administration, then withdraw again"
+            )
+    for number, instance in enumerate(images.instances):
+        try:
+            pacs.delete(instance)
+        except PacsError as error:
+            raise PacsError(
+                f"{pacs.name}: {len(images.instances) - number} images of the patient are still "
+                f"there, all else is removed; withdraw again ({error})"
+            ) from error
+    if isinstance(pacs, FolderPacs):
+        pacs.index.purge()
 
 
 def _cores() -> int:

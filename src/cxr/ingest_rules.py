@@ -81,6 +81,10 @@ RULES: Mapping[str, Rule] = {
         "a file that the PACS did not take, or that changed while it was read",
         "see why in the PACS's own log, and run it again",
     ),
+    "withdrawn": _always(
+        "a patient who has withdrawn",
+        "leave the file out; docs/ingest.md says how to let the patient in again",
+    ),
     "modality": Rule(
         ERROR,
         "a Modality other than CR, DX, DR or RG",

@@ -101,10 +101,21 @@ class Ingest(Site):
     to: str | None
     synthetic: Synthetic | None
     reports: str | None
-    withdraw: str | None
+    withdraw: str | None = Field(min_length=1)
     check: bool
     workers: int = Field(ge=0, le=256)
     ingest: Ingesting
+
+    @model_validator(mode="before")
+    @classmethod
+    def _patient_is_text(cls, given: dict[str, Any]) -> dict[str, Any]:
+        met = given.get("withdraw")
+        if met is not None and not isinstance(met, str):
+            # 4_711 came here as 4711, who is somebody else
+            raise ValueError(
+                f"withdraw: expected text, so a number in two pairs of quotes, met {met!r}"
+            )
+        return given
 
     @model_validator(mode="after")
     def _one_source(self) -> "Ingest":
@@ -123,8 +134,8 @@ class Ingest(Site):
         for key in ("query", "to"):
             if getattr(self, key) and self.from_pacs is None:
                 raise ValueError(f"{key}: expected from_pacs=… beside it")
-        if self.check and not (self.folder or self.from_pacs):
-            raise ValueError("check: expected folder=PATH or from_pacs=… beside it")
+        if self.check and not (self.folder or self.from_pacs or self.withdraw):
+            raise ValueError("check: expected folder=PATH, from_pacs=… or withdraw=… beside it")
         if self.to and (self.check or self.ingest.deidentify != "none"):
             raise ValueError("to: copies files as they are, without check and ingest.deidentify")
         return self

@@ -31,6 +31,9 @@ from cxr.images.profile import Fate
 IMPLEMENTATION: Final = "2.25.290415926535897932384626433832795"
 """The Implementation Class UID (PS3.7 D.3.3.2) of files that were written here."""
 
+SECRET: Final = "deidentify.secret"
+"""Its file in `<root>/secrets`."""
+
 LONGEST_SHIFT: Final = 3650
 """Days that a patient's dates go back, at most."""
 
@@ -51,7 +54,7 @@ def secret(folder: Path) -> bytes:
     Who has it can tell whose a de-identified file is; without it, later files of a patient come
     under another name.
     """
-    return root.secret(folder, "deidentify.secret", secrets.token_hex(32)).encode()
+    return root.secret(folder, SECRET, secrets.token_hex(32)).encode()
 
 
 def pseudonym(patient_id: str, secret: bytes) -> str:

@@ -19,6 +19,7 @@ _HOLDERS = frozenset(("AE", "AS", "DA", "DT", "IS", "LO", "PN", "SH", "TM", "UC"
 """VRs whose value, if it goes, is looked for in what stays; prose is not, it shares words."""
 
 _PROSE = re.compile(r"Description|Comment|Protocol|Meaning|Label|Reason|Manufacturer|CodeValue")
+_NUMBERED = re.compile(r"(?=[^\W\d_]*\d)[^\W_]{5,}")
 _SHORT = 4
 """So short a word counts only where it stands alone: `Li` is in `LINEAR`."""
 _LONG_NUMBER = 6
@@ -126,7 +127,11 @@ def _words(ds: Dataset) -> Iterator[str]:
                 yield from (part for part in re.split(r"[\^=\s,]+", text) if len(part) > 1)
         elif element.VR in _HOLDERS and profile.fate(element.tag) in _GONE:
             found = [] if _PROSE.search(element.keyword) else texts(element)
-            yield from (text for text in found if 2 < len(text) <= _LONGEST)
+            for text in found:
+                if 2 < len(text) <= _LONGEST:
+                    yield text
+                    if element.VR in ("LO", "SH", "UC"):  # MRN-8840217 is 8840217 too
+                        yield from _NUMBERED.findall(text)
 
 
 _GONE = (Fate.REMOVE, Fate.EMPTY, Fate.UID, Fate.DATE)

@@ -14,7 +14,7 @@ import hashlib
 import hmac
 import json
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -26,6 +26,8 @@ from cxr.errors import JobError
 
 HEAD = "audit.head"
 """File beside the database: one line `<entries> <hash> <time>` per export."""
+WITHDRAWN = "withdrawn"
+"""The event after which some of what earlier entries tell of is gone."""
 _STORED = {
     "answer": "SELECT answer_id, content, worker_id, source, NULL FROM answers"
     " JOIN tasks USING(task_id) JOIN objects USING(object_id)",
@@ -80,7 +82,7 @@ def append(
         db: In a transaction.
         key: From `keys`.
         event: `listed` (images taken up), `signed-in`, `passphrase-set`, `seen`, `answered`,
-            `corrected`, `decided`, `closed`, `reopened` or `exported`.
+            `corrected`, `decided`, `closed`, `reopened`, `exported` or `withdrawn`.
         worker: Who did it, or empty.
         source: Which image, or empty.
         detail: What else, as JSON.
@@ -106,11 +108,47 @@ def note_head(folder: Path, end: Head) -> None:
 
 def append_listed(db: sqlite3.Connection, key: bytes, kind: str) -> None:
     """Add an entry on all data objects of a kind, if there are more than the last one tells of."""
-    count = db.execute("SELECT count(*) FROM objects WHERE kind=?", (kind,)).fetchone()[0]
-    entries = db.execute("SELECT detail FROM audit WHERE event='listed'")
-    told = [json.loads(detail) for (detail,) in entries]
-    if count > max((t["objects"] for t in told if t["kind"] == kind), default=0):
+    count = _objects(db, kind)
+    told = 0
+    for event, text in db.execute(
+        "SELECT event, detail FROM audit WHERE event IN ('listed', ?) ORDER BY seq", (WITHDRAWN,)
+    ):
+        detail = json.loads(text)
+        if event == WITHDRAWN:
+            told = detail["listed"][kind][0]
+        elif detail["kind"] == kind:
+            told = detail["objects"]
+    if count > told:
         append(db, key, "listed", kind=kind, objects=count, sha256=_listing(db, kind, count))
+
+
+def append_withdrawn(
+    db: sqlite3.Connection,
+    key: bytes,
+    *,
+    patient: str,
+    objects: int,
+    answers: Sequence[int],
+    decisions: Sequence[int],
+) -> None:
+    """Add an entry on what was deleted because a patient withdrew, in the same transaction.
+
+    It is what lets `verify` tell this from answers that somebody made away with.
+
+    Args:
+        db: In a transaction, the rows gone.
+        key: From `keys`.
+        patient: The mark of who it was.
+        objects: How many data objects.
+        answers: Numbers of the answers.
+        decisions: Numbers of the decisions.
+    """
+    kinds = {kind: _objects(db, kind) for kind in ("read", "known")}
+    listed = {kind: [count, _listing(db, kind, count)] for kind, count in kinds.items()}
+    append(
+        db, key, WITHDRAWN, patient=patient, objects=objects, answers=sorted(answers),
+        decisions=sorted(decisions), listed=listed,
+    )  # fmt: skip
 
 
 def take_up(db: sqlite3.Connection, key: bytes) -> None:
@@ -178,6 +216,9 @@ def _verify(db: sqlite3.Connection, path: Path, key: Sequence[bytes]) -> int:
                 told[kind][detail[kind]] = (seq, detail["sha256"], *stored)
         if event == "listed":
             listed[detail["kind"]] = (seq, detail["objects"], detail["sha256"])
+        elif event == WITHDRAWN:
+            _forget(told, detail)
+            listed |= {kind: (seq, *told_of) for kind, told_of in detail["listed"].items()}
         end = Head(seq, given)
     _check_end(db, path, end, heads)
     for kind, listing in listed.items():
@@ -185,6 +226,13 @@ def _verify(db: sqlite3.Connection, path: Path, key: Sequence[bytes]) -> int:
     for kind, entries in told.items():
         _check_stored(db, path, kind, entries)
     return end.count
+
+
+def _forget(told: Mapping[str, dict[int, _Told]], detail: Mapping[str, Any]) -> None:
+    """Expect what was withdrawn to be gone."""
+    for kind in _STORED:
+        for number in detail[f"{kind}s"]:
+            told[kind].pop(number, None)
 
 
 def _check_end(db: sqlite3.Connection, path: Path, end: Head, heads: dict[int, str]) -> None:
@@ -201,7 +249,7 @@ def _check_listed(
     db: sqlite3.Connection, path: Path, kind: str, seq: int, told: int, sha256: str
 ) -> None:
     """Hold the data objects against what the log tells of them."""
-    count = db.execute("SELECT count(*) FROM objects WHERE kind=?", (kind,)).fetchone()[0]
+    count = _objects(db, kind)
     if count > told:
         raise JobError(f"{path}: {count - told} {kind} data objects have no entry in the audit log")
     if told and sha256 != _listing(db, kind, told):
@@ -239,6 +287,11 @@ def _heads(path: Path) -> Iterator[tuple[int, str]]:
             raise JobError(f"{path}:{number}: expected entries, hash and time, met {line[:40]!r}")
         if int(count):
             yield int(count), rest.partition(" ")[0]
+
+
+def _objects(db: sqlite3.Connection, kind: str) -> int:
+    query = "SELECT count(*) FROM objects WHERE kind=?"
+    return int(db.execute(query, (kind,)).fetchone()[0])
 
 
 def _listing(db: sqlite3.Connection, kind: str, count: int) -> str:

@@ -15,7 +15,8 @@ def add(db: sqlite3.Connection, lines: Iterable[Mapping[str, Any]], attribute: s
 
     Args:
         db: In a transaction.
-        lines: Of the input manifest; the number of a line, from 0, becomes its object ID.
+        lines: Of the input manifest; the number of a line, from 0, becomes its object ID, unless
+            some have been withdrawn.
         attribute: A line that holds it is labelled already.
 
     Returns:
@@ -25,12 +26,13 @@ def add(db: sqlite3.Connection, lines: Iterable[Mapping[str, Any]], attribute: s
         JobError: One image stands in the manifest twice.
     """
     there = _sources(db, "read")
+    free = one(db, "SELECT coalesce(max(object_id) + 1, 0) FROM objects WHERE object_id>=0")
     seen: set[str] = set()
     for line in lines:
         source = _once(line, seen)
         if source not in there:
-            row = (len(there), source, json.dumps(line), attribute in line)
-            there[source] = len(there)
+            row = (free, source, json.dumps(line), attribute in line)
+            there[source], free = free, free + 1
             db.execute(
                 "INSERT INTO objects(object_id, source, line, labelled) VALUES(?,?,?,?)", row
             )
@@ -56,12 +58,13 @@ def add_known(
         JobError: One image is there twice.
     """
     there, own = _sources(db, "known"), _sources(db, "read")
+    free = one(db, "SELECT coalesce(min(object_id) - 1, -1) FROM objects WHERE object_id<0")
     seen: set[str] = set()
     for line, known in pairs:
         source = _once(line, seen)
         if source in there or source in own:
             continue
-        there[source] = -1 - len(there)
+        there[source], free = free, free - 1
         db.execute(
             "INSERT INTO objects(object_id, source, line, kind, known) VALUES(?,?,?,'known',?)",
             (there[source], source, json.dumps(line), json.dumps(known)),

@@ -11,7 +11,7 @@ import json
 import logging
 import math
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -33,6 +33,7 @@ VERSION = 1
 """Of the layout and of what `decoding.decode` does; another version, another folder."""
 SHARD_BYTES = 256 * 2**20
 _INDEX = "index.jsonl"
+_NOBODY = "withdrawn"
 _FLUSH = 64  # images between two syncs to disk
 
 
@@ -199,6 +200,45 @@ def build(
                 f"no image can be decoded; the first: {next(iter(unreadable.values()))}"
             )
     return Cache(place, size, unreadable)
+
+
+def forget(folder: Path, sop_instance_uids: Collection[str]) -> int:
+    """Blank these images in every cache below a folder, and say how many rows that were.
+
+    A row keeps its place, for others come after it; its pixels are 0 and its entry is nobody's.
+    Waits for a build that is at work.
+
+    Raises:
+        DataError: A cache cannot be written.
+    """
+    count = 0
+    for recipe in sorted(folder.glob("*/cache.json")):
+        place = recipe.parent
+        size = tuple(json.loads(recipe.read_text())["image_size"])
+        try:
+            with _alone(place):
+                count += _forget(place, size, sop_instance_uids)
+        except OSError as error:
+            raise DataError(f"{place}: cannot write the cache: {error.strerror}") from error
+    return count
+
+
+def _forget(place: Path, size: Size, sop_instance_uids: Collection[str]) -> int:
+    entries = _entries(place, repair=True)
+    gone = [row for row, e in enumerate(entries) if e.sop_instance_uid in sop_instance_uids]
+    if not gone:
+        return 0
+    blank = np.zeros(size, np.uint8)
+    for row in gone:
+        _write_pixels(place, row, [blank])
+        entries[row] = Entry(_NOBODY, _NOBODY, _NOBODY)
+    part = place / f"{_INDEX}.part"
+    with part.open("w") as index:
+        index.writelines(entry.line() for entry in entries)
+        index.flush()
+        os.fsync(index.fileno())
+    part.replace(place / _INDEX)
+    return len(gone)
 
 
 def _place(folder: Path, size: Size, preset: str) -> Path:

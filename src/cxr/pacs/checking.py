@@ -21,11 +21,12 @@ from cxr.images import dicom, doctor
 from cxr.images.dicom import Instance
 from cxr.images.doctor import Verdict
 from cxr.ingest_rules import Severity
-from cxr.pacs import transfer
+from cxr.pacs import ledger, transfer
 from cxr.pacs.folder import FolderPacs
 from cxr.pacs.ledger import PENDING, REFUSED, Row
 from cxr.pacs.sources import File
 from cxr.pacs.staging import Staged
+from cxr.pacs.withdrawn import Withdrawn
 
 FEW = 24
 """So few files are checked faster here than in processes that first have to start."""
@@ -42,6 +43,7 @@ class Settings:
         spool: Where files made here wait.
         folder: Where they wait instead if the destination is a folder.
         pseudonyms: Secret that de-identifies; None stores files as they are.
+        withdrawn: Whose files do not come in.
     """
 
     severities: Mapping[str, Severity]
@@ -49,6 +51,7 @@ class Settings:
     spool: Path
     folder: FolderPacs | None = None
     pseudonyms: bytes | None = field(default=None, repr=False)
+    withdrawn: Withdrawn | None = field(default=None, repr=False)
 
     @property
     def version(self) -> str:
@@ -206,6 +209,9 @@ def _check(file: File, settings: Settings) -> Checked:
     row = replace(row, sha256=hashlib.sha256(data).hexdigest(), verdicts=found.verdicts)
     if found.instance is not None:
         row = _named(row, found.instance, settings.key)
+        if settings.withdrawn and (why := settings.withdrawn.reason(found.instance.patient_id)):
+            # without a stamp, for who withdrew may come back
+            return Checked(refused(replace(row, stamp=""), *doctor.verdict("withdrawn", why)))
     if found.problems:
         return Checked(refused(row))
     return _ready(file, data, replace(row, pixel_hash=found.pixel_hash), settings)
@@ -241,14 +247,11 @@ def _row(file: File) -> Row:
 
 
 def _named(row: Row, instance: Instance, key: bytes) -> Row:
-    def keyed(text: str) -> str:
-        return hashlib.blake2b(text.encode(), key=key, digest_size=16).hexdigest()
-
     return replace(
         _renamed(row, instance),
-        instance_key=keyed(instance.sop_instance_uid),
-        patient_key=keyed(instance.patient_id),
-        study_key=keyed(instance.study_instance_uid),
+        instance_key=ledger.keyed(instance.sop_instance_uid, key),
+        patient_key=ledger.keyed(instance.patient_id, key),
+        study_key=ledger.keyed(instance.study_instance_uid, key),
     )
 
 

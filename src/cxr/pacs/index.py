@@ -203,6 +203,12 @@ class Index:
             connection.execute("DELETE FROM instances WHERE orthanc_id = ?", (orthanc_id,))
             connection.execute("DELETE FROM ingested WHERE orthanc_id = ?", (orthanc_id,))
 
+    def purge(self) -> None:
+        """Leave nothing of what was removed in free pages and the write-ahead log."""
+        with self._explained(), self._borrowed() as connection:
+            connection.execute("VACUUM")
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
     def known(self, root: str) -> dict[str, tuple[str, str, str]]:
         """Give what became of each file of an ingested folder.
 

@@ -19,7 +19,7 @@ from cxr.errors import DuplicateError, PacsError
 from cxr.images import doctor
 from cxr.images.doctor import Verdict
 from cxr.ingest_rules import DEFAULTS, Severity
-from cxr.pacs import Pacs, checking, crosscheck, ledger, report, sending
+from cxr.pacs import Pacs, checking, crosscheck, ledger, report, sending, withdrawn
 from cxr.pacs.checking import Checked, Settings
 from cxr.pacs.folder import FolderPacs
 from cxr.pacs.ledger import IN, REFUSED, Held, Ledger, Row
@@ -90,7 +90,7 @@ class Ingest:
         self._ledger = Ledger(path)
         self._settings = Settings(
             dict(severities), key, path.with_suffix(".spool"),
-            pacs if isinstance(pacs, FolderPacs) else None, pseudonyms,
+            pacs if isinstance(pacs, FolderPacs) else None, pseudonyms, withdrawn.of(folder),
         )  # fmt: skip
         self.report = Report()
 

@@ -9,6 +9,7 @@ import fcntl
 import hashlib
 import json
 import os
+import secrets
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-from cxr import wal
+from cxr import root, wal
 from cxr.errors import PacsError
 from cxr.images.doctor import Verdict
 from cxr.pacs import Pacs
@@ -306,17 +307,38 @@ def origins(root: Path, pacs: Pacs) -> Iterator[Origin]:
             yield Origin(*row)
 
 
-def forget(root: Path, orthanc_ids: Iterable[str]) -> int:
-    """Remove every file that became one of these images from all ledgers; say how many."""
-    gone = [(orthanc_id,) for orthanc_id in orthanc_ids]
+def forget(folder: Path, orthanc_ids: Iterable[str], patient_ids: Iterable[str] = ()) -> int:
+    """Remove every file that became one of these images, or is of these patients; say how many.
+
+    Args:
+        folder: The data root; all of its ledgers.
+        orthanc_ids: Of images.
+        patient_ids: As they stand in the files.
+    """
+    key = root.secret(folder, "ledger.key", secrets.token_hex(32)).encode()
+    gone = {
+        "orthanc_id": [(orthanc_id,) for orthanc_id in orthanc_ids],
+        "patient_key": [(keyed(patient_id, key),) for patient_id in patient_ids],
+    }
     removed = 0
-    for path in sorted((root / "ingest").glob("*.sqlite")):
+    for path in sorted((folder / "ingest").glob("*.sqlite")):
         with _explained(path), closing(_connect(path)) as db:
-            sql = "DELETE FROM files WHERE orthanc_id = ?"
-            removed += db.executemany(sql, gone).rowcount if gone else 0
+            for column, values in gone.items():
+                named = f"path IN (SELECT path FROM files WHERE {column} = ?)"
+                db.executemany(f"DELETE FROM listed WHERE {named}", values)
+                sql = f"DELETE FROM files WHERE {column} = ?"
+                removed += db.executemany(sql, values).rowcount if values else 0
             db.commit()
-            db.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # or it would stand there still
+            db.execute("VACUUM")  # or it would stand in free pages still
+            db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     return removed
+
+
+def keyed(text: str, key: bytes) -> str:
+    """Give what stands for an identifier in a ledger."""
+    return hashlib.blake2b(
+        text.encode("utf-8", "surrogateescape"), key=key, digest_size=16
+    ).hexdigest()
 
 
 def _connect(path: Path) -> sqlite3.Connection:

@@ -73,6 +73,14 @@ class Seen:
             self._connection.execute("BEGIN IMMEDIATE")
             self._connection.executemany("INSERT OR REPLACE INTO seen VALUES (?,?,?,?,?)", rows)
 
+    def forget(self, instances: Iterable[Instance]) -> None:
+        """Leave no trace of instances, in free pages and the write-ahead log neither."""
+        gone = [(it.orthanc_id,) for it in instances]
+        with self._explained(), self._lock:
+            self._connection.execute("PRAGMA secure_delete = ON")
+            self._connection.executemany("DELETE FROM seen WHERE orthanc_id = ?", gone)
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
     def where(self, orthanc_id: str) -> tuple[str, str, str] | None:
         """Give the UIDs of study, series and instance, where they are known."""
         return self._one("orthanc_id", orthanc_id)
