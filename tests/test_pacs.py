@@ -204,6 +204,21 @@ def test_a_query_finds_what_the_folder_finds(store, reference, query) -> None:
     assert list(store.pacs.search(**OURS | query)) == expected
 
 
+def test_no_log_names_what_was_searched_and_fetched(store, caplog) -> None:
+    caplog.set_level("DEBUG")
+
+    found = list(store.pacs.search(**OURS, limit=3))
+    for instance in found:
+        store.pacs.retrieve(instance)
+
+    said = caplog.text
+    assert len(found) == 3
+    for instance in found:
+        assert instance.study_instance_uid not in said
+        assert instance.orthanc_id not in said
+        assert instance.patient_id not in said
+
+
 def test_the_order_is_that_of_the_uids(store) -> None:
     found = list(store.pacs.search(**OURS))
 

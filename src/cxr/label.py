@@ -244,7 +244,8 @@ def _follow(job: "Job", backend: "LabelingBackend") -> None:
     """Show progress until all is labelled; Ctrl-C stops waiting and keeps what there is."""
     status = backend.status(job)
     if status.state != "InProgress":
-        _log.info("nothing is left to answer; reopen=true takes corrections")
+        if status.url:  # a portal, and not labels that were there already
+            _log.info("nothing is left to answer; reopen=true takes corrections")
         return
     scripts = _start_readers(job, backend, status)
     from cxr import progress

@@ -89,6 +89,8 @@ class Label(Site):
             raise ValueError("reopen: expected labeling=local, whose answers can be corrected")
         if isinstance(self.labeling, ReplayLabeling) and not self.job.answers and not self.new:
             raise ValueError("job.answers: expected the CSV of existing labels, met none")
+        if self.job.compare and not isinstance(self.labeling, ReportLabeling):
+            raise ValueError("job.compare: expected labeling=reports, whose labels are compared")
         return self
 
 

@@ -5,6 +5,7 @@ cannot be misunderstood are sent, and every answer is compared here, so a server
 does not widen the result. What an answer leaves out is taken from the instance's metadata.
 """
 
+import logging
 import re
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -20,6 +21,9 @@ from cxr.pacs import described, matching
 from cxr.pacs.described import Described
 from cxr.pacs.matching import Condition
 from cxr.pacs.web import RefusedError, Web
+
+# at INFO it prints whose studies and instances it is asked for
+logging.getLogger("dicomweb_client").setLevel(logging.ERROR)
 
 _PAGE = 500
 _MOST = 200
