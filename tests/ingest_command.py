@@ -5,8 +5,11 @@ import subprocess
 import sys
 import time
 
+import pytest
 import requests
 
+from cxr import config, ingest, schema
+from cxr.errors import CxrError
 from cxr.images import synth
 
 SIZE = (64, 56)
@@ -55,8 +58,22 @@ def refused(process):
 def fine(process):
     """The lines of a command that did what was asked."""
     said = [line for line in process.stderr.splitlines() if not line.startswith(PROGRESS)]
-    assert (process.returncode, said) == (0, [])
+    assert (process.returncode, said) == (0, []), (process.stdout, process.stderr)
     return process.stdout.splitlines()
+
+
+def here(root, *overrides):
+    """The same within this process, which starts at once; what goes wrong is raised."""
+    given = config.compose("ingest", [f"root={root}", "workers=1", *overrides])
+    ingest.main(config.check(given, schema.Ingest), given)
+
+
+def problem(root, *overrides):
+    """The one sentence with which it ends."""
+    with pytest.raises(CxrError, match=r".") as caught:
+        here(root, *overrides)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
 
 
 def count(server):

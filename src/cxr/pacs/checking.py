@@ -256,4 +256,9 @@ def _named(row: Row, instance: Instance, key: bytes) -> Row:
 
 
 def _renamed(row: Row, instance: Instance) -> Row:
-    return replace(row, orthanc_id=instance.orthanc_id, sop_instance_uid=instance.sop_instance_uid)
+    return replace(
+        row,
+        orthanc_id=instance.orthanc_id,
+        study_instance_uid=instance.study_instance_uid,
+        sop_instance_uid=instance.sop_instance_uid,
+    )

@@ -183,7 +183,7 @@ class FolderPacs:
                 self.index.remove(instance.orthanc_id)
                 self.path(instance).unlink(missing_ok=True)
         except OSError as error:
-            raise PacsError(f"{self.folder}: cannot write: {error.strerror}") from error
+            raise PacsError(staging.unwritable(self.folder, error)) from error
 
     def stage(self, data: bytes, *, pixel_hash: str | None = None) -> Staged:
         """Do the slow half of `store`: read, hash and write, beside others doing the same.
@@ -224,7 +224,7 @@ class FolderPacs:
                 staged.part.replace(path)
                 self.index.add(staged.row)
         except OSError as error:
-            raise PacsError(f"{self.folder}: cannot write: {error.strerror}") from error
+            raise PacsError(staging.unwritable(self.folder, error)) from error
         finally:
             staged.part.unlink(missing_ok=True)
         return True

@@ -308,7 +308,8 @@ class Index:
         try:
             yield
         except sqlite3.Error as error:
-            raise PacsError(f"{self.path}: {error}") from error
+            full = "; free some space, or set pacs.folder" if "full" in str(error) else ""
+            raise PacsError(f"{self.path}: {error}{full}") from error
 
 
 def _make_private(path: Path) -> None:

@@ -151,7 +151,7 @@ class Ingest:
     def _lost(self, rows: Sequence[Held]) -> list[str]:
         if self._pacs is None:
             return []
-        held = sending.held(self._pacs, sorted({row.sop_instance_uid for row in rows}))
+        held = sending.held(self._pacs, rows)
         return [row.path for row in rows if row.orthanc_id not in held]
 
     def _mend_index(self) -> None:

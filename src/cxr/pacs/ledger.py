@@ -30,8 +30,8 @@ _VERSION = 1
 _CHUNK = 100
 """UIDs in one question: as many as fit into a URL."""
 _COLUMNS = (
-    "stamp", "outcome", "orthanc_id", "sop_instance_uid", "study_id", "sha256", "pixel_hash",
-    "size", "instance_key", "patient_key", "study_key", "verdicts",
+    "stamp", "outcome", "orthanc_id", "study_instance_uid", "sop_instance_uid", "study_id",
+    "sha256", "pixel_hash", "size", "instance_key", "patient_key", "study_key", "verdicts",
 )  # fmt: skip
 _SCHEMA = f"""
 CREATE TABLE IF NOT EXISTS files (
@@ -79,6 +79,7 @@ class Row:
     stamp: str
     outcome: str
     orthanc_id: str = ""
+    study_instance_uid: str = ""
     sop_instance_uid: str = ""
     study_id: str = ""
     sha256: str = ""
@@ -94,6 +95,7 @@ class Held(NamedTuple):
     """One file that should be in the destination; empty where not known."""
 
     path: str
+    study_instance_uid: str
     sop_instance_uid: str
     orthanc_id: str
     size: str
@@ -218,8 +220,8 @@ class Ledger:
         """Stream what is in the destination, as far as is known here; some at a time, by path."""
         last = ""
         while rows := self._all(
-            "SELECT path, sop_instance_uid, orthanc_id, size FROM files WHERE root = ? "
-            f"AND path > ? AND outcome = ? ORDER BY path LIMIT {_CHUNK}",
+            "SELECT path, study_instance_uid, sop_instance_uid, orthanc_id, size FROM files "
+            f"WHERE root = ? AND path > ? AND outcome = ? ORDER BY path LIMIT {_CHUNK}",
             root, last, IN,
         ):  # fmt: skip
             last = rows[-1][0]

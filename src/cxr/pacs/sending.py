@@ -16,11 +16,15 @@ from cxr.images.dicom import Instance
 from cxr.pacs import Pacs, transfer
 from cxr.pacs.checking import Checked
 from cxr.pacs.folder import FolderPacs
+from cxr.pacs.ledger import Held, Row
 from cxr.pacs.orthanc import OrthancPacs
 from cxr.pacs.sources import File
 
 REQUEST_BYTES = 64 << 20
 """Of one request, before the file that goes beyond it; servers refuse more than some 256 MB."""
+
+IN_A_ROW = 10
+"""Files that a server does not keep before it counts as broken."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,9 @@ Sent = tuple[File, Checked, Outcome]
 
 class ChangedError(CxrError):
     """The file is no longer what was checked."""
+
+
+_OF_THE_FILE = (DuplicateError, ChangedError)
 
 
 def admit_all(pacs: FolderPacs, checked: Iterable[tuple[File, Checked]]) -> Iterator[Sent]:
@@ -71,8 +78,10 @@ def send_all(
     """
     under_way: deque[tuple[Sequence[tuple[File, Checked]], Future[list[Outcome]]]] = deque()
     broken: list[PacsError] = []
+    fuse, not_kept = transfer.Fuse(), 0
 
     def settled() -> Iterator[Sent]:
+        nonlocal not_kept
         items, future = under_way.popleft()
         try:
             outcomes = future.result()
@@ -83,10 +92,20 @@ def send_all(
             return
         for (file, item), outcome in zip(items, outcomes, strict=True):
             yield file, item, outcome
+            settled_by = outcome.error is None or isinstance(outcome.error, _OF_THE_FILE)
+            not_kept = 0 if settled_by else not_kept + 1
+        if not_kept >= IN_A_ROW:
+            broken.append(
+                PacsError(
+                    f"{pacs.name} kept none of {not_kept} files in a row: see its log, and whether "
+                    "its disk is full; free some space, or set pacs.folder to another folder"
+                )
+            )
 
     with ThreadPoolExecutor(threads) as pool:
         for items in _batches(checked, batch):
-            under_way.append((items, pool.submit(_send, pacs, [item for _, item in items])))
+            future = pool.submit(fuse.call, _send, pacs, [item for _, item in items])
+            under_way.append((items, future))
             while len(under_way) > 2 * threads or (under_way and under_way[0][1].done()):
                 yield from settled()
             if broken:
@@ -116,7 +135,8 @@ def _send(pacs: Pacs, items: Sequence[Checked]) -> list[Outcome]:
     """Store some files in one request."""
     outcomes: dict[int, Outcome] = {}
     left: list[int] = []
-    before = held(pacs, [item.row.sop_instance_uid for item in items])
+    # other servers do not say at a fair price what they had before, so there all counts as new
+    before = held(pacs, [it.row for it in items]) if isinstance(pacs, OrthancPacs) else set()
     dicoms: list[bytes] = []
     for number, item in enumerate(items):
         try:
@@ -130,15 +150,19 @@ def _send(pacs: Pacs, items: Sequence[Checked]) -> list[Outcome]:
     return [outcomes[number] for number in range(len(items))]
 
 
-def held(pacs: Pacs, uids: Sequence[str]) -> set[str]:
-    """Give the Orthanc IDs of what a PACS holds under these SOPInstanceUIDs."""
+def held(pacs: Pacs, rows: Sequence[Row | Held]) -> set[str]:
+    """Give the Orthanc IDs of what a PACS holds under the SOPInstanceUIDs of some files."""
     found: set[str] = set()
+    uids = sorted({row.sop_instance_uid for row in rows})
+    # or a DICOMweb server would be asked about all studies it has
+    studies = sorted({row.study_instance_uid for row in rows})
 
     def ask() -> None:
         if isinstance(pacs, OrthancPacs):
             found.update(pacs.there(uids))  # its search would read every header
         else:
-            found.update(i.orthanc_id for i in pacs.search(SOPInstanceUID=list(uids)))
+            query = {"StudyInstanceUID": studies, "SOPInstanceUID": uids}
+            found.update(instance.orthanc_id for instance in pacs.search(**query))
 
     if uids:
         transfer.again(ask)

@@ -147,10 +147,12 @@ class Query:
     def fetch(self, wanted: Iterable[Listed], spool: Path) -> Iterator[File]:
         """Download into the spool, in the order asked for."""
         under_way: deque[tuple[Listed, Future[Path]]] = deque()
+        fuse = transfer.Fuse()
         with ThreadPoolExecutor(self._threads) as pool:
             try:
                 for listed in wanted:
-                    under_way.append((listed, pool.submit(self._download, listed, spool)))
+                    future = pool.submit(fuse.call, self._download, listed, spool)
+                    under_way.append((listed, future))
                     while len(under_way) > 2 * self._threads or _size(under_way) > _SPOOLED:
                         yield _fetched(*under_way.popleft())
                 while under_way:

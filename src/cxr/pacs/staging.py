@@ -43,8 +43,13 @@ def write(folder: Path, data: bytes) -> Path:
             os.fsync(file.fileno())
     except OSError as error:
         part.unlink(missing_ok=True)
-        raise PacsError(f"{folder}: cannot write: {error.strerror}") from error
+        raise PacsError(unwritable(folder, error)) from error
     return part
+
+
+def unwritable(folder: Path, error: OSError) -> str:
+    """Say that a folder PACS cannot be written, and what to do."""
+    return f"{folder}: cannot write: {error.strerror}; free some space, or set pacs.folder"
 
 
 def sweep(part: Path) -> None:

@@ -8,13 +8,14 @@ import hashlib
 import json
 import os
 import re
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from cxr import progress
 from cxr.errors import AbsentError, DicomError, PacsError, UnavailableError
@@ -27,6 +28,7 @@ WAITS_S = (1.0, 4.0)
 """Pauses before the second and last try, on top of the client's own: a restart takes seconds."""
 _PATIENCE_S = 60.0
 
+T = TypeVar("T")
 _BATCH = 50
 _UID = re.compile(r"[0-9]+(\.[0-9]+)*")
 
@@ -46,6 +48,24 @@ class Copied:
     present: int
     gone: int
     size: int
+
+
+class Fuse:
+    """Lets no request begin after one failed for good: each would wait for the server again."""
+
+    def __init__(self) -> None:
+        self._blown = threading.Event()
+
+    def call(self, request: Callable[..., T], *values: Any) -> T:
+        """Do something that may fail, in whichever thread."""
+        if self._blown.is_set():
+            raise UnavailableError("given up, after another request failed")
+        try:
+            return request(*values)
+        except PacsError as error:
+            if not isinstance(error, AbsentError):
+                self._blown.set()
+            raise
 
 
 def plain_name(instance: Instance) -> str:
@@ -173,10 +193,12 @@ def _fetched(
 ) -> Iterator[tuple[Listed, int | None]]:
     """Download in their order, a few ahead; a length, or None for what is gone."""
     under_way: deque[tuple[Listed, Future[int | None]]] = deque()
+    fuse = Fuse()
     with ThreadPoolExecutor(threads) as pool:
         try:
             for listed in wanted:
-                under_way.append((listed, pool.submit(_fetch, source, listed, folder)))
+                future = pool.submit(fuse.call, _fetch, source, listed, folder)
+                under_way.append((listed, future))
                 if len(under_way) > 4 * threads:
                     yield under_way[0][0], under_way[0][1].result()
                     under_way.popleft()

@@ -5,6 +5,7 @@ never a query, an identifier or a credential, for messages end in logs.
 """
 
 import json
+import logging
 import re
 import ssl
 from collections.abc import Collection, Iterator
@@ -94,6 +95,8 @@ class Web(requests.Session):
         self, url: str, *, key: str, login: Login, ca: str | None, timeout_s: float, threads: int
     ) -> None:
         super().__init__()
+        # it would tell each new attempt, with the path, on stderr
+        logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
         self.url, self.key = url.rstrip("/"), key
         self._login, self._timeout_s = login, timeout_s
         # neither ~/.netrc nor a proxy of the environment gets between us and this machine
@@ -220,6 +223,9 @@ class Web(requests.Session):
         status = response.status_code
         if status in (401, 403):
             said = f"{self.url} refused {asked}: {status}; {self._login.advice}"
+            words = _words(next(response.iter_content(4096), b""), _kind(response))
+            if "not valid yet" in words or "expired" in words:
+                said += ": the token is expired or not valid yet, or this machine's clock is wrong"
         elif 300 <= status < 400:
             said = (
                 f"{self.url} sends {asked} elsewhere ({status}), where credentials are not taken; "
