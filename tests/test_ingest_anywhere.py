@@ -2,10 +2,13 @@
 
 import csv
 import hashlib
+import json
 import os
 import random
 import re
 import sqlite3
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -330,3 +333,18 @@ def test_a_ledger_of_a_newer_version_is_left_alone(tmp_path):
 
     with pytest.raises(ledger.PacsError, match="expected version 1, met 99; update cxr"):
         ledger.Ledger(path)
+
+
+def test_a_copy_of_many_takes_no_more_memory_than_one_of_few(tmp_path):
+    script = Path(__file__).parents[1] / "scripts" / "bench_pacs.py"
+    grown = []
+    for number in (100, 2000):
+        done = subprocess.run(
+            [sys.executable, str(script), "memory", str(number)],
+            cwd=tmp_path, capture_output=True, text=True, check=True, timeout=120,
+        )  # fmt: skip
+        met = json.loads(done.stdout)
+        assert met["copied"] == number
+        grown.append(met["after_mb"] - met["before_mb"])
+
+    assert grown[1] - grown[0] < 24

@@ -65,8 +65,15 @@ class Pacs(Protocol):
         """
         ...
 
-    def store_all(self, dicoms: Sequence[bytes]) -> list[Instance | CxrError]:
-        """Take several files in one request where it can; one outcome each, in their order."""
+    def store_all(
+        self, dicoms: Sequence[bytes], known: Sequence[Instance] | None = None
+    ) -> list[Instance | CxrError]:
+        """Take several files in one request where it can; one outcome each, in their order.
+
+        Args:
+            dicoms: Part 10 files.
+            known: Who each of them is, where they were read already; None reads them.
+        """
         ...
 
     def delete(self, instance: Instance) -> None:

@@ -66,12 +66,14 @@ class Checked:
 
     Attributes:
         row: For the ledger; pending, or refused.
+        instance: Who is stored, unless it is refused.
         staged: It lies in the folder PACS, not yet an instance.
         at: What to send; of `made` bytes here, or the file itself.
         made: Whether `at` is to be deleted once it is sent.
     """
 
     row: Row
+    instance: Instance | None = None
     staged: Staged | None = None
     at: Path | None = None
     made: bool = False
@@ -212,12 +214,13 @@ def _check(file: File, settings: Settings) -> Checked:
         if settings.withdrawn and (why := settings.withdrawn.reason(found.instance.patient_id)):
             # without a stamp, for who withdrew may come back
             return Checked(refused(replace(row, stamp=""), *doctor.verdict("withdrawn", why)))
-    if found.problems:
+    if found.problems or found.instance is None:
         return Checked(refused(row))
-    return _ready(file, data, replace(row, pixel_hash=found.pixel_hash), settings)
+    row = replace(row, pixel_hash=found.pixel_hash)
+    return _ready(file, data, row, found.instance, settings)
 
 
-def _ready(file: File, data: bytes, row: Row, settings: Settings) -> Checked:
+def _ready(file: File, data: bytes, row: Row, instance: Instance, settings: Settings) -> Checked:
     """Put what is to be stored where it can be stored from."""
     at, made = file.at, False
     try:
@@ -225,21 +228,22 @@ def _ready(file: File, data: bytes, row: Row, settings: Settings) -> Checked:
             from cxr.images import deidentify
 
             data = deidentify.deidentify(data, settings.pseudonyms)
-            row = _renamed(row, dicom.identify(data))
+            instance = dicom.identify(data)
+            row = _renamed(row, instance)
             at, made = settings.spool / f"{uuid.uuid4().hex}.dcm", True
         else:
             row = replace(row, study_id=dicom.text(dicom.read_header(data), "StudyID"))
         row = replace(row, size=str(len(data)))
         if settings.folder is not None:
             staged = settings.folder.stage(data, pixel_hash=row.pixel_hash)
-            return Checked(row, staged=staged)
+            return Checked(row, instance, staged=staged)
     except DuplicateError as error:
         return Checked(refused(row, *doctor.verdict("duplicate_instance", str(error))))
     except DicomError as error:
         return Checked(refused(row, unreadable(str(error))))
     if made:
         transfer.write(at, data)
-    return Checked(row, at=at, made=made)
+    return Checked(row, instance, at=at, made=made)
 
 
 def _row(file: File) -> Row:

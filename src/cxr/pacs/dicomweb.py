@@ -193,13 +193,15 @@ class DicomWebPacs:
             raise outcome
         return outcome
 
-    def store_all(self, dicoms: Sequence[bytes]) -> list[Instance | CxrError]:
+    def store_all(
+        self, dicoms: Sequence[bytes], known: Sequence[Instance] | None = None
+    ) -> list[Instance | CxrError]:
         """Send several files in one request; one outcome each, in their order.
 
         Raises:
             PacsError: The server does not answer; any of them may be there by now.
         """
-        outcomes = stowing.identified(dicoms)
+        outcomes = stowing.identified(dicoms) if known is None else list[Instance | CxrError](known)
         fresh = stowing.settled(outcomes, dicoms, self._compared)
         for batch in stowing.batches(dicoms, fresh):
             answer = stowing.send(self._web, "/studies", [dicoms[at] for at in batch])

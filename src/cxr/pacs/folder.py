@@ -158,12 +158,15 @@ class FolderPacs:
         self.admit(staged)
         return staged.instance
 
-    def store_all(self, dicoms: Sequence[bytes]) -> list[Instance | CxrError]:
+    def store_all(
+        self, dicoms: Sequence[bytes], known: Sequence[Instance] | None = None
+    ) -> list[Instance | CxrError]:
         """Take several files in; one outcome each, in their order.
 
         Raises:
             PacsError: The disk is full, or the folder otherwise not to be written.
         """
+        del known  # every file is read in any case, for the index
         outcomes: list[Instance | CxrError] = []
         for data in dicoms:
             try:

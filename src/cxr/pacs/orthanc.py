@@ -158,13 +158,15 @@ class OrthancPacs:
             raise outcome
         return outcome
 
-    def store_all(self, dicoms: Sequence[bytes]) -> list[Instance | CxrError]:
+    def store_all(
+        self, dicoms: Sequence[bytes], known: Sequence[Instance] | None = None
+    ) -> list[Instance | CxrError]:
         """Send several files in one request of STOW-RS; one outcome each, in their order.
 
         Raises:
             PacsError: Orthanc does not answer; any of them may be there by now.
         """
-        outcomes = stowing.identified(dicoms)
+        outcomes = stowing.identified(dicoms) if known is None else list[Instance | CxrError](known)
         there = self._there([it.sop_instance_uid for it in outcomes if isinstance(it, Instance)])
 
         def compare(instance: Instance, file: bytes) -> Instance | CxrError | None:

@@ -144,7 +144,8 @@ def _send(pacs: Pacs, items: Sequence[Checked]) -> list[Outcome]:
             left.append(number)
         except ChangedError as error:
             outcomes[number] = Outcome(error=error)
-    for number, met in zip(left, _stored(pacs, dicoms), strict=True):
+    known = [it for number in left if (it := items[number].instance) is not None]
+    for number, met in zip(left, _stored(pacs, dicoms, known), strict=True):
         is_new = items[number].row.orthanc_id not in before
         outcomes[number] = Outcome(error=met) if isinstance(met, CxrError) else Outcome(is_new)
     return [outcomes[number] for number in range(len(items))]
@@ -169,11 +170,13 @@ def held(pacs: Pacs, rows: Sequence[Row | Held]) -> set[str]:
     return found
 
 
-def _stored(pacs: Pacs, dicoms: Sequence[bytes]) -> Sequence[Instance | CxrError]:
+def _stored(
+    pacs: Pacs, dicoms: Sequence[bytes], known: Sequence[Instance]
+) -> Sequence[Instance | CxrError]:
     met: list[Instance | CxrError] = []
 
     def store() -> None:
-        met[:] = pacs.store_all(dicoms)
+        met[:] = pacs.store_all(dicoms, known)
 
     if dicoms:
         transfer.again(store)
