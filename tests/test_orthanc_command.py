@@ -19,7 +19,7 @@ from cxr import pacs_schema
 from cxr import root as data_root
 from cxr.errors import ConfigError, PacsError
 from cxr.infra import orthanc
-from cxr.infra.orthanc import postgresql, programs
+from cxr.infra.orthanc import postgresql, processes, programs
 from cxr.infra.orthanc.processes import Daemon
 
 pytestmark = pytest.mark.orthanc
@@ -39,10 +39,10 @@ class Site:
 
     def up(self, **changes):
         data_root.prepare(str(self.root))
-        return orthanc.up(self._changed(changes), self.root, self.keys)
+        return orthanc.up(self._changed(changes), self.root)
 
     def status(self, **changes):
-        return orthanc.status(self._changed(changes), self.root, self.keys)
+        return orthanc.status(self._changed(changes), self.root)
 
     def down(self):
         return orthanc.down(self.section)
@@ -254,6 +254,76 @@ def test_an_orthanc_that_says_nothing_is_replaced(site):
 
     assert site.up(timeout_s=2.0) == ["orthanc"]
     assert site.pids()["orthanc"] != before
+
+
+def test_what_up_was_told_need_not_be_said_again(site):
+    site.up()
+    gateway = (site.folder / "gateway" / "nginx.conf").read_text()
+    bare = {"CXR_ROOT": str(site.root), "CXR_PACS_PASSWORD": "guessed"}
+    other = ["pacs.url=http://127.0.0.1:1", "pacs.image_url=http://127.0.0.1:2"]
+
+    rotated = site.run("rotate", *other, **bare)
+
+    assert (rotated.returncode, rotated.stderr) == (0, "")
+    assert (site.folder / "gateway" / "nginx.conf").read_text() == gateway
+    assert site.status(url="http://127.0.0.1:1", image_url=None).healthy
+    noted = site.folder / "run" / "up.json"
+    assert stat.S_IMODE(noted.stat().st_mode) == 0o600
+    assert site.password not in noted.read_text()
+
+
+def test_a_gateway_of_unknown_settings_keeps_its_keys(site):
+    site.up()
+    (site.folder / "run" / "up.json").unlink()
+    before = site.keys
+
+    with pytest.raises(
+        ConfigError, match=r"cxr\.orthanc up with the pacs\.url and pacs\.image_url"
+    ):
+        orthanc.rotate(site.section, site.root)
+
+    assert site.keys == before
+
+
+def test_up_and_rotate_at_once_agree_on_the_keys(site):
+    site.up()
+    with processes.alone(site.folder):
+        up = site.command("up")
+        while "waiting for another" not in up.stderr.readline():
+            assert up.poll() is None
+        new = data_root.rotate_token_keys(site.root)
+
+    assert up.wait(60) == 0
+    up.communicate()
+    assert site.keys == new
+    assert site.status().healthy
+
+
+def test_status_says_which_password_is_refused(site):
+    site.up()
+
+    shown = site.run("status", CXR_PACS_PASSWORD="guessed")
+
+    assert shown.returncode == 1
+    assert re.search(r"^orthanc +refuses \(401\)", shown.stdout, re.MULTILINE)
+    assert "answers 401 to user cxr with the password of CXR_PACS_PASSWORD" in shown.stderr
+    assert "next: give the password it was started with" in shown.stdout
+    assert "guessed" not in shown.stdout + shown.stderr
+
+
+def test_a_taken_dicom_port_leaves_what_runs_alone(site):
+    site.up()
+    before = site.pids()
+    port = orthanc_servers.free_port()
+    peers = [{"aet": "A", "address": "127.0.0.1", "port": 104}]
+
+    with (
+        taken(f"http://127.0.0.1:{port}"),
+        pytest.raises(ConfigError, match=rf"pacs\.dimse_port: expected a free port, met {port}"),
+    ):
+        site.up(dimse=True, dimse_port=port, peers=peers)
+
+    assert site.pids() == before
 
 
 def test_an_older_orthanc_is_warned_of_with_what_protects_it(site):

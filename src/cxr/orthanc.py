@@ -24,13 +24,11 @@ def main(cfg: schema.Orthanc, _: DictConfig) -> None:
 
 
 def _up(pacs: pacs_schema.OrthancPacs, folder: Path) -> None:
-    from cxr import root
     from cxr.infra import orthanc
     from cxr.infra.orthanc import settings
 
-    keys = root.token_keys(folder)
-    started = orthanc.up(pacs, folder, keys)
-    state = orthanc.status(pacs, folder, keys)
+    started = orthanc.up(pacs, folder)
+    state = orthanc.status(pacs, folder)
     for warning in state.warnings:
         _log.warning("%s", warning)
     print(f"started {', '.join(started)}" if started else "all runs already, nothing was changed")
@@ -55,10 +53,9 @@ def _down(pacs: pacs_schema.OrthancPacs, _: Path) -> None:
 
 
 def _status(pacs: pacs_schema.OrthancPacs, folder: Path) -> None:
-    from cxr import root
     from cxr.infra import orthanc
 
-    state = orthanc.status(pacs, folder, root.token_keys(folder))
+    state = orthanc.status(pacs, folder)
     _show(state)
     if state.instances is not None:
         stored, free = state.stored_bytes / 1e6, state.free_bytes / 1e9
@@ -68,7 +65,10 @@ def _status(pacs: pacs_schema.OrthancPacs, folder: Path) -> None:
     for warning in state.warnings:
         _log.warning("%s", warning)
     if not state.healthy:
-        print("next: python -m cxr.orthanc up")
+        if any(part.refuses for part in state.parts):
+            print("next: give the password it was started with, or up, which starts it with this")
+        else:
+            print("next: python -m cxr.orthanc up")
         raise SystemExit(1)
 
 
@@ -81,6 +81,7 @@ def _show(state: "State") -> None:
         table.add_column(title, no_wrap=True)
     for part in state.parts:
         said = "healthy" if part.healthy else "stopped" if part.pid is None else "no answer"
+        said = "refuses (401)" if part.refuses else said
         table.add_row(part.name, said, str(part.pid or ""), part.version, part.url)
     Console(file=sys.stdout, width=None if sys.stdout.isatty() else 200).print(table)
 

@@ -9,15 +9,22 @@ import logging
 import os
 import secrets
 import shutil
-from contextlib import ExitStack
-from dataclasses import dataclass
+from contextlib import ExitStack, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cxr import pacs_schema
 from cxr import root as data_root
-from cxr.contract.signing import Keys
 from cxr.errors import ConfigError
-from cxr.infra.orthanc import gateway, postgresql, processes, programs, server, settings
+from cxr.infra.orthanc import (
+    gateway,
+    postgresql,
+    processes,
+    programs,
+    recorded,
+    server,
+    settings,
+)
 
 PASSWORD = "orthanc.password"
 _LITTLE_SPACE = 2 << 30
@@ -35,6 +42,7 @@ class Part:
         healthy: Whether it runs and answers.
         version: Of the program, empty where unknown.
         url: Where it answers; empty for one that only others here use.
+        refuses: Whether it runs and answers, but not to our password.
     """
 
     name: str
@@ -42,6 +50,7 @@ class Part:
     healthy: bool
     version: str
     url: str = ""
+    refuses: bool = False
 
 
 @dataclass(frozen=True)
@@ -74,13 +83,12 @@ def password(section: pacs_schema.OrthancPacs, root: Path) -> str:
     return given or data_root.secret(root, PASSWORD, secrets.token_urlsafe(32))
 
 
-def up(section: pacs_schema.OrthancPacs, root: Path, keys: Keys) -> list[str]:
+def up(section: pacs_schema.OrthancPacs, root: Path) -> list[str]:
     """Have everything run that the config asks for; what does already is left alone.
 
     Args:
         section: What the user chose; its URLs are of this machine.
-        root: The data root, where secrets lie.
-        keys: That the gateway checks signed links with.
+        root: The data root, where secrets lie, and the keys that the gateway checks links with.
 
     Returns:
         Names of what was started, or started again.
@@ -98,6 +106,7 @@ def up(section: pacs_schema.OrthancPacs, root: Path, keys: Keys) -> list[str]:
     folder.chmod(0o700)
     secret, roles, started = password(section, root), _roles(section, root), []
     with processes.alone(folder), ExitStack() as undo:
+        server.ports(section, folder)
         if roles and not postgresql.runs(folder, roles):
             server.stop(folder)  # which must not outlive the index it works on
             _log.info("starting postgresql")
@@ -108,8 +117,10 @@ def up(section: pacs_schema.OrthancPacs, root: Path, keys: Keys) -> list[str]:
         if server.start(section, folder, password=secret, postgresql=index):
             undo.callback(server.stop, folder)
             started.append("orthanc")
+        keys = data_root.token_keys(root)  # not before: a rotation may have been at work
         if gateway.start(section, folder, keys, secret) and section.image_url:
             started.append("gateway")
+        recorded.write(section, folder)
         undo.pop_all()
     return started
 
@@ -125,16 +136,20 @@ def down(section: pacs_schema.OrthancPacs) -> list[str]:
         return []
     stops = {"gateway": gateway.stop, "orthanc": server.stop, "postgresql": postgresql.stop}
     with processes.alone(folder):
-        return [name for name, stop in stops.items() if stop(folder)]
+        stopped = [name for name, stop in stops.items() if stop(folder)]
+        recorded.forget(folder)
+        return stopped
 
 
-def status(section: pacs_schema.OrthancPacs, root: Path, keys: Keys) -> State:
-    """Look at every part that the config asks for; starts and changes nothing.
+def status(section: pacs_schema.OrthancPacs, root: Path) -> State:
+    """Look at every part that `up` was asked for, or else the config; changes nothing.
 
     Raises:
         ConfigError: The URL is not one of this machine.
     """
-    folder, roles = _folder(section), _roles(section, root)
+    folder = _folder(section)
+    section = recorded.read(section, folder) or section
+    roles = _roles(section, root)
     api = server.connection(section, password(section, root))
     parts = []
     if roles:
@@ -144,10 +159,12 @@ def status(section: pacs_schema.OrthancPacs, root: Path, keys: Keys) -> State:
     held = (api.get("/statistics") or {}) if system else {}
     here = server.daemon(folder)
     version = str(system.get("Version", ""))
-    parts.append(_part(here, bool(held) and here.pid() is not None, version, section.url))
-    warnings = _warnings(section, version)
+    part = _part(here, bool(held) and here.pid() is not None, version, section.url)
+    refuses = part.pid is not None and not system and api.status("/system") == 401
+    parts.append(replace(part, refuses=refuses))
+    warnings = [*_refused(section, root)] if refuses else _warnings(section, version)
     if section.image_url:
-        trouble = gateway.trouble(section, keys)
+        trouble = gateway.trouble(section, data_root.token_keys(root))
         parts.append(_part(_gateway(folder), not trouble, _nginx_version(), section.image_url))
         warnings += [trouble] if trouble and parts[-1].pid else []
     free = shutil.disk_usage(next(p for p in (folder, *folder.parents) if p.exists())).free
@@ -170,14 +187,24 @@ def rotate(section: pacs_schema.OrthancPacs, root: Path) -> tuple[list[str], boo
         that runs was told.
 
     Raises:
-        ConfigError: The keys come from the environment, so they cannot be changed here.
+        ConfigError: The keys come from the environment, so they cannot be changed here; or what a
+            gateway that runs was started with is not known. Nothing was changed.
     """
     folder = _folder(section)
-    keys = data_root.rotate_token_keys(root)
-    if _gateway(folder).pid() is None:
-        return list(keys.by_id), False
-    with processes.alone(folder):
-        return list(keys.by_id), gateway.reload(section, folder, keys, password(section, root))
+    with processes.alone(folder) if folder.is_dir() else nullcontext():
+        runs = _gateway(folder).pid() is not None
+        told = recorded.read(section, folder)
+        if runs and told is None:
+            raise ConfigError(
+                "expected a gateway whose settings are known, met one of an `up` that did not end "
+                "well; run python -m cxr.orthanc up with the pacs.url and pacs.image_url that it "
+                "shall have, then rotate"
+            )
+        keys = data_root.rotate_token_keys(root)
+        if told is None or not runs:
+            return list(keys.by_id), False
+        secret = server.password_in_force(folder) or password(section, root)
+        return list(keys.by_id), gateway.reload(told, folder, keys, secret)
 
 
 def _folder(section: pacs_schema.OrthancPacs) -> Path:
@@ -226,6 +253,14 @@ def _check(section: pacs_schema.OrthancPacs, folder: Path) -> None:
 
 def _part(daemon: processes.Daemon, healthy: bool, version: str, url: str = "") -> Part:
     return Part(daemon.name, daemon.pid(), healthy, version, url)
+
+
+def _refused(section: pacs_schema.OrthancPacs, root: Path) -> tuple[str, ...]:
+    given = "CXR_PACS_PASSWORD" if section.password else str(root / "secrets" / PASSWORD)
+    return (
+        f"Orthanc at {section.url} answers 401 to user {section.user or settings.USER} with the "
+        f"password of {given}: it was started with another one",
+    )
 
 
 def _warnings(section: pacs_schema.OrthancPacs, version: str) -> list[str]:

@@ -39,15 +39,26 @@ class Connection:
 
     def get(self, path: str) -> Any:
         """Give what Orthanc answers, parsed; None where it does not, or refuses."""
+        try:
+            status, body = self._asked(path)
+            return json.loads(body) if status == 200 else None
+        except (OSError, http.client.HTTPException, ValueError):
+            return None
+
+    def status(self, path: str) -> int | None:
+        """Give the HTTP status of Orthanc's answer; None where there is none."""
+        try:
+            return self._asked(path)[0]
+        except (OSError, http.client.HTTPException):
+            return None
+
+    def _asked(self, path: str) -> tuple[int, bytes]:
         basic = base64.b64encode(f"{self.user}:{self.password}".encode()).decode()
         connection = http.client.HTTPConnection(self.host, self.port, timeout=self.limit_s)
         try:
             connection.request("GET", path, headers={"Authorization": f"Basic {basic}"})
             response = connection.getresponse()
-            body = response.read()
-            return json.loads(body) if response.status == 200 else None
-        except (OSError, http.client.HTTPException, ValueError):
-            return None
+            return response.status, response.read()
         finally:
             connection.close()
 
@@ -96,6 +107,7 @@ def start(
     here, api = daemon(folder), connection(section, password)
     if here.runs_with(wanted) and api.get("/system") is not None:
         return False
+    ports(section, folder)
     here.stop()
     free(api.port, key="pacs.url")
     if section.dimse:
@@ -116,6 +128,36 @@ def start(
 def stop(folder: Path) -> bool:
     """End the Orthanc of a folder, and say whether it ran."""
     return daemon(folder).stop(limit_s=60)
+
+
+def ports(section: pacs_schema.OrthancPacs, folder: Path) -> None:
+    """Check, while the Orthanc of a folder may still run, that the ports of the next are free.
+
+    Raises:
+        ConfigError: Somebody else listens at one.
+    """
+    told = _told(folder) if daemon(folder).pid() is not None else {}
+    own = {told.get("HttpPort"), told.get("DicomPort") if told.get("DicomServerEnabled") else None}
+    wanted = {"pacs.url": settings.endpoint(section.url)[1]}
+    if section.dimse:
+        wanted["pacs.dimse_port"] = section.dimse_port
+    for key, port in wanted.items():
+        if port not in own:
+            free(port, key=key)
+
+
+def password_in_force(folder: Path) -> str | None:
+    """Give the password that the Orthanc of a folder was last started with."""
+    users = _told(folder).get("RegisteredUsers") or {}
+    return next(iter(users.values()), None)
+
+
+def _told(folder: Path) -> dict[str, Any]:
+    try:
+        told: dict[str, Any] = json.loads((folder / CONFIG).read_text())
+    except (OSError, ValueError):
+        return {}
+    return told
 
 
 def free(port: int, *, key: str) -> None:
