@@ -20,7 +20,7 @@ from sample_verdicts import VERDICTS
 from specimens import dicom
 
 from cxr.ingest_rules import DEFAULTS
-from cxr.pacs import ledger, sources
+from cxr.pacs import ledger, ledgers, sources
 from cxr.pacs.folder import FolderPacs
 from cxr.pacs.orthanc import OrthancPacs
 
@@ -211,7 +211,7 @@ def test_what_is_forgotten_stands_in_no_ledger(tmp_path):
         ingest(place, None, tmp_path / "root")
         gone = next(pacs.search())
 
-        removed = ledger.forget(tmp_path / "root", [gone.orthanc_id])
+        removed = ledgers.forget(tmp_path / "root", [gone.orthanc_id])
 
     assert removed == 2
     for path in (tmp_path / "root" / "ingest").glob("*.sqlite*"):

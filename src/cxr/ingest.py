@@ -36,9 +36,13 @@ def main(cfg: schema.Ingest, _: DictConfig) -> None:
     elif cfg.to:
         _copy(cfg, folder)
     elif cfg.withdraw:
-        from cxr.pacs import opening
+        from contextlib import nullcontext
 
-        with opening.opened(cfg.pacs, root=folder) as pacs:
+        from cxr.pacs import locks, opening
+
+        # or an ingest that began before would bring the patient back
+        alone = nullcontext() if cfg.check else locks.alone(folder / "ingest")
+        with alone, opening.opened(cfg.pacs, root=folder) as pacs:
             _withdraw(cfg, cfg.withdraw, pacs, folder)
     elif cfg.reports:
         _reports(cfg, cfg.reports, folder)
@@ -241,7 +245,7 @@ def _forget(
     from cxr.labeling import audit
     from cxr.labeling import withdrawal as of_jobs
     from cxr.learning import cache
-    from cxr.pacs import ledger, reports, withdrawn
+    from cxr.pacs import ledgers, reports, withdrawn
 
     key = audit.keys(root.token_keys(folder))[0]
     for job in jobs:
@@ -251,7 +255,7 @@ def _forget(
     if texts.exists():
         with reports.Reports(texts) as store:
             store.forget(images.studies)
-    ledger.forget(folder, images.sources, patient_ids)
+    ledgers.forget(folder, images.sources, patient_ids)
     truth = folder / "synthetic" / "truth.csv"
     if truth.exists():
         withdrawn.rewrite(truth, images.without)

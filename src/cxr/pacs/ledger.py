@@ -5,22 +5,19 @@ cross-file rules are questions to it. It says from which file an image came, so 
 as the images are; patients, studies and instances stand in it as keyed hashes.
 """
 
-import fcntl
 import hashlib
 import json
-import os
-import secrets
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-from cxr import root, wal
+from cxr import wal
 from cxr.errors import PacsError
 from cxr.images.doctor import Verdict
-from cxr.pacs import Pacs
+from cxr.pacs import Pacs, locks
 from cxr.pacs.folder import FolderPacs, Origin
 
 IN, REFUSED, PENDING, LOST = "in", "refused", "pending", "lost"
@@ -113,21 +110,12 @@ class Ledger:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        try:
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._lock = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o600)
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-        except OSError as error:
-            raise PacsError(f"{path}: cannot write: {error.strerror}; set CXR_ROOT") from error
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            os.close(self._lock)
-            raise PacsError(
-                "expected to be the only ingest into this PACS, met another at work; wait for it"
-            ) from error
-        with _explained(path):
-            self._db = _connect(path)
+        with ExitStack() as undo:
+            undo.enter_context(locks.shared(path.parent))
+            undo.enter_context(locks.own(path))
+            with explained(path):
+                self._db = connect(path)
+            self._locks = undo.pop_all()
 
     def __enter__(self) -> Self:
         return self
@@ -137,10 +125,9 @@ class Ledger:
 
     def close(self) -> None:
         """Keep what was noted, and let others in."""
-        with _explained(self.path):
+        with self._locks, explained(self.path):
             self._db.commit()
             self._db.close()
-        os.close(self._lock)
 
     def begin(self, root: str, files: Iterable[Listed], version: str = "") -> int:
         """Take in what a source holds now, and say how much that is.
@@ -232,12 +219,12 @@ class Ledger:
         verdicts = json.dumps([_plain(verdict) for verdict in row.verdicts])
         values = [root, path, *(getattr(row, name) for name in _COLUMNS[:-1]), verdicts]
         marks = ", ".join("?" * len(values))
-        with _explained(self.path):
+        with explained(self.path):
             self._db.execute(f"INSERT OR REPLACE INTO files VALUES ({marks})", values)
 
     def commit(self) -> None:
         """Keep what was noted, whatever happens to this process."""
-        with _explained(self.path):
+        with explained(self.path):
             self._db.commit()
 
     def find(self, sql: str, *values: str) -> list[Any]:
@@ -263,12 +250,12 @@ class Ledger:
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
-        with _explained(self.path):
+        with explained(self.path):
             yield self._db
             self._db.commit()
 
     def _all(self, sql: str, *values: str) -> list[Any]:
-        with _explained(self.path):
+        with explained(self.path):
             return self._db.execute(sql, values).fetchall()
 
 
@@ -304,36 +291,9 @@ def origins(root: Path, pacs: Pacs) -> Iterator[Origin]:
     if not path.exists():
         return
     sql = "SELECT orthanc_id, path, study_id FROM files WHERE outcome = ? ORDER BY root, path"
-    with _explained(path), closing(_connect(path)) as db:
+    with explained(path), closing(connect(path)) as db:
         for row in db.execute(sql, (IN,)):
             yield Origin(*row)
-
-
-def forget(folder: Path, orthanc_ids: Iterable[str], patient_ids: Iterable[str] = ()) -> int:
-    """Remove every file that became one of these images, or is of these patients; say how many.
-
-    Args:
-        folder: The data root; all of its ledgers.
-        orthanc_ids: Of images.
-        patient_ids: As they stand in the files.
-    """
-    key = root.secret(folder, "ledger.key", secrets.token_hex(32)).encode()
-    gone = {
-        "orthanc_id": [(orthanc_id,) for orthanc_id in orthanc_ids],
-        "patient_key": [(keyed(patient_id, key),) for patient_id in patient_ids],
-    }
-    removed = 0
-    for path in sorted((folder / "ingest").glob("*.sqlite")):
-        with _explained(path), closing(_connect(path)) as db:
-            for column, values in gone.items():
-                named = f"path IN (SELECT path FROM files WHERE {column} = ?)"
-                db.executemany(f"DELETE FROM listed WHERE {named}", values)
-                sql = f"DELETE FROM files WHERE {column} = ?"
-                removed += db.executemany(sql, values).rowcount if values else 0
-            db.commit()
-            db.execute("VACUUM")  # or it would stand in free pages still
-            db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    return removed
 
 
 def keyed(text: str, key: bytes) -> str:
@@ -343,7 +303,8 @@ def keyed(text: str, key: bytes) -> str:
     ).hexdigest()
 
 
-def _connect(path: Path) -> sqlite3.Connection:
+def connect(path: Path) -> sqlite3.Connection:
+    """Open the file of a ledger, which its caller has locked or only reads."""
     db = sqlite3.connect(path, timeout=30)
     try:
         wal.switch(db)
@@ -362,7 +323,8 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 @contextmanager
-def _explained(path: Path) -> Iterator[None]:
+def explained(path: Path) -> Iterator[None]:
+    """Say in one sentence what is wrong with a ledger."""
     try:
         yield
     except sqlite3.Error as error:
