@@ -241,7 +241,7 @@ def test_a_file_that_is_none_is_refused(tmp_path, text):
 
     with pytest.raises(ConfigError, match=r"labeling\.phrases: .*p\.yaml: .*expected"):
         phrases.read(tmp_path / "p.yaml")
-    with pytest.raises(ConfigError, match=r"none\.yaml: expected YAML, met .*No such file"):
+    with pytest.raises(ConfigError, match=r"YAML of phrases, met .*none\.yaml: no such file"):
         phrases.read(tmp_path / "none.yaml")
 
 

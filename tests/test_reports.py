@@ -530,6 +530,21 @@ def test_texts_go_the_whole_way_and_are_seen_nowhere_but_in_their_store(tmp_path
         assert not [p for p in files if word.encode() in p.read_bytes()]
 
 
+@pytest.mark.parametrize(
+    ("override", "met"),
+    [
+        ("labeling.phrases=/nope.yaml", "met /nope.yaml: no such file"),
+        ("labeling.sections=[finding]", 'met "finding"'),
+    ],
+)
+def test_phrases_or_sections_that_cannot_be_used_leave_no_job_behind(tmp_path, override, met):
+    done = cxr("label", "job=reports", "job.name=r3", override, root=tmp_path, fails=True)
+
+    assert met in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "jobs" / "r3").exists()
+
+
 def test_a_thousand_texts_link_and_link_again(tmp_path, store):
     with FolderPacs(tmp_path / "pacs") as pacs:
         for number in range(20):

@@ -59,6 +59,10 @@ def _label(cfg: schema.Label, folder: Path, keys: "Keys", pacs: "Pacs") -> None:
     from cxr.labeling import LEAD
     from cxr.labeling.local import LocalLabeling
 
+    if isinstance(cfg.labeling, labeling_schema.ReportLabeling):
+        from cxr.labeling import reports
+
+        reports.check(cfg.labeling.phrases, cfg.labeling.sections)
     job = _job(cfg, folder)
     if cfg.reopen:
         job = replace(job, closes=LEAD)  # or a job that is done would end at once

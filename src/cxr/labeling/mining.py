@@ -57,12 +57,7 @@ class Miner:
     """
 
     def __init__(self, phrases: Phrases, label_set: LabelSet, wanted: Sequence[str]) -> None:
-        known = {*phrases.headings.values(), BODY}
-        for name in wanted:
-            if name not in known:
-                raise ConfigError(
-                    f'labeling.sections: expected some of {", ".join(sorted(known))}, met "{name}"'
-                )
+        check_sections(phrases, wanted)
         self._phrases, self._labels, self._wanted = phrases, label_set, tuple(wanted)
         self._names: dict[str, str] = {}
         for name in phrases.findings:
@@ -144,6 +139,20 @@ class Miner:
                 sentence.spans[mention.start][0], sentence.spans[mention.end - 1][1],
             )  # fmt: skip
             yield from ((self._names[name], evidence) for name in names if name in self._names)
+
+
+def check_sections(phrases: Phrases, wanted: Sequence[str]) -> None:
+    """Refuse a section that no heading of the phrases names.
+
+    Raises:
+        ConfigError: It names those that there are.
+    """
+    known = {*phrases.headings.values(), BODY}
+    for name in wanted:
+        if name not in known:
+            raise ConfigError(
+                f'labeling.sections: expected some of {", ".join(sorted(known))}, met "{name}"'
+            )
 
 
 def _stronger(kept: Evidence | None, new: Evidence) -> Evidence:

@@ -147,6 +147,10 @@ def read(path: Path) -> Phrases:
     """
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ConfigError(
+            f"labeling.phrases: expected a YAML of phrases, met {path}: no such file"
+        ) from error
     except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
         reason = " ".join(str(error).split())
         raise ConfigError(f"labeling.phrases: {path}: expected YAML, met {reason}") from error

@@ -49,7 +49,7 @@ class ReportLabeling:
         keys: Keys | None = None,
     ) -> None:
         self._pacs, self._path, self._compare = pacs, store, compare
-        self._phrases = Path(phrases) if phrases else shipped()
+        self._phrases = _chosen(phrases)
         self._sections = tuple(sections)
         self.comparison: list[str] = []
         """The lines of a table, once collected, where a job is compared with."""
@@ -151,6 +151,19 @@ class ReportLabeling:
         read = compared.readable(job.folder.parent)
         if read:
             _log.info("job.compare=%s would say how far its readers agree with the texts", read[0])
+
+
+def check(given: str | None, wanted: Sequence[str]) -> None:
+    """Refuse phrases or sections that cannot be used, before a job's folder is made.
+
+    Raises:
+        ConfigError: It names the file or the section, and the key.
+    """
+    mining.check_sections(phrases.read(_chosen(given)), wanted)
+
+
+def _chosen(given: str | None) -> Path:
+    return Path(given) if given else shipped()
 
 
 def shipped() -> Path:
