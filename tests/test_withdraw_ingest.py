@@ -48,3 +48,18 @@ def test_an_ingest_or_copy_that_begins_during_a_withdrawal_is_refused(tmp_path):
     with locks.alone(root / "ingest"), removed:
         ledger.Ledger(ledger.path_of(root, "a PACS nobody knew before"))
     ledger.Ledger(ledger.path_of(root, "a PACS nobody knew before")).close()
+
+
+def test_a_folder_of_deidentified_images_does_not_tell_from_which_files_they_came(tmp_path):
+    root = tmp_path / "root"
+    place = put(tmp_path / "in" / "MUELLER_HANS", 1, 2)
+
+    ingest(root, tmp_path / "in", "ingest.deidentify=basic")
+    ingest(root, tmp_path / "in", "ingest.deidentify=basic")
+
+    told = [p for p in (root / "pacs").rglob("*") if p.is_file() and b"MUELLER" in p.read_bytes()]
+    assert told == []
+    with FolderPacs(root / "pacs") as pacs:
+        came = sorted((o.path, o.orthanc_id) for o in ledger.origins(root, pacs))
+        assert [path for path, _ in came] == [f"{place.name}/{n}.dcm" for n in (1, 2)]
+        assert {source for _, source in came} == {i.orthanc_id for i in pacs.search()}

@@ -83,6 +83,9 @@ class Ingest:
     ) -> None:
         self._pacs, self._severities = pacs, severities
         self._workers, self._batch, self._threads = workers, batch, threads
+        # beside images without names no table may say whose they are; the ledger does
+        named = pseudonyms is None
+        self._index = pacs.index if named and isinstance(pacs, FolderPacs) else None
         self._root, self._noted = "", 0
         self._came: list[tuple[str, str, str, str]] = []
         path = ledger.path_of(folder, _CHECK if pacs is None else ledger.name_of(folder, pacs))
@@ -156,9 +159,9 @@ class Ingest:
 
     def _mend_index(self) -> None:
         """Tell a folder whose index was lost where its images came from."""
-        if not isinstance(self._pacs, FolderPacs):
+        index = self._index
+        if index is None:
             return
-        index = self._pacs.index
         if index.count_known(self._root) < sum(len(rows) for rows in self._ledger.held(self._root)):
             for rows in self._ledger.held(self._root):
                 index.remember(self._root, [(row.path, "", row.orthanc_id, "") for row in rows])
@@ -236,7 +239,7 @@ class Ingest:
 
     def _keep(self) -> None:
         """Keep what was noted; a folder also says itself where its images came from."""
-        if isinstance(self._pacs, FolderPacs):
-            self._pacs.index.remember(self._root, self._came)
+        if self._index is not None:
+            self._index.remember(self._root, self._came)
         self._came = []
         self._ledger.commit()

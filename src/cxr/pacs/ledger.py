@@ -284,16 +284,19 @@ def is_same(root: Path, one: Pacs, other: Pacs) -> bool:
 
 def origins(root: Path, pacs: Pacs) -> Iterator[Origin]:
     """Say from which files the images of a PACS came; one may come more than once."""
-    if isinstance(pacs, FolderPacs):
-        yield from pacs.origins()  # it knows itself, wherever it was copied to
-        return
+    told = set()
+    if isinstance(pacs, FolderPacs):  # it knows itself, wherever it was copied to
+        for origin in pacs.origins():
+            told.add(origin.orthanc_id)
+            yield origin
     path = path_of(root, name_of(root, pacs))
     if not path.exists():
         return
     sql = "SELECT orthanc_id, path, study_id FROM files WHERE outcome = ? ORDER BY root, path"
     with explained(path), closing(connect(path)) as db:
         for row in db.execute(sql, (IN,)):
-            yield Origin(*row)
+            if row[0] not in told:  # de-identified, so that the folder does not tell it
+                yield Origin(*row)
 
 
 def keyed(text: str, key: bytes) -> str:

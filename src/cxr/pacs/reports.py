@@ -190,7 +190,7 @@ def link(path: Path, pacs: Pacs, store: Reports, *, origins: Iterable[Origin] = 
         path: A folder, a zip or a CSV, as `report_texts.read` takes it.
         pacs: Where the studies are.
         store: Where texts are kept.
-        origins: From which files images came, for a PACS that does not know it itself.
+        origins: From which files images came, as far as the PACS does not know it itself.
 
     Raises:
         PacsError: There is nothing to read, the PACS cannot be asked, or the store not written.
@@ -256,7 +256,7 @@ def _found(
 ) -> Iterator[tuple[Text, Sequence[Study]]]:
     """Find for each text the studies that it may be about, in the order of the texts."""
     if isinstance(pacs, FolderPacs):
-        known = _known(pacs)
+        known = _known(pacs, origins)
         yield from ((text, known(text)) for text in texts)
         return
     came = _named(origins)
@@ -315,7 +315,7 @@ def _held(pacs: Pacs, source: str) -> Instance | None:
         return None  # deleted since it came
 
 
-def _known(pacs: FolderPacs) -> Callable[[Text], Sequence[Study]]:
+def _known(pacs: FolderPacs, origins: Iterable[Origin]) -> Callable[[Text], Sequence[Study]]:
     """Read all studies of a folder PACS once, by every name they have."""
     rows = pacs.index.rows(
         "SELECT DISTINCT StudyInstanceUID, PatientID, StudyID, AccessionNumber FROM instances"
@@ -324,6 +324,11 @@ def _known(pacs: FolderPacs) -> Callable[[Text], Sequence[Study]]:
     sql = "SELECT DISTINCT StudyInstanceUID, path FROM ingested JOIN instances USING (orthanc_id)"
     for uid, path in pacs.index.rows(sql):
         paths[uid].add(path)
+    # a folder does not tell of images that were de-identified
+    of = dict(pacs.index.rows("SELECT orthanc_id, StudyInstanceUID FROM instances"))
+    for origin in origins:
+        if uid := of.get(origin.orthanc_id):
+            paths[uid].add(origin.path)
     by_name: dict[str, dict[str, list[Study]]] = {
         kind: defaultdict(list) for kind in ("uid", "study", "accession")
     }
