@@ -7,9 +7,11 @@ import specimens
 from ingest_command import here, problem
 
 from cxr.errors import PacsError
+from cxr.images.dicom import Instance
 from cxr.pacs import ledger, locks
 from cxr.pacs.folder import FolderPacs
 from cxr.pacs.ingest import Ingest
+from cxr.pacs.seen import Seen
 
 
 def put(folder, *numbers, patient="P7"):
@@ -63,3 +65,66 @@ def test_a_folder_of_deidentified_images_does_not_tell_from_which_files_they_cam
         came = sorted((o.path, o.orthanc_id) for o in ledger.origins(root, pacs))
         assert [path for path, _ in came] == [f"{place.name}/{n}.dcm" for n in (1, 2)]
         assert {source for _, source in came} == {i.orthanc_id for i in pacs.search()}
+
+
+def hits(root, *words):
+    """Every file below a data root that holds one of the words."""
+    files = [p for p in root.rglob("*") if p.is_file()]
+    return {p.relative_to(root).as_posix() for p in files for w in words if w in p.read_bytes()}
+
+
+def test_no_ledger_holds_a_patient_id_once_a_run_has_ended(tmp_path):
+    ingest(tmp_path / "a", put(tmp_path / "in", 1, patient="PAT48213XY"))
+    there = ["from_pacs=folder", f"from_pacs.folder={tmp_path / 'a' / 'pacs'}"]
+    query = "query={PatientID: PAT48213XY}"
+
+    here(tmp_path / "b", *there, query, "ingest.deidentify=basic")
+    here(tmp_path / "c", *there, query, f"to={tmp_path / 'copy'}")
+    here(tmp_path / "c", *there, query, f"to={tmp_path / 'copy'}")
+
+    assert hits(tmp_path / "b", b"PAT48213XY") | hits(tmp_path / "c", b"PAT48213XY") == set()
+    assert len(list((tmp_path / "copy").rglob("*.dcm"))) == 1
+
+
+def test_what_killed_runs_and_searches_left_of_a_patient_goes_too(tmp_path):
+    root, place = tmp_path / "root", put(tmp_path / "in", 1)
+    ingest(root, put(place, 2, patient="P8"))
+    here(root, "from_pacs=folder", f"from_pacs.folder={root / 'pacs'}", f"to={tmp_path / 'copy'}")
+    uids = ("1.2.77.1", "1.2.77.2", "1.2.77.3")
+    seen = Seen(root / "dicomweb", "https://example.org")
+    seen.note([Instance("P7", *uids), Instance("P8", *(f"{uid}.8" for uid in uids))])
+    seen.close()
+    (root / "ingest" / "ab.spool").mkdir()
+    for name in ("ingest/ab.spool/1.dcm", "pacs/incoming/1.part", "pacs/incoming/cut.part"):
+        (root / name).write_bytes((place / "1.dcm").read_bytes()[: 400 if "cut" in name else None])
+    (root / "pacs" / "incoming" / "2.part").write_bytes((place / "2.dcm").read_bytes())
+    with FolderPacs(root / "pacs") as pacs:
+        gone = next(pacs.search(PatientID="P7"))
+    words = [gone.sop_instance_uid.encode() + b".dcm", gone.orthanc_id.encode()]
+    assert len(hits(root, *words)) > 1
+
+    here(root, "withdraw=P7")
+
+    assert hits(root, *words) == set()
+    assert not list((root / "ingest").glob("*.spool"))
+    assert [p.name for p in (root / "pacs" / "incoming").iterdir()] == ["2.part"]
+    seen = Seen(root / "dicomweb", "https://example.org")
+    assert (seen.by_sop("1.2.77.3"), seen.by_sop("1.2.77.3.8") is None) == (None, False)
+    seen.close()
+
+
+def test_files_of_who_withdrew_leave_nothing_but_a_path_in_the_report(tmp_path):
+    root, place = tmp_path / "root", put(tmp_path / "in", 1)
+    ingest(root, place)
+    with FolderPacs(root / "pacs") as pacs:
+        gone = next(pacs.search())
+    here(root, "withdraw=P7")
+
+    ingest(root, place)
+    ingest(root, place)
+
+    words = (gone.sop_instance_uid, gone.study_instance_uid, gone.orthanc_id)
+    assert hits(root, *(word.encode() for word in words)) == set()
+    assert hits(root, b"1.dcm") == {"ingest/report.csv", "ingest/report.html"}
+    assert "1.dcm,withdrawn,error," in (root / "ingest" / "report.csv").read_text()
+    assert there(root) == []

@@ -143,7 +143,7 @@ def _report(cfg: schema.Ingest, folder: Path, run: "Ingest") -> None:
 
 def _copy(cfg: schema.Ingest, folder: Path) -> None:
     """Copy files as they are into plain folders."""
-    from cxr.pacs import ledger, opening, transfer
+    from cxr.pacs import ledger, ledgers, opening, transfer
 
     to = Path(str(cfg.to))
     if cfg.from_pacs is None:
@@ -153,7 +153,8 @@ def _copy(cfg: schema.Ingest, folder: Path) -> None:
             raise ConfigError(f"to: expected another folder than the PACS itself, met {cfg.to!r}")
         with ledger.Ledger(ledger.path_of(folder, f"to {to.resolve()}")) as noted:
             threads = getattr(cfg.from_pacs, "threads", cfg.ingest.threads)
-            done = transfer.to_folder(source, cfg.query, to, noted, threads=threads)
+            key = ledgers.key(folder)
+            done = transfer.to_folder(source, cfg.query, to, noted, key=key, threads=threads)
     print(f"{done.copied} copied ({done.size / 1e6:.3g} MB), {done.present} there already")
     if done.gone:
         print(f"{done.gone} were deleted there in the meantime")
@@ -232,7 +233,7 @@ def _withdraw(cfg: schema.Ingest, patient_id: str, pacs: "Pacs", folder: Path) -
             told.write(runs)
             _forget(images, patient_ids, folder, jobs)
             of_runs.remove(folder, images, mark)
-            _delete(images, pacs)
+            _delete(images, patient_ids, pacs)
         print(f"{len(images.instances)} images removed, and what was made of them")
         print(told.path)
 
@@ -241,11 +242,14 @@ def _forget(
     images: "Images", patient_ids: "Sequence[str]", folder: Path, jobs: "Sequence[Path]"
 ) -> None:
     """Remove what was made of images: answers, cached pixels, where they came from."""
+    from contextlib import closing
+
     from cxr import root
     from cxr.labeling import audit
     from cxr.labeling import withdrawal as of_jobs
     from cxr.learning import cache
     from cxr.pacs import ledgers, reports, withdrawn
+    from cxr.pacs.seen import Seen
 
     key = audit.keys(root.token_keys(folder))[0]
     for job in jobs:
@@ -256,6 +260,9 @@ def _forget(
         with reports.Reports(texts) as store:
             store.forget(images.studies)
     ledgers.forget(folder, images.sources, patient_ids)
+    if (seen := folder / "dicomweb" / "seen.sqlite").exists():  # of whichever PACS was the source
+        with closing(Seen(seen.parent, "")) as places:
+            places.forget(images.instances, patient_ids)
     truth = folder / "synthetic" / "truth.csv"
     if truth.exists():
         withdrawn.rewrite(truth, images.without)
@@ -263,12 +270,13 @@ def _forget(
         report.unlink()  # they name files; the next ingest writes them again
 
 
-def _delete(images: "Images", pacs: "Pacs") -> None:
+def _delete(images: "Images", patient_ids: "Sequence[str]", pacs: "Pacs") -> None:
+    from cxr.pacs import staging
     from cxr.pacs.dicomweb import DicomWebPacs
     from cxr.pacs.folder import FolderPacs
 
     if isinstance(pacs, DicomWebPacs):
-        pacs.forget(images.instances)
+        pacs.forget(images.instances, patient_ids)
         if images.instances:
             raise PacsError(
                 f"{pacs.name}: DICOMweb deletes nothing, so {len(images.instances)} images of "
@@ -284,6 +292,7 @@ def _delete(images: "Images", pacs: "Pacs") -> None:
                 f"there, all else is removed; withdraw again ({error})"
             ) from error
     if isinstance(pacs, FolderPacs):
+        staging.forget(pacs.folder, patient_ids)
         pacs.index.purge()
 
 

@@ -210,10 +210,10 @@ def _check(file: File, settings: Settings) -> Checked:
     found = doctor.examine(data, settings.severities)
     row = replace(row, sha256=hashlib.sha256(data).hexdigest(), verdicts=found.verdicts)
     if found.instance is not None:
-        row = _named(row, found.instance, settings.key)
         if settings.withdrawn and (why := settings.withdrawn.reason(found.instance.patient_id)):
-            # without a stamp, for who withdrew may come back
-            return Checked(refused(replace(row, stamp=""), *doctor.verdict("withdrawn", why)))
+            # without a stamp, for who withdrew may come back; and with nothing out of the file
+            return Checked(refused(Row("", REFUSED), *doctor.verdict("withdrawn", why)))
+        row = _named(row, found.instance, settings.key)
     if found.problems or found.instance is None:
         return Checked(refused(row))
     row = replace(row, pixel_hash=found.pixel_hash)

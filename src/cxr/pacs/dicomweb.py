@@ -5,7 +5,7 @@ not in the standard, so the one cannot be said and the other is refused.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Self
@@ -224,9 +224,9 @@ class DicomWebPacs:
             "delete it in the archive's own administration"
         )
 
-    def forget(self, instances: Iterable[Instance]) -> None:
-        """Forget where instances are; a search that meets them notes them again."""
-        self._seen.forget(instances)
+    def forget(self, instances: Iterable[Instance], patient_ids: Collection[str] = ()) -> None:
+        """Forget where images, and all of these patients, are; a search notes them again."""
+        self._seen.forget(instances, patient_ids)
 
     def image_url(self, instance: Instance, ttl_s: int) -> str:
         """Give the signed address of one file at the gateway, else a path.

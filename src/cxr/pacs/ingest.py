@@ -5,7 +5,6 @@ that a second run, or one after a kill -9, only looks at what is new, changed or
 """
 
 import heapq
-import secrets
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,12 +13,12 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Self
 
-from cxr import ingest_rules, progress, root
+from cxr import ingest_rules, progress
 from cxr.errors import DuplicateError, PacsError
 from cxr.images import doctor
 from cxr.images.doctor import Verdict
 from cxr.ingest_rules import DEFAULTS, Severity
-from cxr.pacs import Pacs, checking, crosscheck, ledger, report, sending, withdrawn
+from cxr.pacs import Pacs, checking, crosscheck, ledger, ledgers, report, sending, withdrawn
 from cxr.pacs.checking import Checked, Settings
 from cxr.pacs.folder import FolderPacs
 from cxr.pacs.ledger import IN, REFUSED, Held, Ledger, Row
@@ -89,10 +88,9 @@ class Ingest:
         self._root, self._noted = "", 0
         self._came: list[tuple[str, str, str, str]] = []
         path = ledger.path_of(folder, _CHECK if pacs is None else ledger.name_of(folder, pacs))
-        key = root.secret(folder, "ledger.key", secrets.token_hex(32)).encode()
         self._ledger = Ledger(path)
         self._settings = Settings(
-            dict(severities), key, path.with_suffix(".spool"),
+            dict(severities), ledgers.key(folder), path.with_suffix(".spool"),
             pacs if isinstance(pacs, FolderPacs) else None, pseudonyms, withdrawn.of(folder),
         )  # fmt: skip
         self.report = Report()
@@ -232,7 +230,8 @@ class Ingest:
         item.drop()
         if file.passing:
             file.at.unlink(missing_ok=True)
-        self._came.append((file.listed.path, "", row.orthanc_id * (row.outcome == IN), ""))
+        if all(verdict.rule != "withdrawn" for verdict in row.verdicts):
+            self._came.append((file.listed.path, "", row.orthanc_id * (row.outcome == IN), ""))
         self._noted += 1
         if self._noted % _BATCH == 0:
             self._keep()

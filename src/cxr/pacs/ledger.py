@@ -2,14 +2,15 @@
 
 An ingest that was killed goes on from here, a second one looks only at what is new, and the
 cross-file rules are questions to it. It says from which file an image came, so it is as private
-as the images are; patients, studies and instances stand in it as keyed hashes.
+as the images are. Patients stand in it as keyed hashes, the UIDs of what was stored as they are;
+the list of a source, where PatientIDs of another PACS stand, goes when the run ends.
 """
 
 import hashlib
 import json
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -44,6 +45,11 @@ CREATE TABLE IF NOT EXISTS listed (
 );
 PRAGMA user_version = {_VERSION}
 """
+
+_WITHDRAWN = f"""
+DELETE FROM files WHERE outcome = '{REFUSED}' AND verdicts LIKE '[["withdrawn",%'
+"""
+"""Who withdrew is looked for in such files each time, so nothing has to be known of them."""
 
 
 @dataclass(frozen=True)
@@ -124,10 +130,13 @@ class Ledger:
         self.close()
 
     def close(self) -> None:
-        """Keep what was noted, and let others in."""
-        with self._locks, explained(self.path):
+        """Keep what was noted, drop what only this run had to know, and let others in."""
+        with self._locks, explained(self.path), closing(self._db):
             self._db.commit()
-            self._db.close()
+            with suppress(sqlite3.Error):  # a full disk; the next run does it
+                self._db.execute("DELETE FROM listed")
+                self._db.execute(_WITHDRAWN)
+                self._db.commit()
 
     def begin(self, root: str, files: Iterable[Listed], version: str = "") -> int:
         """Take in what a source holds now, and say how much that is.
@@ -242,11 +251,6 @@ class Ledger:
             for path, text in rows:
                 yield path, tuple(Verdict(*plain) for plain in json.loads(text))
             last = rows[-1][0]
-
-    def end(self) -> None:
-        """Drop the list of what the source held."""
-        with self._writing() as db:
-            db.execute("DELETE FROM listed")
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:

@@ -325,7 +325,7 @@ def _known(pacs: FolderPacs, origins: Iterable[Origin]) -> Callable[[Text], Sequ
     for uid, path in pacs.index.rows(sql):
         paths[uid].add(path)
     # a folder does not tell of images that were de-identified
-    of = dict(pacs.index.rows("SELECT orthanc_id, StudyInstanceUID FROM instances"))
+    of = {r[0]: r[1] for r in pacs.index.rows("SELECT orthanc_id, StudyInstanceUID FROM instances")}
     for origin in origins:
         if uid := of.get(origin.orthanc_id):
             paths[uid].add(origin.path)

@@ -7,12 +7,13 @@ stores meet is noted. A cache: it may be deleted, and is filled anew by a search
 import os
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from cxr import wal
 from cxr.errors import PacsError
+from cxr.images import dicom
 from cxr.images.dicom import Instance
 
 _SCHEMA = """
@@ -21,6 +22,8 @@ CREATE TABLE IF NOT EXISTS seen (
     PRIMARY KEY (server, orthanc_id)
 ) WITHOUT ROWID
 """
+
+_ALL = "SELECT orthanc_id, study, series, sop FROM seen"
 
 
 class Seen:
@@ -73,10 +76,19 @@ class Seen:
             self._connection.execute("BEGIN IMMEDIATE")
             self._connection.executemany("INSERT OR REPLACE INTO seen VALUES (?,?,?,?,?)", rows)
 
-    def forget(self, instances: Iterable[Instance]) -> None:
-        """Leave no trace of instances, in free pages and the write-ahead log neither."""
+    def forget(self, instances: Iterable[Instance], patient_ids: Collection[str] = ()) -> None:
+        """Leave no trace of instances, in free pages and the write-ahead log neither.
+
+        Args:
+            instances: Wherever they are.
+            patient_ids: Whose others, of any server, go as well.
+        """
         gone = [(it.orthanc_id,) for it in instances]
         with self._explained(), self._lock:
+            # a row names no patient, but its Orthanc ID is a hash of one
+            for name, *uids in self._connection.execute(_ALL) if patient_ids else ():
+                if any(dicom.orthanc_id(patient, *uids) == name for patient in patient_ids):
+                    gone.append((name,))
             self._connection.execute("PRAGMA secure_delete = ON")
             self._connection.executemany("DELETE FROM seen WHERE orthanc_id = ?", gone)
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")

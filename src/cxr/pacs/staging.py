@@ -3,6 +3,7 @@
 import os
 import time
 import uuid
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,24 @@ def sweep(part: Path) -> None:
             part.unlink()
     except FileNotFoundError:
         pass  # its writer was alive, and has finished
+
+
+def forget(folder: Path, patient_ids: Collection[str]) -> None:
+    """Delete what waits, or was left, of a patient, and what is not said to be anybody's.
+
+    Raises:
+        PacsError: The folder cannot be written.
+    """
+    for part in (folder / "incoming").glob("*.part"):
+        try:
+            whose = dicom.identify(part).patient_id
+        except (DicomError, OSError):
+            whose = None
+        try:
+            if whose is None or whose in patient_ids:
+                part.unlink(missing_ok=True)
+        except OSError as error:
+            raise PacsError(unwritable(folder, error)) from error
 
 
 def row(data: bytes, sha256: str, pixel_hash: str | None) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from cxr.errors import AbsentError, DicomError, PacsError, UnavailableError
 from cxr.images import dicom
 from cxr.images.dicom import Instance
 from cxr.pacs import Pacs
-from cxr.pacs.ledger import IN, Ledger, Listed, Row
+from cxr.pacs.ledger import IN, Ledger, Listed, Row, keyed
 
 WAITS_S = (1.0, 4.0)
 """Pauses before the second and last try, on top of the client's own: a restart takes seconds."""
@@ -120,16 +120,25 @@ def download(pacs: Pacs, instance: Instance, target: Path, *, key: str = "CXR_RO
 
 
 def to_folder(
-    source: Pacs, query: dict[str, Any], folder: Path, ledger: Ledger, *, threads: int
+    source: Pacs, query: dict[str, Any], folder: Path, ledger: Ledger, *, key: bytes, threads: int
 ) -> Copied:
     """Copy what a query finds to `<folder>/<StudyInstanceUID>/<SOPInstanceUID>.dcm`, as it is.
 
     Files that an earlier copy brought, and that have their length still, are not fetched again.
 
+    Args:
+        source: Where they are.
+        query: QIDO-RS matching keys.
+        folder: Where to.
+        ledger: Of this folder.
+        key: For the keyed hashes of the ledger.
+        threads: Downloads at once.
+
     Raises:
         PacsError: Nothing is found, or one of the two sides fails; another run goes on from here.
     """
-    name = f"{source.name}\n{json.dumps(query, sort_keys=True, default=str)}"
+    # a query may name a patient
+    name = f"{source.name}\n{keyed(json.dumps(query, sort_keys=True, default=str), key)}"
     found = (
         Listed(plain_name(instance), packed(instance), "there")
         for instance in source.search(**query)
@@ -147,13 +156,14 @@ def to_folder(
                     gone += 1
                 else:
                     copied, size = copied + 1, size + length
-                    ledger.note(name, listed.path, Row(listed.stamp, IN, size=str(length)))
+                    patient = keyed(unpacked(listed.place).patient_id, key)
+                    row = Row(listed.stamp, IN, size=str(length), patient_key=patient)
+                    ledger.note(name, listed.path, row)
                 if done % _BATCH == 0:
                     ledger.commit()
                 advance(done)
     finally:
         ledger.commit()
-    ledger.end()
     return Copied(copied, total - new, gone, size)
 
 
