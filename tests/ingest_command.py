@@ -41,7 +41,10 @@ def started(root, *overrides, **environment):
 def run(root, *overrides, server=None, **environment):
     """The command, run to its end, with the password of a server."""
     if server is not None:
-        environment = {"CXR_PACS_PASSWORD": server.password} | environment
+        environment = {
+            "CXR_PACS_PASSWORD": server.password,
+            "CXR_FROM_PACS_PASSWORD": server.password,
+        } | environment
     process = started(root, *overrides, **environment)
     process.stdout, process.stderr = process.communicate(timeout=120)
     return process

@@ -39,6 +39,7 @@ IMPATIENT = "pacs.timeout_s=2"
 def orthanc_here(own_orthanc, monkeypatch):
     """An empty Orthanc, whose password the command finds."""
     monkeypatch.setenv("CXR_PACS_PASSWORD", own_orthanc.password)
+    monkeypatch.setenv("CXR_FROM_PACS_PASSWORD", own_orthanc.password)
     return own_orthanc
 
 
@@ -226,7 +227,7 @@ def test_a_full_disk_under_orthanc(tmp_path, disk, monkeypatch):
 
 @pytest.mark.parametrize("trickle", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 99999\r\n\r\n["])
 def test_nothing_waits_for_a_server_beyond_its_limit(tmp_path, trickle, monkeypatch):
-    monkeypatch.setenv("CXR_PACS_PASSWORD", "x")
+    monkeypatch.setenv("CXR_FROM_PACS_PASSWORD", "x")
     listener = socket.create_server(("127.0.0.1", 0))
     over = threading.Event()
 

@@ -29,6 +29,7 @@ from cxr.pacs.orthanc import OrthancPacs
 def server(own_orthanc, monkeypatch):
     """An empty Orthanc, whose password the command finds."""
     monkeypatch.setenv("CXR_PACS_PASSWORD", own_orthanc.password)
+    monkeypatch.setenv("CXR_FROM_PACS_PASSWORD", own_orthanc.password)
     return own_orthanc
 
 

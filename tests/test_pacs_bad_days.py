@@ -1,5 +1,6 @@
 """A server on its bad days: each ends in one sentence that names the key, and in no half file."""
 
+import base64
 import datetime
 import ipaddress
 import json
@@ -20,8 +21,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from orthanc_servers import free_port, section
 
-from cxr import pacs_schema
-from cxr.errors import AbsentError, PacsError, UnavailableError
+from cxr import config, pacs_schema, schema
+from cxr.errors import AbsentError, ConfigError, PacsError, UnavailableError
 from cxr.images import dicom, synth
 from cxr.pacs import opening
 from cxr.pacs.patience import SLOWEST
@@ -126,12 +127,66 @@ def test_refused_credentials_name_the_variables(opened, status, tmp_path) -> Non
 
 
 @KINDS
-def test_messages_about_the_source_of_a_copy_name_its_own_keys(opened, tmp_path) -> None:
+def test_messages_about_the_source_of_a_copy_name_its_own_variables(opened, tmp_path) -> None:
     with Misbehaving(lambda it: it.answer(401, b"{}")) as server:
         error = met(opened(f"http://127.0.0.1:{server.port}", tmp_path, key="from_pacs"))
 
-    assert "set from_pacs." in str(error)
+    names = {
+        orthanc_at: "CXR_FROM_PACS_USER and CXR_FROM_PACS_PASSWORD",
+        dicomweb_at: "CXR_FROM_PACS_TOKEN",
+    }
+    assert f"set {names[opened]}" in str(error)
     assert "CXR_PACS" not in str(error)
+
+
+def searched(*overrides: str) -> None:
+    section = config.check(config.compose("ingest", overrides), schema.Ingest)
+    with opening.opened(section.from_pacs, root=Path(section.root), key="from_pacs") as pacs:
+        list(pacs.search(PatientID=PATIENT))
+
+
+@pytest.mark.parametrize("source", ["orthanc", "dicomweb", "dicomweb from_pacs.auth=bearer"])
+@pytest.mark.parametrize("own", ["", "of-the-source"])
+def test_the_destinations_password_is_not_sent_to_the_source(
+    source, own, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.setenv("CXR_ROOT", str(tmp_path))
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secrets" / "orthanc.password").write_text(SECRET)
+    for name in ("URL", "USER", "PASSWORD", "TOKEN"):
+        monkeypatch.delenv(f"CXR_FROM_PACS_{name}", raising=False)
+        if name != "URL":
+            monkeypatch.setenv(f"CXR_PACS_{name}", SECRET)
+    if own:
+        monkeypatch.setenv("CXR_FROM_PACS_PASSWORD", own)
+        monkeypatch.setenv("CXR_FROM_PACS_TOKEN", own)
+    sent = []
+    with Misbehaving(
+        lambda it: (sent.append(it.headers["Authorization"] or ""), it.answer(401, b"{}"))
+    ) as server:
+        monkeypatch.setenv("CXR_FROM_PACS_URL", f"http://127.0.0.1:{server.port}")
+        with pytest.raises((PacsError, ConfigError), match=r"from_pacs\.token|CXR_FROM_PACS_"):
+            searched("site=orthanc", *f"from_pacs={source}".split())
+
+    secrets = [word.partition(" ")[2] for word in sent]
+    plain = [w if "bearer" in source else base64.b64decode(w).decode() for w in secrets]
+    assert not any(SECRET in word for word in plain)
+    assert not own or any(own in word for word in plain)
+
+
+def test_the_drawn_password_is_for_the_orthanc_that_up_recorded(tmp_path) -> None:
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secrets" / "orthanc.password").write_text("drawn")
+    (tmp_path / "o" / "run").mkdir(parents=True)
+    ours, other = (f"http://127.0.0.1:{port}" for port in (7001, 7002))
+    (tmp_path / "o" / "run" / "up.json").write_text(json.dumps({"url": ours}))
+
+    orthanc_at(ours, tmp_path, key="from_pacs", password=None).close()
+
+    with pytest.raises(PacsError, match=r"^from_pacs\.password: .*CXR_FROM_PACS_PASSWORD"):
+        orthanc_at(other, tmp_path, key="from_pacs", password=None)
+    with pytest.raises(PacsError, match=r"^pacs\.password: .*set CXR_PACS_PASSWORD"):
+        orthanc_at("https://pacs.example", tmp_path, password=None)
 
 
 def test_a_missing_password_is_asked_for(tmp_path) -> None:

@@ -18,7 +18,7 @@ from cxr.pacs import matching, multipart, parted, signed_url, stowing
 from cxr.pacs.qido import Qido
 from cxr.pacs.seen import Seen
 from cxr.pacs.sigv4 import SigV4
-from cxr.pacs.web import Bearer, Login, RefusedError, Web, basic
+from cxr.pacs.web import Bearer, Login, RefusedError, Web, basic, variable
 
 MODALITIES = ("CR", "DX", "DR", "RG")
 
@@ -279,8 +279,7 @@ def _login(section: pacs_schema.DicomWebPacs, key: str) -> Login:
     if section.auth == "basic":
         return basic(section.user or "", section.password or "", key)
     if section.auth == "bearer":
-        name = "CXR_PACS_TOKEN" if key == "pacs" else f"{key}.token"
-        return Login(Bearer(section.token or ""), f"set {name}")
+        return Login(Bearer(section.token or ""), f"set {variable(key, 'TOKEN')}")
     if section.auth == "sigv4":
         return Login(
             SigV4(section.region or "", key=key), "check the AWS credentials and their policy"

@@ -6,18 +6,20 @@ values of a query, and finds nothing where something was escaped.
 """
 
 import hashlib
+import json
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
+from urllib.parse import urlsplit
 
-from cxr import pacs_schema
+from cxr import pacs_schema, places
 from cxr.contract import signing
 from cxr.errors import AbsentError, CxrError, PacsError
 from cxr.images.dicom import Instance
 from cxr.pacs import orthanc_search, signed_url, stowing
-from cxr.pacs.web import RefusedError, Web, basic
+from cxr.pacs.web import RefusedError, Web, basic, variable
 
 PASSWORD = "orthanc.password"
 """The secret below the data root that `up` draws where the config has no password."""
@@ -263,20 +265,35 @@ class OrthancPacs:
 
 
 def password(section: pacs_schema.OrthancPacs, root: Path, key: str) -> str:
-    """Give the configured password, else the one that `up` drew.
+    """Give the configured password, else the one that `up` drew, which is for its Orthanc alone.
 
     Raises:
         PacsError: There is neither.
     """
     if section.password is not None:
         return section.password
+    drawn = root / "secrets" / PASSWORD
+    if drawn.exists() and _is_ours(section, key):
+        return drawn.read_text().strip()
+    raise PacsError(
+        f"{key}.password: expected the password of {section.user or 'cxr'!r} at {section.url}, "
+        f"met none; set {variable(key, 'PASSWORD')}, or start an Orthanc here: "
+        "python -m cxr.orthanc up"
+    )
+
+
+def _is_ours(section: pacs_schema.OrthancPacs, key: str) -> bool:
+    """Say whether it is the one that `up` runs here; another one must not learn its password."""
+    url = urlsplit(section.url)
+    if not places.is_loopback(url.hostname or ""):
+        return False
+    if key == "pacs":
+        return True
     try:
-        return (root / "secrets" / PASSWORD).read_text().strip()
-    except FileNotFoundError as error:
-        raise PacsError(
-            f"{key}.password: expected the password of {section.user or 'cxr'!r} at {section.url}, "
-            "met none; set CXR_PACS_PASSWORD, or start an Orthanc here: python -m cxr.orthanc up"
-        ) from error
+        told = json.loads((Path(section.folder) / "run" / "up.json").read_text())
+        return url.port == urlsplit(str(told["url"])).port
+    except (OSError, ValueError, TypeError, KeyError):
+        return False
 
 
 def _md5_of(file: bytes) -> str:

@@ -55,11 +55,18 @@ class Login:
     advice: str
 
 
+def variable(key: str, name: str) -> str:
+    """Name the environment variable of a section, which is `pacs` or `from_pacs`.
+
+    >>> variable("from_pacs", "TOKEN")
+    'CXR_FROM_PACS_TOKEN'
+    """
+    return f"CXR_{key.upper()}_{name}"
+
+
 def basic(user: str, secret: str, key: str) -> Login:
     """Log in by name and password."""
-    names = "CXR_PACS_USER and CXR_PACS_PASSWORD"
-    if key != "pacs":  # the variables are those of the other one
-        names = f"{key}.user and {key}.password"
+    names = f"{variable(key, 'USER')} and {variable(key, 'PASSWORD')}"
     # requests would encode text as Latin-1
     return Login(HTTPBasicAuth(user.encode(), secret.encode()), f"set {names}")
 
