@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from pydicom.dataset import Dataset
 
 from cxr import config, ingest_rules, schema
-from cxr.errors import ConfigError
-from cxr.images import doctor, synth
+from cxr.errors import ConfigError, DicomError
+from cxr.images import dicom, doctor, synth
 
 ROOT = Path(__file__).parents[1]
 GOOD, _ = synth.draw(0, size=(64, 56))
-ONLY_OTHERS = {"duplicate_instance", "same_pixels", "same_study", "not_stored"}
-"""Rules that take more than a file."""
+ONLY_OTHERS = {"duplicate_instance", "same_pixels", "same_study", "not_stored", "withdrawn"}
+"""Rules that take more than a file, or a list of who has withdrawn."""
 
 
 def code(value: str, meaning: str) -> Dataset:
@@ -187,6 +187,30 @@ def test_every_rule_about_one_file_is_tested() -> None:
 
     assert asked == set(ingest_rules.RULES) - ONLY_OTHERS
     assert asked == {rule for _, rule, _ in MET} | elsewhere
+
+
+def with_patient(raw: bytes) -> bytes:
+    """The good file with these bytes as its PatientID."""
+    old = b"\x10\0\x20\0LO\x0a\0SYN0-0001 "
+    assert GOOD.count(old) == 1
+    return GOOD.replace(old, old[:6] + len(raw).to_bytes(2, "little") + raw)
+
+
+@pytest.mark.parametrize("patient", [b"P8 \0", b"P8\r\n", b"P\0x8", b"\tP8 ", b"\0\0P8"])
+def test_control_characters_in_a_patient_id_keep_a_file_out(patient: bytes) -> None:
+    found = doctor.examine(with_patient(patient))
+
+    reason = "PatientID holds control characters, expected printable ones"
+    assert [(v.rule, v.met) for v in found.verdicts if v.severity == "error"] == [
+        ("no_patient", reason)
+    ]
+    with pytest.raises(DicomError, match=reason):
+        dicom.identify(with_patient(patient))
+
+
+@pytest.mark.parametrize("patient", [b"P8", b"P8  ", b"P8a\0", b"P8\0\0", b" P8 "])
+def test_common_padding_of_a_patient_id_is_let_pass(patient: bytes) -> None:
+    assert doctor.problems(with_patient(patient)) == []
 
 
 @pytest.mark.parametrize(

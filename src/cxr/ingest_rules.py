@@ -50,7 +50,7 @@ RULES: Mapping[str, Rule] = {
         "export the image again with its UIDs",
     ),
     "no_patient": _always(
-        "an empty PatientID",
+        "an empty PatientID, or one with control characters",
         "give each patient a PatientID, a pseudonym will do: folds divide patients",
     ),
     "contradicting_identifiers": _always(

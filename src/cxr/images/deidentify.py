@@ -2,7 +2,8 @@
 
 The Basic Application Level Confidentiality Profile of DICOM PS3.15 Annex E with two of its
 options: dates are shifted (E.3.6), age and sex stay (E.3.7). `profile.py` says what becomes of
-each attribute. The pixels are not looked at: what is burned into them stays there.
+each attribute. The pixels are not looked at: what is burned into them stays there, and what lies
+behind the last of them goes.
 
 Whoever has the secret can compute a patient's pseudonym, so it is patient data itself.
 """
@@ -13,19 +14,22 @@ import io
 import re
 import secrets
 import uuid
+from collections.abc import Iterable, Iterator
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Final
 
 import pydicom
 from pydicom import DataElement, Dataset
+from pydicom.datadict import dictionary_VR
 from pydicom.dataset import FileMetaDataset
+from pydicom.multival import MultiValue
 from pydicom.sequence import Sequence as Items
 from pydicom.uid import UID
 
 from cxr import root
 from cxr.errors import DicomError
-from cxr.images import dicom, identifiers, profile
+from cxr.images import dicom, endings, identifiers, profile, terms
 from cxr.images.profile import Fate
 
 IMPLEMENTATION: Final = "2.25.290415926535897932384626433832795"
@@ -89,7 +93,8 @@ def days_back(patient_id: str, secret: bytes) -> int:
 def deidentify(source: bytes, secret: bytes) -> bytes:
     """Write the radiograph anew, without anything that says whose it is.
 
-    The encoded pixels are the same bytes, and the image `dicom.read` gives is the same image.
+    The encoded pixels are the same bytes up to the last one, and the image `dicom.read` gives is
+    the same image.
     Doing it again gives a third file: nothing tells an honest pseudonym from a PatientID.
 
     Args:
@@ -100,8 +105,8 @@ def deidentify(source: bytes, secret: bytes) -> bytes:
         A Part 10 file of another instance, in the same transfer syntax.
 
     Raises:
-        DicomError: Not a DICOM file, damaged, without pixels, a PatientID or a UID, or with
-            graphics in unused bits of the pixels.
+        DicomError: Not a DICOM file, damaged, without pixels, a PatientID or a UID, with several
+            frames, or with graphics in unused bits of the pixels.
         ValueError: The secret is too short to be one.
     """
     if len(secret) < 16:
@@ -165,6 +170,7 @@ class _Writer:
 
     def written(self) -> Dataset:
         ds = self._kept(self._from)
+        ds["PixelData"] = _pixels(self._from)
         ds.SpecificCharacterSet = "ISO_IR 192"
         ds.PatientID = ds.PatientName = pseudonym(self._patient, self._secret)
         for keyword in ("StudyDate", "StudyTime", *profile.REQUIRED):
@@ -183,25 +189,47 @@ class _Writer:
     def _kept(self, ds: Dataset) -> Dataset:
         kept = Dataset()
         for element in identifiers.elements(ds):
-            match profile.fate(element.tag):
-                case Fate.ITEMS if element.VR == "SQ":
-                    items = Items(self._kept(item) for item in element.value)
-                    kept.add(DataElement(element.tag, "SQ", items))
-                case Fate.EMPTY:
-                    kept.add(DataElement(element.tag, element.VR, ""))
-                case Fate.UID:
-                    uids = [new_uid(text, self._secret) for text in identifiers.texts(element)]
-                    kept.add(DataElement(element.tag, "UI", uids[0] if len(uids) == 1 else uids))
-                case Fate.DATE:
-                    moved = [self._moved(element, text) for text in identifiers.texts(element)]
-                    kept.add(DataElement(element.tag, element.VR, moved[0] if moved else ""))
-                case Fate.CODE if self._told.harmless_code(element):
-                    kept.add(element)
-                case Fate.NUMBER if self._told.harmless_number(element):
-                    kept.add(element)
-                case Fate.BYTES if element.VR not in ("SQ", "UI"):
-                    kept.add(element)
+            if (found := self._written(element)) is not None:
+                kept.add(found)
         return kept
+
+    def _written(self, element: DataElement) -> DataElement | None:
+        """Give what stands for an attribute, in the VR of the data dictionary; None for nothing."""
+        tag, fate = element.tag, profile.fate(element.tag)
+        if fate in (Fate.REMOVE, Fate.PIXELS):  # the pixels are those of the file, not of an item
+            return None
+        if fate in (Fate.ITEMS, Fate.CODES, Fate.TABLES):
+            items = element.value if element.VR == "SQ" else []
+            return DataElement(tag, "SQ", Items(self._items(fate, items)))
+        if fate is Fate.NUMBER:
+            if self._told.harmless_number(element):
+                return element
+            is_text = element.VR == dictionary_VR(tag) in ("DS", "IS")
+            return DataElement(tag, element.VR, "") if is_text else None
+        texts = identifiers.texts(element)
+        match fate:
+            case Fate.EMPTY:
+                texts = []
+            case Fate.UID:
+                texts = [new_uid(text, self._secret) for text in texts]
+            case Fate.DATE:
+                texts = [self._moved(element, text) for text in texts[:1]]
+            case Fate.TERM:
+                texts = terms.known(element.keyword, texts)
+        return DataElement(tag, dictionary_VR(tag), texts[0] if len(texts) == 1 else texts or "")
+
+    def _items(self, fate: Fate, items: Iterable[Dataset]) -> Iterator[Dataset]:
+        for item in items:
+            kept = self._kept(item)
+            if fate is Fate.CODES:
+                value, scheme = dicom.text(item, "CodeValue"), "CodingSchemeDesignator"
+                known = terms.meaning(value, dicom.text(item, scheme))
+                if known is None:
+                    continue
+                kept.update(_code(value, known[1], known[0]))
+            if fate is Fate.TABLES:
+                kept.update(_table(item))
+            yield kept
 
     def _moved(self, element: DataElement, text: str) -> str:
         """Shift a date by whole days; a time of day stays, to the minute."""
@@ -237,7 +265,41 @@ def _age(ds: Dataset) -> str:
     return f"{int(years):03d}Y" if years >= 2 else f"{int(years * 12):03d}M"
 
 
-def _code(value: str, meaning: str) -> Dataset:
+def _code(value: str, meaning: str, scheme: str = "DCM") -> Dataset:
     code = Dataset()
-    code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = value, "DCM", meaning
+    code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = value, scheme, meaning
     return code
+
+
+def _table(item: Dataset) -> Dataset:
+    """Copy a lookup table (PS3.3 C.11.1): three numbers, and as many entries as they say."""
+    table = Dataset()
+    if "LUTDescriptor" not in item or "LUTData" not in item:
+        return table
+    descriptor, data = item["LUTDescriptor"], item["LUTData"]
+    three, entries = descriptor.value, data.value
+    if isinstance(three, bytes):
+        three = [int.from_bytes(three[at : at + 2], "little") for at in range(0, len(three), 2)]
+    if descriptor.VR not in ("US", "SS", "US or SS") or len(three) != 3:
+        return table
+    count = int(three[0]) or 1 << 16
+    if data.VR not in ("OW", "US", "SS", "US or OW") or entries is None:
+        return table
+    length = 2 * count if isinstance(entries, bytes) else count
+    if isinstance(entries, bytes) and len(entries) < length:
+        length = count + count % 2  # of one byte each
+    table.add(descriptor)
+    table.add(data)
+    if isinstance(entries, bytes | MultiValue | list) and len(entries) > length:
+        table.add(DataElement(data.tag, data.VR, entries[:length]))
+    return table
+
+
+def _pixels(ds: Dataset) -> DataElement:
+    element, data = ds["PixelData"], endings.trimmed(ds)
+    if data is element.value and element.VR in ("OB", "OW", "OB or OW"):
+        return element
+    packed = ds.file_meta.TransferSyntaxUID.is_encapsulated
+    found = DataElement(element.tag, "OB" if packed or ds.BitsAllocated <= 8 else "OW", data)
+    found.is_undefined_length = packed
+    return found

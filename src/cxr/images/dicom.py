@@ -194,8 +194,11 @@ def instance(ds: Dataset) -> Instance:
     """Give the identifiers in a header.
 
     Raises:
-        DicomError: One of the three UIDs is missing or no UID; the PatientID may be empty.
+        DicomError: One of the three UIDs is missing or no UID, or there are control characters in
+            the PatientID; it may be empty.
     """
+    if wrong := odd_patient_id(ds):
+        raise DicomError(wrong)
     return Instance(
         text(ds, "PatientID"),
         _uid(ds, "StudyInstanceUID"),
@@ -215,6 +218,22 @@ def instance(ds: Dataset) -> Instance:
         photometric_interpretation=text(ds, "PhotometricInterpretation"),
         burned_in={"YES": True, "NO": False}.get(text(ds, "BurnedInAnnotation").upper()),
     )
+
+
+def odd_patient_id(ds: Dataset) -> str | None:
+    """Say that there are control characters in the PatientID, which servers read differently.
+
+    Ask before anything else asks for the PatientID: pydicom then forgets how it was padded.
+    """
+    element = ds.get_item("PatientID")
+    value = getattr(element, "value", None) or b""
+    if isinstance(value, bytes):
+        # zeros instead of a space, and what switches between character sets, are common
+        plain = not re.search(rb"[\x01-\x1a\x1c-\x1f\x7f]|\0[^\0]|[ ]\0", value)
+    else:
+        parts = [value] if isinstance(value, str) else list(value)
+        plain = not any(re.search(r"[\x00-\x1a\x1c-\x1f\x7f]", str(part)) for part in parts)
+    return None if plain else "PatientID holds control characters, expected printable ones"
 
 
 def view(ds: Dataset) -> str:

@@ -16,7 +16,7 @@ from cxr.errors import DicomError
 from cxr.images import attributes, dicom, persons, pixels, rules, windowing
 from cxr.ingest_rules import Severity
 
-VERSION = 2
+VERSION = 3
 """Raise it when a rule changes: files refused under older rules are then looked at again."""
 
 MODALITIES = ("CR", "DX", "DR", "RG")
@@ -183,12 +183,15 @@ def other_modality(ds: Dataset) -> str | None:
 
 def no_patient(ds: Dataset) -> str | None:
     """Someone it was taken of, which DICOM does not ask for: a split by patients does."""
+    if odd := dicom.odd_patient_id(ds):
+        return odd
     return None if dicom.text(ds, "PatientID") else "PatientID is empty, splits need patients"
 
 
 def no_identifiers(ds: Dataset) -> str | None:
     """Study, series and instance UIDs."""
-    dicom.instance(ds)  # raises the reason
+    if not dicom.odd_patient_id(ds):
+        dicom.instance(ds)  # raises the reason
     return None
 
 

@@ -1,40 +1,41 @@
-"""Which words of a file say whose it is, so that they are found where they do not belong.
+"""Which numbers of a file say whose it is, so that they are found where they do not belong.
 
-Names stand in a Body Part Examined, numbers in an Instance Number: no list of attributes helps
-against that. What the file itself calls its patient, though, can be looked for in all the rest.
+Numbers stand in an Instance Number: no list of attributes helps against that. What the file itself
+calls its patient, though, can be looked for in all the rest.
 """
 
 import re
-import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pydicom import DataElement, Dataset
+from pydicom.datadict import dictionary_VM, dictionary_VR
 from pydicom.multival import MultiValue
 
 from cxr.images import profile
 from cxr.images.profile import Fate
 
-_HOLDERS = frozenset(("AE", "AS", "DA", "DT", "IS", "LO", "PN", "SH", "TM", "UC", "UI", "UN"))
-"""VRs whose value, if it goes, is looked for in what stays; prose is not, it shares words."""
+_HOLDERS = frozenset(("AE", "DA", "DT", "IS", "LO", "PN", "SH", "TM", "UC", "UI", "UN"))
+"""VRs whose numbers, if the value goes, are looked for in what stays; not ages, nor prose."""
 
-_PROSE = re.compile(r"Description|Comment|Protocol|Meaning|Label|Reason|Manufacturer|CodeValue")
-_NUMBERED = re.compile(r"(?=[^\W\d_]*\d)[^\W_]{5,}")
-_SHORT = 4
-"""So short a word counts only where it stands alone: `Li` is in `LINEAR`."""
+_PROSE = re.compile(r"Description|Comment|Protocol|Meaning|Label|Reason|Manufacturer|Code|Coding")
+_WORD = re.compile(r"[^\W_]+")
+_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
+_SHORT = 3
+"""Fewer digits are an identifier only as a PatientID."""
 _LONG_NUMBER = 6
 _LONGEST = 256
-_TERMS = frozenset((
-    "PA", "AP", "AP AXIAL", "PA AXIAL", "FRONTAL", "LL", "RL", "LATERAL", "LAT", "LEFT LATERAL",
-    "RIGHT LATERAL",
-    "CHEST", "CHEST PORT", "LUNG", "PORT CHEST", "RIB", "STERNUM", "THORAX",
-    "CR", "DR", "DX", "RG", "ANALOG", "DIGITAL", "DERIVED", "ORIGINAL", "PRIMARY", "SECONDARY",
-    "A", "F", "H", "L", "P", "R", "B", "U", "NO", "YES", "00", "01", "IDENTITY", "INVERSE",
-    "LIN", "LOG", "LINEAR", "LINEAR_EXACT", "SIGMOID", "US", "OD", "HU", "POS", "NEG",
-    "FOR PRESENTATION", "FOR PROCESSING", "MONOCHROME1", "MONOCHROME2", "RGB", "PALETTE COLOR",
-    "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT",
+_MOST_DIGITS = 32
+_MOST_NUMBERS = 16
+_PATIENT = ("PatientID", "OtherPatientIDs")
+
+_SHOWN = frozenset((
+    "BitsAllocated", "BitsStored", "Columns", "HighBit", "ImagerPixelSpacing", "NumberOfFrames",
+    "PixelPaddingRangeLimit", "PixelPaddingValue", "PixelRepresentation", "PixelSpacing",
+    "PlanarConfiguration", "RescaleIntercept", "RescaleSlope", "Rows", "SamplesPerPixel",
+    "WindowCenter", "WindowWidth",
 ))  # fmt: skip
-"""Defined terms that decide on how a picture is shown: they stay, whatever a patient is called."""
+"""Without these the picture is another one; if short, they equal an identifier by chance."""
 
 
 def elements(ds: Dataset) -> Iterator[DataElement]:
@@ -59,87 +60,68 @@ def _text(part: object) -> str:
     return str(part).strip(" \0")
 
 
-def folded(text: str) -> str:
-    """Give what two spellings of a name have in common.
-
-    >>> folded("MU\u0308LLER") == folded("müller")
-    True
-    """
-    return unicodedata.normalize("NFKC", text).casefold()
-
-
 @dataclass(frozen=True)
 class Told:
-    """What a file says of its patient, folded.
+    """The numbers by which a file calls its patient, as digits without leading zeros."""
 
-    Attributes:
-        anywhere: Looked for within words.
-        alone: Looked for as words.
-    """
-
-    anywhere: frozenset[str]
-    alone: frozenset[str]
-
-    def tells(self, text: str) -> bool:
-        """Say whether a text holds one of them."""
-        text = folded(text)
-        return any(word in text for word in self.anywhere) or not self.alone.isdisjoint(
-            re.split(r"[\W_]+", text)
-        )
-
-    def harmless_code(self, element: DataElement) -> bool:
-        """Say whether each value is a short text that tells nothing."""
-        if element.VR == "SQ":
-            return False
-        found = texts(element)
-        return all(t in _TERMS or (len(t) <= 64 and not self.tells(t)) for t in found)
+    numbers: frozenset[str]
 
     def harmless_number(self, element: DataElement) -> bool:
-        """Say whether each value is a number, and none of those that stand for the patient."""
-        if isinstance(element.value, bytes):
-            return len(element.value) <= 8  # of ambiguous VR; not decoded yet
-        return all(_is_number(t) and not self._is_known(t) for t in texts(element))
-
-    def _is_known(self, number: str) -> bool:
-        # window and spacing are shorter, and equal to an identifier only by chance
-        digits = re.sub(r"\D", "", number)
-        if len(digits) < _LONG_NUMBER:
+        """Say whether an attribute holds numbers, and none of those that stand for the patient."""
+        allowed, most = dictionary_VR(element.tag), dictionary_VM(element.tag)
+        if isinstance(element.value, bytes):  # US or SS, and undecided
+            return (element.VR, allowed, most) == ("US or SS", "US or SS", "1") and (
+                len(element.value) == 2
+            )
+        if element.VR not in allowed.split(" or "):
             return False
-        return any(digits == re.sub(r"\D", "", w) or w in number for w in self.anywhere)
+        found = texts(element)
+        if element.VR in ("DS", "IS"):
+            count = int(most) if most.isdecimal() else _MOST_NUMBERS
+        else:
+            count = 1 if most == "1" else 0  # four words are eight letters
+        if len(found) > count:
+            return False
+        least = _LONG_NUMBER if element.keyword in _SHOWN else 1
+        return all(_is_number(t) and not self._is_known(t, least) for t in found)
+
+    def _is_known(self, number: str, least: int) -> bool:
+        met = {_digits(number)}
+        if abs(value := float(number)) < 1e16:
+            met.add(str(abs(int(value))))
+        if any(len(m) >= least and m in self.numbers for m in met):
+            return True
+        return any(len(n) >= _LONG_NUMBER and n in m for n in self.numbers for m in met)
 
 
 def of(ds: Dataset) -> Told:
-    """Collect what a file calls its patient, from every attribute that does not stay."""
-    anywhere, alone = set[str](), set[str]()
-    for word in _words(ds):
-        (anywhere if len(word) >= _SHORT else alone).add(folded(word))
-    return Told(frozenset(anywhere), frozenset(alone))
+    """Collect the numbers by which a file calls its patient, of every attribute that goes."""
+    return Told(frozenset(_numbers(ds)))
 
 
-def _words(ds: Dataset) -> Iterator[str]:
+def _numbers(ds: Dataset) -> Iterator[str]:
     for element in elements(ds):
         if element.VR == "SQ":
             for item in element.value:
-                yield from _words(item)
-        elif element.VR == "PN":
-            for text in texts(element):
-                yield text
-                yield from (part for part in re.split(r"[\^=\s,]+", text) if len(part) > 1)
+                yield from _numbers(item)
         elif element.VR in _HOLDERS and profile.fate(element.tag) in _GONE:
-            found = [] if _PROSE.search(element.keyword) else texts(element)
-            for text in found:
-                if 2 < len(text) <= _LONGEST:
-                    yield text
-                    if element.VR in ("LO", "SH", "UC"):  # MRN-8840217 is 8840217 too
-                        yield from _NUMBERED.findall(text)
+            short = 1 if element.keyword in _PATIENT else _SHORT
+            for text in [] if _PROSE.search(element.keyword) else texts(element):
+                if len(text) > _LONGEST:
+                    continue
+                if (whole := _digits(text)) and sum(map(str.isdigit, text)) >= short:
+                    yield whole
+                for word in _WORD.findall(text):  # MRN-8840217/2 is 8840217 too
+                    if (part := _digits(word)) and sum(map(str.isdigit, word)) >= _SHORT:
+                        yield part
 
 
 _GONE = (Fate.REMOVE, Fate.EMPTY, Fate.UID, Fate.DATE)
 
 
+def _digits(text: str) -> str:
+    return re.sub(r"[^0-9]", "", text).lstrip("0")
+
+
 def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+    return len(text) <= _MOST_DIGITS and _NUMBER.fullmatch(text) is not None

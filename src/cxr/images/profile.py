@@ -2,7 +2,7 @@
 
 Table E.1-1 comes from dicom-anonymizer, which follows the standard's editions. It says what must
 go; it does not say that the rest is harmless: any text may hold a name. So of what the table does
-not list, only what a picture needs stays: numbers, coded strings, and a few sequences.
+not list, only what a picture needs stays: numbers, terms of the standard, and a few sequences.
 """
 
 import functools
@@ -12,6 +12,8 @@ from typing import Final
 from dicomanonymizer.dicomfields_selector import dicom_anonymization_database_selector
 from pydicom.datadict import dictionary_has_tag, dictionary_VR, keyword_for_tag
 from pydicom.tag import BaseTag
+
+from cxr.images import terms
 
 EDITION: Final = "dicomfields_2026c"
 """Of Table E.1-1, as dicom-anonymizer names it."""
@@ -24,9 +26,11 @@ class Fate(Enum):
     EMPTY = "empty"
     UID = "replace by another UID"
     DATE = "shift"
-    CODE = "keep, if it is a coded string without an identifier"
+    TERM = "keep the values that the standard lists"
     NUMBER = "keep, if it is a number and no identifier"
-    BYTES = "keep as it is"
+    PIXELS = "keep, up to the last pixel"
+    CODES = "keep the codes that the standard lists"
+    TABLES = "keep the lookup tables"
     ITEMS = "keep what is harmless in its items"
 
 
@@ -34,19 +38,15 @@ _SHIFTED = frozenset((
     "StudyDate", "SeriesDate", "AcquisitionDate", "ContentDate", "AcquisitionDateTime",
     "StudyTime", "SeriesTime", "AcquisitionTime", "ContentTime",
 ))  # fmt: skip
+_CODES = frozenset((
+    "AnatomicRegionModifierSequence", "AnatomicRegionSequence", "PatientOrientationCodeSequence",
+    "PatientOrientationModifierCodeSequence", "PrimaryAnatomicStructureSequence",
+    "PurposeOfReferenceCodeSequence", "ViewCodeSequence", "ViewModifierCodeSequence",
+))  # fmt: skip
+_TABLES = frozenset(("ModalityLUTSequence", "VOILUTSequence"))
 _SEQUENCES = frozenset((
-    "AnatomicRegionModifierSequence", "AnatomicRegionSequence", "ModalityLUTSequence",
-    "PatientOrientationCodeSequence", "PatientOrientationModifierCodeSequence",
-    "PrimaryAnatomicStructureSequence", "PurposeOfReferenceCodeSequence",
     "ReferencedImageSequence", "ReferencedInstanceSequence", "ReferencedSeriesSequence",
-    "SourceImageSequence", "VOILUTSequence", "ViewCodeSequence", "ViewModifierCodeSequence",
-))  # fmt: skip
-_TEXTS = frozenset((
-    "CodeMeaning", "CodeValue", "CodingSchemeDesignator", "CodingSchemeVersion",
-    "ModalityLUTType", "RescaleType",
-))  # fmt: skip
-_PICTURE = frozenset((
-    "ExtendedOffsetTable", "ExtendedOffsetTableLengths", "LUTData", "LUTDescriptor", "PixelData",
+    "SourceImageSequence",
 ))  # fmt: skip
 REQUIRED = frozenset((
     "AccessionNumber", "Manufacturer", "PatientBirthDate", "ReferringPhysicianName", "StudyID",
@@ -54,9 +54,10 @@ REQUIRED = frozenset((
 """Type 2 in the IODs of radiographs: must be there, and may be empty."""
 
 _GROUPS = frozenset((0x0008, 0x0018, 0x0020, 0x0028, 0x2050))
-"""In which numbers and coded strings stay; how a picture was taken and is shown."""
+"""In which numbers and terms stay; how a picture was taken and is shown."""
 
-_NUMBERS = frozenset(("DS", "FD", "FL", "IS", "SL", "SS", "SV", "UL", "US", "UV"))
+_NUMBERS = frozenset(("DS", "IS", "SS", "US"))
+"""Eight letters make a double, and four a long; two are too few to say anything."""
 
 
 @functools.cache
@@ -90,8 +91,9 @@ def fate(tag: BaseTag) -> Fate:
         (REQUIRED, Fate.EMPTY),
         (_SHIFTED, Fate.DATE),
         (_SEQUENCES, Fate.ITEMS),
-        (_TEXTS, Fate.CODE),
-        (_PICTURE, Fate.BYTES),
+        (_CODES, Fate.CODES),
+        (_TABLES, Fate.TABLES),
+        (("PixelData",), Fate.PIXELS),
     ):
         if keyword in names:
             return kept
@@ -100,12 +102,10 @@ def fate(tag: BaseTag) -> Fate:
         return Fate.UID
     if action or tag.group not in _GROUPS:
         return Fate.REMOVE
-    return _unlisted(dictionary_VR(tag))
+    return Fate.TERM if terms.has(keyword) else _unlisted(dictionary_VR(tag))
 
 
 def _unlisted(vr: str) -> Fate:
     if vr == "UI":
         return Fate.UID
-    if vr == "CS":
-        return Fate.CODE
     return Fate.NUMBER if _NUMBERS.issuperset(vr.split(" or ")) else Fate.REMOVE
