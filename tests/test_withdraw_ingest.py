@@ -8,9 +8,10 @@ from ingest_command import here, problem
 
 from cxr.errors import PacsError
 from cxr.images.dicom import Instance
-from cxr.pacs import ledger, locks
+from cxr.pacs import ledger, locks, reports
 from cxr.pacs.folder import FolderPacs
 from cxr.pacs.ingest import Ingest
+from cxr.pacs.reports import Linked
 from cxr.pacs.seen import Seen
 
 
@@ -65,6 +66,30 @@ def test_a_folder_of_deidentified_images_does_not_tell_from_which_files_they_cam
         came = sorted((o.path, o.orthanc_id) for o in ledger.origins(root, pacs))
         assert [path for path, _ in came] == [f"{place.name}/{n}.dcm" for n in (1, 2)]
         assert {source for _, source in came} == {i.orthanc_id for i in pacs.search()}
+
+
+def test_a_study_under_two_patients_keeps_what_may_be_the_other_ones(tmp_path, capsys):
+    root, study = tmp_path / "root", "1.2.5"
+    with FolderPacs(root / "pacs") as pacs:
+        for number, patient in ((1, "P7"), (2, "P8")):
+            pacs.store(specimens.dicom(number, patient=patient, study=study))
+        pacs.store(specimens.dicom(3, patient="P7"))
+        own = {i.sop_instance_uid: i for i in pacs.search(PatientID="P7")}
+    alone = next(i.study_instance_uid for i in own.values() if i.study_instance_uid != study)
+    with reports.Reports(root / "reports" / "reports.sqlite") as store:
+        store.put([reports.Report(uid, "a", "Edema.", "") for uid in (study, alone)], Linked())
+    truth = root / "synthetic" / "truth.csv"
+    truth.parent.mkdir()
+    mine = next(uid for uid, i in own.items() if i.study_instance_uid == study)
+    truth.write_text(f"study,uid\n{study},{mine}\n{study},other\n{alone},any\n")
+
+    here(root, "withdraw=P7")
+
+    assert "1 of their studies are another patient's too" in capsys.readouterr().out
+    assert truth.read_text() == f"study,uid\n{study},other\n"
+    with reports.Reports(root / "reports" / "reports.sqlite") as store:
+        assert list(store.studies()) == [study]
+    assert there(root) == ["P8"]
 
 
 def hits(root, *words):

@@ -213,6 +213,11 @@ def _withdraw(cfg: schema.Ingest, patient_id: str, pacs: "Pacs", folder: Path) -
     told = withdrawn.Told(folder, images.mark)
     runs = told.merged(of_runs.look(folder, images, mark))
     print(f"{len(images.instances)} images in {pacs.name}")
+    if images.shared:
+        print(
+            f"{len(images.shared)} of their studies are another patient's too (rule same_study): "
+            "report texts and rows that name no more than the study stay; see whose they are"
+        )
     for job in of_jobs.look(folder, images):
         print(
             f"job {job.job}: {job.lines} images, {job.answers} answers, {job.decisions} decisions"
@@ -280,8 +285,9 @@ def _delete(images: "Images", patient_ids: "Sequence[str]", pacs: "Pacs") -> Non
         if images.instances:
             raise PacsError(
                 f"{pacs.name}: DICOMweb deletes nothing, so {len(images.instances)} images of "
-                f"{len(images.studies)} studies are still there, all else is removed; delete the "
-                "patient in the archive's own administration, then withdraw again"
+                f"{len(images.studies | images.shared)} studies are still there, all else is "
+                "removed; delete the patient in the archive's own administration, then withdraw "
+                "again"
             )
     for number, instance in enumerate(images.instances):
         try:

@@ -66,10 +66,12 @@ class Images:
     Attributes:
         mark: Of the patient.
         instances: Of the patient, in the PACS.
+        shared: StudyInstanceUIDs of theirs that other patients of the PACS have too.
     """
 
     mark: str
     instances: tuple[Instance, ...]
+    shared: frozenset[str] = frozenset()
 
     @property
     def sources(self) -> frozenset[str]:
@@ -83,8 +85,8 @@ class Images:
 
     @property
     def studies(self) -> frozenset[str]:
-        """Their StudyInstanceUIDs."""
-        return frozenset(i.study_instance_uid for i in self.instances)
+        """The StudyInstanceUIDs that are theirs alone."""
+        return frozenset(i.study_instance_uid for i in self.instances) - self.shared
 
     def hold(self, told: Mapping[str, Any]) -> bool:
         """Say whether a line of a manifest, or a companion in it, is one of them."""
@@ -218,4 +220,9 @@ def find(folder: Path, pacs: Pacs, patient_id: str) -> tuple[Images, list[str]]:
         names.append(deidentify.pseudonym(patient_id, deidentify.secret(folder)))
     # an ID with * or ? in it is a pattern to the search
     found = [i for n in names for i in pacs.search(PatientID=n) if i.patient_id == n]
-    return Images(of(folder).mark(patient_id), tuple(found)), names
+    shared = {
+        study
+        for study in {i.study_instance_uid for i in found}
+        if any(i.patient_id not in names for i in pacs.search(StudyInstanceUID=study))
+    }
+    return Images(of(folder).mark(patient_id), tuple(found), frozenset(shared)), names
