@@ -166,7 +166,7 @@ def downloads(pacs: OrthancPacs, folder: Path) -> Figures:
         to = folder / f"ours{next(rounds)}"
         begun = time.perf_counter()
         with ledger.Ledger(to.with_suffix(".sqlite")) as noted:
-            done = transfer.to_folder(pacs, query, to, noted, threads=THREADS)
+            done = transfer.to_folder(pacs, query, to, noted, key=b"k" * 32, threads=THREADS)
         seconds = time.perf_counter() - begun
         if (done.copied, done.size) != (LARGE, sizes):
             raise ValueError(f"expected {LARGE} copies, met {done}")
@@ -233,7 +233,9 @@ def memory(count: int) -> None:
             FolderPacs(Path(place) / "pacs") as pacs,
             ledger.Ledger(Path(place) / "l.sqlite") as noted,
         ):
-            done = transfer.to_folder(pacs, {}, Path(place) / "to", noted, threads=THREADS)
+            done = transfer.to_folder(
+                pacs, {}, Path(place) / "to", noted, key=b"k" * 32, threads=THREADS
+            )
         seconds = time.perf_counter() - begun
     after = _peak_mb()
     print(json.dumps({"copied": done.copied, "s": seconds, "before_mb": before, "after_mb": after}))
