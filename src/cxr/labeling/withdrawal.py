@@ -210,7 +210,8 @@ def _from_files(folder: Path, images: Images, numbers: list[int]) -> None:
     for path in sorted(folder.rglob("*.manifest")):
         withdrawn.rewrite(path, lambda text: _manifest(text, images))
     for path in sorted(folder.rglob("*.csv")):
-        withdrawn.rewrite(path, images.without)
+        if path.is_file():
+            withdrawn.rewrite(path, images.without)
     annotations = folder / "annotations"
     for number in numbers:
         for place in annotations.glob(f"worker-response/*/{number}"):

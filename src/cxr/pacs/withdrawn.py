@@ -99,10 +99,14 @@ class Images:
             return text
         made = io.StringIO(newline="")
         kept = csv.writer(made, lineterminator="\r\n" if "\r\n" in text else "\n")
-        for row in csv.reader(io.StringIO(text, newline="")):
-            # our tables put an apostrophe before what a spreadsheet would run
-            if names.isdisjoint(cell.removeprefix("'") for cell in row):
-                kept.writerow(row)
+        try:
+            for row in csv.reader(io.StringIO(text, newline="")):
+                # our tables put an apostrophe before what a spreadsheet would run
+                if names.isdisjoint(cell.removeprefix("'") for cell in row):
+                    kept.writerow(row)
+        except csv.Error:  # no table, whatever it is called
+            lines = text.splitlines(keepends=True)
+            return "".join(line for line in lines if not any(name in line for name in names))
         return made.getvalue()
 
 
@@ -197,13 +201,16 @@ def add(folder: Path, patient_ids: Iterable[str]) -> None:
 
 
 def rewrite(path: Path, change: Callable[[str], str]) -> None:
-    """Replace a text file, whole or not at all, if it has to change."""
-    with path.open(newline="", encoding="utf-8") as file:
+    """Replace a text file, whole or not at all, if it has to change.
+
+    Bytes that are no UTF-8 stay as they are, for a file need not be one of ours.
+    """
+    with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
         text = file.read()
     if (changed := change(text)) == text:
         return
     part = path.with_name(f"{path.name}.part")
-    with part.open("w", newline="", encoding="utf-8") as file:
+    with part.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         part.chmod(0o600)
         file.write(changed)
     part.replace(path)
