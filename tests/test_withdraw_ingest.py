@@ -83,9 +83,12 @@ def test_a_study_under_two_patients_keeps_what_may_be_the_other_ones(tmp_path, c
     mine = next(uid for uid, i in own.items() if i.study_instance_uid == study)
     truth.write_text(f"study,uid\n{study},{mine}\n{study},other\n{alone},any\n")
 
+    here(root, "withdraw=P7", "check=true")
+    asked = capsys.readouterr().out
     here(root, "withdraw=P7")
 
-    assert "1 of their studies are another patient's too" in capsys.readouterr().out
+    assert "1 report texts\n" in asked
+    assert "1 of their studies are another patient's too" in asked
     assert truth.read_text() == f"study,uid\n{study},other\n"
     with reports.Reports(root / "reports" / "reports.sqlite") as store:
         assert list(store.studies()) == [study]
@@ -152,4 +155,25 @@ def test_files_of_who_withdrew_leave_nothing_but_a_path_in_the_report(tmp_path):
     assert hits(root, *(word.encode() for word in words)) == set()
     assert hits(root, b"1.dcm") == {"ingest/report.csv", "ingest/report.html"}
     assert "1.dcm,withdrawn,error," in (root / "ingest" / "report.csv").read_text()
+    assert there(root) == []
+
+
+def test_tables_in_a_job_lose_their_rows_whatever_their_bytes(tmp_path):
+    root, job = tmp_path / "root", tmp_path / "root" / "jobs" / "one"
+    ingest(root, put(tmp_path / "in", 1))
+    with FolderPacs(root / "pacs") as pacs:
+        gone = next(pacs.search())
+    job.mkdir(parents=True)
+    (job / "mined.csv").write_text(f"study_instance_uid,label\n{gone.study_instance_uid},Edema\n")
+    (job / "notes.csv").write_bytes("Größe;1\n".encode("latin-1"))
+    rows = f"{gone.sop_instance_uid},Größe\nanother,Größe\n"
+    (job / "sizes.csv").write_bytes(rows.encode("latin-1"))
+    (job / "long.csv").write_text(f"{gone.sop_instance_uid},a\n{'x' * 200_000},b\n")
+
+    here(root, "withdraw=P7")
+
+    assert (job / "mined.csv").read_text() == "study_instance_uid,label\n"
+    assert (job / "notes.csv").read_bytes() == "Größe;1\n".encode("latin-1")
+    assert (job / "sizes.csv").read_bytes() == "another,Größe\n".encode("latin-1")
+    assert (job / "long.csv").read_text() == f"{'x' * 200_000},b\n"
     assert there(root) == []

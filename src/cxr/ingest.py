@@ -218,6 +218,8 @@ def _withdraw(cfg: schema.Ingest, patient_id: str, pacs: "Pacs", folder: Path) -
             f"{len(images.shared)} of their studies are another patient's too (rule same_study): "
             "report texts and rows that name no more than the study stay; see whose they are"
         )
+    if texts := _texts(folder, images):
+        print(f"{texts} report texts")
     for job in of_jobs.look(folder, images):
         print(
             f"job {job.job}: {job.lines} images, {job.answers} answers, {job.decisions} decisions"
@@ -241,6 +243,17 @@ def _withdraw(cfg: schema.Ingest, patient_id: str, pacs: "Pacs", folder: Path) -
             _delete(images, patient_ids, pacs)
         print(f"{len(images.instances)} images removed, and what was made of them")
         print(told.path)
+
+
+def _texts(folder: Path, images: "Images") -> int:
+    """Count the reports that would go."""
+    from cxr.pacs import reports
+
+    path = folder / "reports" / "reports.sqlite"
+    if not path.exists():
+        return 0
+    with reports.Reports(path) as store:
+        return sum(store.get(study) is not None for study in images.studies)
 
 
 def _forget(
