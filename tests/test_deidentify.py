@@ -460,6 +460,34 @@ def test_a_number_of_the_picture_stays_where_it_is_short():
     assert np.array_equal(dicom.read(after), dicom.read(written(ds)))
 
 
+def test_a_window_stays_whatever_the_time_of_day():
+    ds = radiograph(StudyTime="200000", WindowWidth="2000.00", RescaleSlope="1.00000")
+    ds.AcquisitionTime = "100000"
+
+    after = deidentify.deidentify(written(ds), SECRET)
+
+    assert (parsed(after).WindowWidth, parsed(after).RescaleSlope) == (2000, 1)
+
+
+@pytest.mark.parametrize("number", ["19410317", "17031941", "03171941", "8840217"])
+@pytest.mark.parametrize("keyword", ["InstanceNumber", "AcquisitionNumber", "ExposureTime"])
+def test_a_date_or_number_of_the_patient_goes_however_it_is_turned(keyword, number):
+    ds = radiograph(**{keyword: number})
+
+    gone = not parsed(deidentify.deidentify(written(ds), SECRET)).get(keyword)
+
+    assert gone
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.from_regex(r"[+-]?[0-9]{1,9}(\.[0-9]{0,6})?([eE][+-]?[0-9]{1,2})?", fullmatch=True))
+def test_no_number_crashes_the_comparison(number):
+    ds = radiograph()
+    ds.add_new("KVP", "DS", number[:16])
+
+    assert deidentify.deidentify(written(ds), SECRET)
+
+
 STAYING = [
     tag
     for tag in DicomDictionary

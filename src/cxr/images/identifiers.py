@@ -7,6 +7,7 @@ calls its patient, though, can be looked for in all the rest.
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from decimal import Decimal
 
 from pydicom import DataElement, Dataset
 from pydicom.datadict import dictionary_VM, dictionary_VR
@@ -20,7 +21,7 @@ _HOLDERS = frozenset(("AE", "DA", "DT", "IS", "LO", "PN", "SH", "TM", "UC", "UI"
 
 _PROSE = re.compile(r"Description|Comment|Protocol|Meaning|Label|Reason|Manufacturer|Code|Coding")
 _WORD = re.compile(r"[^\W_]+")
-_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
+_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,2})?")
 _SHORT = 3
 """Fewer digits are an identifier only as a PatientID."""
 _LONG_NUMBER = 6
@@ -82,16 +83,19 @@ class Told:
             count = 1 if most == "1" else 0  # four words are eight letters
         if len(found) > count:
             return False
-        least = _LONG_NUMBER if element.keyword in _SHOWN else 1
-        return all(_is_number(t) and not self._is_known(t, least) for t in found)
+        known = self._is_known_shown if element.keyword in _SHOWN else self._is_known
+        return all(_is_number(text) and not known(_value(text)) for text in found)
 
-    def _is_known(self, number: str, least: int) -> bool:
-        met = {_digits(number)}
-        if abs(value := float(number)) < 1e16:
-            met.add(str(abs(int(value))))
-        if any(len(m) >= least and m in self.numbers for m in met):
+    def _is_known(self, number: str) -> bool:
+        whole = number.split(".")[0].lstrip("0")
+        joined = _digits(number)
+        if {whole, joined} & self.numbers:
             return True
-        return any(len(n) >= _LONG_NUMBER and n in m for n in self.numbers for m in met)
+        return any(len(told) >= _LONG_NUMBER and told in joined for told in self.numbers)
+
+    def _is_known_shown(self, number: str) -> bool:
+        joined = _digits(number)
+        return len(joined) >= _LONG_NUMBER and joined in self.numbers
 
 
 def of(ds: Dataset) -> Told:
@@ -109,6 +113,8 @@ def _numbers(ds: Dataset) -> Iterator[str]:
             for text in [] if _PROSE.search(element.keyword) else texts(element):
                 if len(text) > _LONGEST:
                     continue
+                if element.VR == "DA" and len(text) == 8:  # 17031941 is 19410317 too
+                    yield from map(_digits, (text[6:] + text[4:6] + text[:4], text[4:] + text[:4]))
                 if (whole := _digits(text)) and sum(map(str.isdigit, text)) >= short:
                     yield whole
                 for word in _WORD.findall(text):  # MRN-8840217/2 is 8840217 too
@@ -121,6 +127,12 @@ _GONE = (Fate.REMOVE, Fate.EMPTY, Fate.UID, Fate.DATE)
 
 def _digits(text: str) -> str:
     return re.sub(r"[^0-9]", "", text).lstrip("0")
+
+
+def _value(text: str) -> str:
+    """Write a number plainly: 2000.00 is 2000, and no time of day."""
+    plain = f"{Decimal(text):f}"
+    return plain.rstrip("0").rstrip(".") if "." in plain else plain
 
 
 def _is_number(text: str) -> bool:
