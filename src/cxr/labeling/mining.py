@@ -121,10 +121,10 @@ class Miner:
         if not mentions:
             return
         cues = clauses.apart(self._phrases.cues.met(sentence.words))
-        clause = clauses.Clause(sentence.words, cues, self._phrases.lists)
+        clause = clauses.Clause(sentence.words, mentions, cues, self._phrases.lists)
         for mention in mentions:
             phrase = mention.phrase
-            state, rule, cue = clause.meaning(mention, mentions)
+            state, rule, cue = clause.meaning(mention)
             if state is None:
                 continue
             names: Iterable[str] = (phrase.kind,)

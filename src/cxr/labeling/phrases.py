@@ -25,6 +25,8 @@ CUES = {
 }
 SAYS = ("present", "absent", "uncertain", "except")
 LISTS = ("or", "and", "verbs", "seen", "begins")
+MORE_LISTS = ("with", "bound", "sides", "plural")
+"""Which a file may leave out."""
 COMMA = ","
 _MOST_WAYS = 3000
 _ELEMENT = re.compile(r"\.{2,3}|\[[^\[\]]+\]|[^\s\[\]]+")
@@ -120,7 +122,7 @@ class Phrases:
         mentions: Of findings, and statements about many findings.
         cues: What changes the meaning of a mention.
         normal: Name of such a statement → findings it denies; None: all.
-        lists: `or`, `and`, `verbs`, `seen`, `begins` → words.
+        lists: `or`, `and`, `verbs`, `seen`, `begins`, ... → words.
         headings: Heading → section.
         abbreviations: Words whose dot ends no sentence.
     """
@@ -193,8 +195,11 @@ class _Reader:
                 value = said.get(key, [] if key == "except" else None)
                 mentions += self._compiled(value, f"{place}.{key}", name, says)
         lists = _section(document.get("lists"), "lists")
-        _only(lists, set(LISTS), "lists")
+        _only(lists, {*LISTS, *MORE_LISTS}, "lists")
         words = {name: frozenset(self._plain(lists.get(name), f"lists.{name}")) for name in LISTS}
+        for name in MORE_LISTS:
+            given = lists.get(name)
+            words[name] = frozenset(self._plain(given, f"lists.{name}") if given else ())
         cues, boundary = self._cues(_section(document.get("cues"), "cues"))
         return Phrases(
             tuple(findings), _by_start(mentions, boundary, words), _by_start(cues, boundary, words),
