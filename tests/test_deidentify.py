@@ -480,10 +480,10 @@ def test_a_date_or_number_of_the_patient_goes_however_it_is_turned(keyword, numb
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.from_regex(r"[+-]?[0-9]{1,9}(\.[0-9]{0,6})?([eE][+-]?[0-9]{1,2})?", fullmatch=True))
+@given(st.from_regex(r"[+-]?[0-9]{1,6}(\.[0-9]{0,4})?([eE][+-]?[0-9]{1,2})?", fullmatch=True))
 def test_no_number_crashes_the_comparison(number):
     ds = radiograph()
-    ds.add_new("KVP", "DS", number[:16])
+    ds.add_new("KVP", "DS", number)
 
     assert deidentify.deidentify(written(ds), SECRET)
 
