@@ -165,6 +165,42 @@ def test_what_does_not_go_together_is_said(overrides, line):
     assert str(caught.value).startswith(line)
 
 
+@pytest.mark.parametrize(
+    ("override", "line"),
+    [
+        ("pacs.url=127.0.0.1:8042/dicom-web",
+         "pacs.url: expected http:// or https:// in front of host and port, met"),
+        ("pacs.url='http://127.0.0.1:70000'", "pacs.url: expected a port from 1 to 65535, met"),
+        ("pacs.image_url='http://127.0.0.1:99999'",
+         "pacs.image_url: expected a port from 1 to 65535, met"),
+        ("pacs.url='https://x.example/a?b'", "pacs.url: expected https://host:port/path, without"),
+        ("pacs.image_url=${pacs.url}", "pacs.image_url: expected another port than url's"),
+        ("pacs.image_url='http://localhost:8042'", "pacs.image_url: expected another port than"),
+        ("pacs.dimse_port=8042", "pacs.dimse_port: expected another port than url's, met 8042"),
+        ("pacs.dimse_port=8043", "pacs.dimse_port: expected another port than image_url's, met"),
+        ("pacs.allowed_origins=['https://a.example/']",
+         "pacs.allowed_origins.0: expected scheme://host or scheme://host:port without a path"),
+    ],
+)  # fmt: skip
+def test_an_address_or_port_that_cannot_be_is_told_by_what_is_wrong(override, line, monkeypatch):
+    monkeypatch.delenv("CXR_PACS_URL", raising=False)
+    dimse = ["pacs.dimse=true", "pacs.peers=[{aet: A, address: 10.1.2.3}]"]
+
+    with pytest.raises(ConfigError) as caught:
+        composed("label", "site=orthanc", *dimse, override)
+
+    assert str(caught.value).startswith(line)
+
+
+def test_a_password_in_an_address_is_not_repeated(monkeypatch):
+    monkeypatch.setenv("CXR_PACS_URL", "https://cxr:hunter2@pacs.example")
+
+    with pytest.raises(ConfigError, match=r"pacs\.url: expected an address without user") as caught:
+        composed("label", "site=orthanc")
+
+    assert "hunter2" not in str(caught.value)
+
+
 SECRETS = ["password", "aws.secret", "tracking.token", "+pacs.api_key", "++x.credentials",
            "+hydra.job.env_set.AWS_SECRET_ACCESS_KEY", "pacs.PASSWORD"]  # fmt: skip
 
@@ -222,7 +258,7 @@ def test_help_shows_groups_and_keys(tmp_path, command):
     assert ran.returncode == 0
     assert "Research use only, not for clinical decisions." in ran.stdout
     assert "== Groups" in ran.stdout
-    assert "pacs: folder" in ran.stdout
+    assert "pacs: dicomweb, folder, orthanc" in ran.stdout
     assert list(tmp_path.iterdir()) == []
 
 

@@ -380,6 +380,22 @@ def test_nobody_there_names_the_url(opened, tmp_path) -> None:
     assert "cannot be reached (connection refused); is it running, and pacs.url right?" in str(
         error
     )
+    assert ("cxr.orthanc up starts an Orthanc here" in str(error)) is (opened is orthanc_at)
+
+
+@pytest.mark.parametrize(
+    ("opened", "status", "hint"),
+    [
+        (orthanc_at, 405, "is pacs.url the gateway, which only reads?"),
+        (dicomweb_at, 400, "set pacs.url to the address below which /studies is"),
+        (dicomweb_at, 404, "set pacs.url to the address below which /studies is"),
+    ],
+)
+def test_the_wrong_address_of_the_right_machine_is_guessed(opened, status, hint, tmp_path) -> None:
+    with Misbehaving(lambda it: it.answer(status, b"{}")) as server:
+        error = met(opened(f"http://127.0.0.1:{server.port}", tmp_path))
+
+    assert f"with {status}; {hint}" in str(error)
 
 
 def test_a_name_that_is_none_names_the_url(tmp_path) -> None:

@@ -593,6 +593,33 @@ def test_a_file_that_is_gone_names_no_image_in_the_log(
     assert not [name for name in names for line in _ours(caplog) if name in line]
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/instances/0b2a4f15-00000000-00000000-00000000-00000000/file",
+        "/wado?requestType=WADO&studyUID=1.2&seriesUID=1.2&objectUID=1.2",
+    ],
+)
+def test_an_image_that_is_not_there_says_nothing_of_the_servers_folders(site: Site, path: str):
+    answer = site.get(path, "p:/instances", "p:/wado")
+
+    assert (answer.status_code, answer.json()["error"]) == (404, "no such instance")
+
+
+def test_a_damaged_file_says_nothing_of_the_servers_folders(empty: Site) -> None:
+    one = empty.pacs.store(drawn(0))
+    empty.pacs.path(one).write_bytes(b"cut")
+    path = (
+        f"/dicom-web/studies/{one.study_instance_uid}/series/{one.series_instance_uid}"
+        f"/instances/{one.sop_instance_uid}/frames/1"
+    )
+
+    answer = empty.get(path, "p:/dicom-web", Accept="*/*")
+
+    assert answer.status_code == 500
+    assert str(empty.pacs.folder) not in answer.text
+
+
 def test_it_works_below_a_prefix(tmp_path: Path) -> None:
     with FolderPacs(tmp_path, keys=KEYS) as pacs:
         instance = pacs.store(drawn(0))

@@ -3,28 +3,61 @@
 One class per option of `conf/pacs`; `schema.py` has the commands.
 """
 
+import re
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, StringConstraints, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 from cxr import ingest_rules, places
 from cxr.ingest_rules import Severity
 from cxr.sections import Section
 
-HttpUrl = Annotated[
-    str,
-    StringConstraints(
-        pattern=r"^https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(/[^\s?#]*)?$"
-    ),
-]
+_HOST = r"https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]+)?"
+_URL = re.compile(_HOST + r"(/[^\s?#]*)?")
+_ORIGIN = re.compile(_HOST)
+
+
+def _url(given: str) -> str:
+    """Check an address, and say which part of it is wrong."""
+    if "://" not in given:
+        raise _wanted("http:// or https:// in front of host and port")
+    if "@" in urlsplit(given).netloc:
+        raise _wanted("an address without user and password, which have keys of their own")
+    if not _URL.fullmatch(given):
+        raise _wanted("https://host:port/path, without ? and #")
+    return _with_port(given)
+
+
+def _origin(given: str) -> str:
+    """Check what browsers call a page's origin."""
+    if given == "null":
+        return given
+    if not _ORIGIN.fullmatch(given):
+        raise _wanted('scheme://host or scheme://host:port without a path or slash, or "null"')
+    return _with_port(given)
+
+
+def _with_port(given: str) -> str:
+    digits = re.search(r":([0-9]+)$", urlsplit(given).netloc)
+    if digits and not 1 <= int(digits[1]) <= 65535:
+        raise _wanted("a port from 1 to 65535")
+    return given
+
+
+def _wanted(what: str) -> PydanticCustomError:
+    return PydanticCustomError("wanted", "{wanted}", {"wanted": what})
+
+
+def _port(url: str) -> int:
+    parts = urlsplit(url)
+    return parts.port or (443 if parts.scheme == "https" else 80)
+
+
+HttpUrl = Annotated[str, AfterValidator(_url)]
 """Without credentials, query or fragment: those have keys of their own, or do not belong."""
-Origin = Annotated[
-    str,
-    StringConstraints(
-        pattern=r"^(null|https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?)$"
-    ),
-]
+Origin = Annotated[str, AfterValidator(_origin)]
 
 
 class FolderPacs(Section):
@@ -85,6 +118,26 @@ class OrthancPacs(Server):
     verifier: Literal["njs", "auth_request"]
     allowed_origins: list[Origin] = Field(max_length=100)
     tls: Certificate | None = None
+
+    @model_validator(mode="after")
+    def _ports_differ(self) -> "OrthancPacs":
+        here = {"url": self.url} if places.is_loopback(urlsplit(self.url).hostname or "") else {}
+        if self.image_url:
+            host = urlsplit(self.image_url).hostname or ""
+            if _port(self.image_url) == _port(self.url) and (
+                host == urlsplit(self.url).hostname or (here and places.is_loopback(host))
+            ):
+                raise ValueError(
+                    "image_url: expected another port than url's, which is Orthanc's own, met "
+                    f"{self.image_url!r}; null where there is no gateway"
+                )
+            here["image_url"] = self.image_url
+        for key, url in here.items():
+            if self.dimse and _port(url) == self.dimse_port:
+                raise ValueError(
+                    f"dimse_port: expected another port than {key}'s, met {self.dimse_port}"
+                )
+        return self
 
     @model_validator(mode="after")
     def _senders_are_listed(self) -> "OrthancPacs":

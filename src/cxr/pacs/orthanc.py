@@ -70,6 +70,14 @@ class OrthancPacs:
             ca=section.ca,
             timeout_s=section.timeout_s,
             threads=section.threads,
+            absent="python -m cxr.orthanc up starts an Orthanc here"
+            if places.is_loopback(urlsplit(section.url).hostname or "")
+            else "",
+            hints={
+                (f"POST {path}", 405): f"is {key}.url the gateway, which only reads? That is "
+                f"{key}.image_url; set {key}.url to Orthanc itself"
+                for path in ("/tools/find", "/tools/lookup", "/instances", "/dicom-web/studies")
+            },
         )
         gateway = section.image_url.rstrip("/") if section.image_url else None
         return cls(web, gateway=gateway, keys=keys, threads=section.threads)

@@ -10,6 +10,7 @@ token (`contract.signing`); `gate` sees to that, and to everything else that is 
 """
 
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,7 +26,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from cxr.contract import signing
-from cxr.errors import CxrError, PacsError
+from cxr.errors import AbsentError, CxrError, PacsError
 from cxr.images import dicom, pixels
 from cxr.images.dicom import Instance
 from cxr.pacs import matching, multipart, stow
@@ -80,13 +81,14 @@ def app(pacs: FolderPacs, keys: signing.Keys, *, allowed_origins: Sequence[str] 
     routes = [Route(path, handler, methods=["GET"]) for path, handler in get.items()]
     store = stow.handler(pacs)
     routes += [Route(path, store, methods=["POST"]) for path in ("/dicom-web/studies", study)]
-    made = Starlette(routes=routes, exception_handlers={CxrError: _failed})
+    path = re.compile(rf"{re.escape(str(pacs.folder))}[^\s:]*")
+
+    def failed(_: Request, reason: Exception) -> Response:
+        return error(500, path.sub("the PACS", str(reason)))
+
+    made = Starlette(routes=routes, exception_handlers={CxrError: failed})
     made.router.redirect_slashes = False
     return Gate(made, keys, allowed_origins)
-
-
-def _failed(_: Request, reason: Exception) -> Response:
-    return error(500, str(reason))
 
 
 class _Server:
@@ -183,8 +185,8 @@ class _Server:
             return error(400, f"expected {missing}, met none")
         try:
             found = self._pacs.find(query["objectUID"])
-        except PacsError as reason:
-            return error(404, str(reason))
+        except AbsentError:
+            return error(404, "no such instance")
         if (found.study_instance_uid, found.series_instance_uid) != (
             query[uids[0]],
             query[uids[1]],
@@ -198,8 +200,8 @@ class _Server:
         """Orthanc's own way to one file: byte for byte."""
         try:
             found = self._pacs.find(request.path_params["orthanc_id"])
-        except PacsError as reason:
-            return error(404, str(reason))
+        except AbsentError:
+            return error(404, "no such instance")
         return self._whole(found)
 
     def _whole(self, instance: Instance) -> Response:

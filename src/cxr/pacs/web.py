@@ -8,7 +8,7 @@ import json
 import logging
 import re
 import ssl
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.cookiejar import DefaultCookiePolicy
@@ -93,19 +93,31 @@ class Web(requests.Session):
         ca: PEM of the authority behind its certificate; None trusts the system's.
         timeout_s: How long one answer may take; a stream must keep up a fair rate.
         threads: How many will ask at once.
+        absent: What to do where nobody answers, as a sentence's end.
+        hints: What a status most likely means, by what was asked, such as ("GET /studies", 404).
 
     Raises:
         PacsError: `ca` cannot be read.
     """
 
     def __init__(
-        self, url: str, *, key: str, login: Login, ca: str | None, timeout_s: float, threads: int
+        self,
+        url: str,
+        *,
+        key: str,
+        login: Login,
+        ca: str | None,
+        timeout_s: float,
+        threads: int,
+        absent: str = "",
+        hints: Mapping[tuple[str, int], str] | None = None,
     ) -> None:
         super().__init__()
         # it would tell each new attempt, with the path, on stderr
         logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
         self.url, self.key = url.rstrip("/"), key
         self._login, self._timeout_s = login, timeout_s
+        self._absent, self._hints = absent, dict(hints or {})
         # neither ~/.netrc nor a proxy of the environment gets between us and this machine
         self.trust_env = False
         if not places.is_loopback(urlsplit(url).hostname or ""):
@@ -223,7 +235,7 @@ class Web(requests.Session):
         why = next((c.strerror for c in causes if isinstance(c, OSError) and c.strerror), "")
         return UnavailableError(
             f"{self.url} cannot be reached{f' ({why.lower()})' if why else ''}; is it running, and "
-            f"{self.key}.url right? python -m cxr.orthanc up starts an Orthanc here"
+            f"{self.key}.url right?{f' {self._absent}' if self._absent else ''}"
         )
 
     def _refusal(self, asked: str, response: requests.Response) -> PacsError:
@@ -241,6 +253,8 @@ class Web(requests.Session):
         else:
             words = _words(next(response.iter_content(4096), b""), _kind(response))
             said = f"{self.url} answered {asked} with {status}{f': {words}' if words else ''}"
+            if hint := self._hints.get((asked, status)):
+                said += f"; {hint}"
             if status == 429 or (status >= 500 and status != 501):
                 return UnavailableError(said)
         return RefusedError(said, status)
