@@ -231,7 +231,7 @@ def odd_patient_id(ds: Dataset) -> str | None:
         # zeros instead of a space, and what switches between character sets, are common
         plain = not re.search(rb"[\x01-\x1a\x1c-\x1f\x7f]|\0[^\0]|[ ]\0", value)
     else:
-        parts = [value] if isinstance(value, str) else list(value)
+        parts = value if isinstance(value, pydicom.multival.MultiValue) else [value]
         plain = not any(re.search(r"[\x00-\x1a\x1c-\x1f\x7f]", str(part)) for part in parts)
     return None if plain else "PatientID holds control characters, expected printable ones"
 
