@@ -59,6 +59,9 @@ class _Like(dict[str, Any]):
             self["ViewCodeSequence"] = Sequence([_code(item) for item in codes])
         self.file_meta = {"TransferSyntaxUID": transfer_syntax_uid}
 
+    def get_item(self, _: str) -> None:
+        """Give nothing for how a value was written: servers tell what they made of it."""
+
 
 def _code(item: Header) -> Dataset:
     made = Dataset()

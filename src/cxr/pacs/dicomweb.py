@@ -78,11 +78,11 @@ class DicomWebPacs:
             ca=section.ca,
             timeout_s=section.timeout_s,
             threads=section.threads,
-            hints={
-                ("GET /studies", status): f"set {key}.url to the address below which /studies "
-                "is, such as …/dicom-web, if that is another one"
-                for status in (400, 404)
-            },
+            hints=dict.fromkeys(
+                [("GET /studies", 400), ("GET /studies", 404), ("POST /studies", 405)],
+                f"set {key}.url to the address below which /studies is, such as …/dicom-web, if "
+                "that is another one",
+            ),
         )
         gateway = section.image_url.rstrip("/") if section.image_url else None
         seen = Seen(Path(section.seen), web.url)
