@@ -67,7 +67,7 @@ def _ingest(cfg: schema.Ingest, folder: Path) -> None:
     from contextlib import ExitStack
 
     from cxr.images import deidentify
-    from cxr.pacs import ledger, opening
+    from cxr.pacs import ledger, opening, sending
     from cxr.pacs.ingest import Ingest
 
     with ExitStack() as stack:
@@ -81,6 +81,9 @@ def _ingest(cfg: schema.Ingest, folder: Path) -> None:
                 raise ConfigError(
                     f"from_pacs: expected another PACS than pacs, met {pacs.name} as both"
                 )
+        source = _source(cfg, folder, origin)
+        if pacs is not None:
+            sending.greet(pacs)  # before a long list is made for nothing
         run = stack.enter_context(
             Ingest(
                 folder, pacs,
@@ -90,7 +93,7 @@ def _ingest(cfg: schema.Ingest, folder: Path) -> None:
                 batch=cfg.ingest.batch, threads=cfg.ingest.threads,
             )
         )  # fmt: skip
-        run.run(_source(cfg, folder, origin))
+        run.run(source)
         _report(cfg, folder, run)
         if pacs is not None:
             print(_held(pacs))
@@ -151,6 +154,8 @@ def _copy(cfg: schema.Ingest, folder: Path) -> None:
     with opening.opened(cfg.from_pacs, root=folder, key="from_pacs") as source:
         if to.resolve() == Path(source.name).resolve():
             raise ConfigError(f"to: expected another folder than the PACS itself, met {cfg.to!r}")
+        if not to.is_dir() and os.path.lexists(to):
+            raise ConfigError(f"to: expected a folder, or none yet, met a file at {cfg.to!r}")
         with ledger.Ledger(ledger.path_of(folder, f"to {to.resolve()}")) as noted:
             threads = getattr(cfg.from_pacs, "threads", cfg.ingest.threads)
             key = ledgers.key(folder)

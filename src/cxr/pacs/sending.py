@@ -151,6 +151,16 @@ def _send(pacs: Pacs, items: Sequence[Checked]) -> list[Outcome]:
     return [outcomes[number] for number in range(len(items))]
 
 
+def greet(pacs: Pacs) -> None:
+    """Ask a server something small: whether it is there, and lets us in.
+
+    Raises:
+        PacsError: It is not, or does not.
+    """
+    if not isinstance(pacs, FolderPacs):
+        next(pacs.search(PatientID="nobody", limit=1), None)
+
+
 def held(pacs: Pacs, rows: Sequence[Row | Held]) -> set[str]:
     """Give the Orthanc IDs of what a PACS holds under the SOPInstanceUIDs of some files."""
     found: set[str] = set()

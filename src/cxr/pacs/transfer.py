@@ -262,6 +262,8 @@ def _broken(pacs: Pacs, what: str) -> PacsError:
 
 
 def _unwritable(folder: Path, error: OSError, key: str) -> PacsError:
+    if isinstance(error, FileExistsError | NotADirectoryError):
+        return PacsError(f"{folder}: expected a folder, met a file; set {key} to another folder")
     return PacsError(
         f"{folder}: cannot write: {error.strerror}; free some space, or set {key} to another folder"
     )
