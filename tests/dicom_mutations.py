@@ -20,6 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import memory
 import numpy as np
 import PIL.Image
 import pydicom
@@ -462,7 +463,7 @@ def main(first: int, last: int, samples: Path | None) -> None:
         signal.setitimer(signal.ITIMER_PROF, SECONDS)
         look(data)
         signal.setitimer(signal.ITIMER_PROF, 0)
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
+        peak = memory.peak()
         assert peak < RESIDENT or peak == before, f"took {peak >> 20} MB"
         before = max(peak, before)
 

@@ -262,7 +262,7 @@ def test_help_shows_groups_and_keys(tmp_path, command):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.slow
+@pytest.mark.alone
 def test_help_and_a_bad_key_answer_within_a_second(tmp_path):
     for arguments in (["cxr.train", "--help"], ["cxr.train", "lrr=1"]):
         spent = []

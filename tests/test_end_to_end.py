@@ -220,7 +220,7 @@ def test_real_radiographs_go_the_whole_way_through(shared: Path, tmp_path: Path)
     assert (root / "runs/nih-1/evaluations/nih/predictions.csv").read_text() == first
 
 
-@pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.real
 def test_acceptance_of_the_spine(shared: Path, tmp_path: Path) -> None:
     script = shared / "accept" / "01-spine.sh"
