@@ -3,8 +3,9 @@
 import os
 
 import pytest
+import requests
 import specimens
-from ingest_command import here, problem
+from ingest_command import here, problem, run, to
 
 from cxr.errors import PacsError
 from cxr.images.dicom import Instance
@@ -177,3 +178,27 @@ def test_tables_in_a_job_lose_their_rows_whatever_their_bytes(tmp_path):
     assert (job / "sizes.csv").read_bytes() == "another,Größe\n".encode("latin-1")
     assert (job / "long.csv").read_text() == f"{'x' * 200_000},b\n"
     assert there(root) == []
+
+
+def listed(server, what):
+    """What a running Orthanc holds: its instances, or its patients."""
+    return requests.get(f"{server.url}/{what}", auth=server.auth, timeout=10).json()
+
+
+@pytest.mark.orthanc
+@pytest.mark.parametrize("mode", ["none", "basic"])
+def test_who_withdraws_is_gone_from_a_real_orthanc_and_stays_out(own_orthanc, tmp_path, mode):
+    root = tmp_path / "root"
+    how = (*to(own_orthanc), "ingest.rules.body_part=off", f"ingest.deidentify={mode}")
+    files = put(tmp_path / "in", 1, 2, patient="P7")
+    put(files, 3, patient="P8")
+    came = run(root, f"folder={files}", *how, server=own_orthanc)
+    assert len(listed(own_orthanc, "instances")) == 3, came.stdout + came.stderr
+
+    gone = run(root, "withdraw=P7", *to(own_orthanc), server=own_orthanc)
+    again = run(root, f"folder={files}", *how, server=own_orthanc)
+
+    assert gone.returncode == 0, gone.stderr
+    assert "2 images removed" in gone.stdout
+    assert len(listed(own_orthanc, "instances")) == len(listed(own_orthanc, "patients")) == 1
+    assert "0 stored, 1 there already, 2 refused" in again.stdout
