@@ -35,8 +35,8 @@ demo: setup
 test: setup
 	$(BIN)/python scripts/browser.py
 	$(BIN)/python scripts/servers.py
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not alone" $(TESTS) || [ $$? = 5 ]
-	$(BIN)/python -m pytest -m alone $(TESTS) || [ $$? = 5 ]  # 5: none of those asked for
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not alone and not browser" $(TESTS) || [ $$? = 5 ]
+	$(BIN)/python -m pytest -m "alone or browser" $(TESTS) || [ $$? = 5 ]  # 5: none of those asked for
 
 lint: setup
 	$(BIN)/ruff format --check .
