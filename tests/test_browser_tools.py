@@ -588,7 +588,7 @@ def test_keys_and_buttons_of_the_mouse_are_the_job_s(browser: Browser, tmp_path:
         page.wait_for_selector("dialog[open]", state="detached")  # keys are the dialog's till then
         page.keyboard.press("Shift+A")
         page.keyboard.press("Space")
-        page.get_by_role("heading", name="All images are labelled").wait_for(timeout=60_000)
+        page.get_by_role("heading", name="All images are labelled").wait_for(timeout=10_000)
         (line,) = manifest.read(opened.backend.collect(opened.job))
         found = manifest.labelled(line)
 
