@@ -24,8 +24,20 @@ NEEDED = {
     "label job=replay": ["job.answers=x.csv"],
     "label labeling=replay": ["job=replay", "job.answers=x.csv"],
     "label labeling=reports": ["job=reports"],
+    **{
+        f"{command} {option}": ["aws=account"]
+        for command in COMMANDS
+        for option in ("labeling=groundtruth", "compute=sagemaker")
+    },
+    "label labeling=groundtruth": ["aws=account", "job=frontal"],
+    "label site=aws": ["job=frontal"],
 }
-ENVIRONMENT = {"tracking=server": {"MLFLOW_TRACKING_URI": "http://127.0.0.1:5000"}}
+_AWS = {"AWS_REGION": "eu-central-1"}
+ENVIRONMENT = {
+    "tracking=server": {"MLFLOW_TRACKING_URI": "http://127.0.0.1:5000"},
+    "tracking=sagemaker": {"CXR_MLFLOW_ARN": "arn:aws:sagemaker:eu-central-1:1:mlflow-app/a"},
+    **dict.fromkeys(("aws=account", "site=aws", "labeling=groundtruth", "compute=sagemaker"), _AWS),
+}
 FILES = sorted(CONF.rglob("*.yaml"))
 # files with an underscore are parts of others, so choosing those covers them
 OPTIONS = [

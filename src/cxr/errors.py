@@ -14,6 +14,7 @@ CxrError
 ├── AnnotationError  a worker's answer cannot be understood
 ├── JobError         a labeling job cannot start or go on
 │   └── ClosedError      the job is closed: nothing more is taken
+├── AwsError         AWS refuses, or does not answer
 ├── DataError        the examples cannot be trained on, split or scored
 └── RunError         a training run is missing, incomplete, or its name is taken
 
@@ -87,6 +88,10 @@ class ClosedError(JobError):
 
 class StaleError(JobError):
     """What is brought is older than what was kept since."""
+
+
+class AwsError(CxrError):
+    """AWS refuses, or does not answer; the message names the action and the resource."""
 
 
 class DataError(CxrError):

@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from cxr.aws_schema import Aws, GroundTruthLabeling, SageMakerCompute
 from cxr.labeling_schema import (
     Job,
     Labels,
@@ -46,10 +47,21 @@ class Site(Section):
     """What conf/base.yaml and conf/site give every command."""
 
     root: str = Field(min_length=1)
+    aws: Aws | None = None
     pacs: Pacs
-    labeling: LocalLabeling | ReplayLabeling | ReportLabeling = Field(discriminator="target")
+    labeling: LocalLabeling | ReplayLabeling | ReportLabeling | GroundTruthLabeling = Field(
+        discriminator="target"
+    )
     tracking: Tracking
-    compute: LocalCompute
+    compute: LocalCompute | SageMakerCompute = Field(discriminator="target")
+
+    @model_validator(mode="after")
+    def _account_is_named(self) -> "Site":
+        elsewhere = {"labeling=groundtruth": self.labeling, "compute=sagemaker": self.compute}
+        for name, section in elsewhere.items():
+            if isinstance(section, GroundTruthLabeling | SageMakerCompute) and self.aws is None:
+                raise ValueError(f"aws: expected aws=account beside {name}, met none")
+        return self
 
 
 class Label(Site):
@@ -59,6 +71,9 @@ class Label(Site):
     reopen: bool
     invite: bool
     audit: Literal["verify"] | None
+    dry_run: bool
+    preview: bool
+    requeue: bool
     labels: Labels
     team: Team
     job: Job

@@ -1,0 +1,152 @@
+"""Files in S3: read, written, copied both ways; keys are s3:// URIs throughout."""
+
+import json
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from cxr.errors import AwsError
+from cxr.infra.aws import Account, MissingError
+
+_THREADS = 8
+
+
+def parts(uri: str) -> tuple[str, str]:
+    """Split an s3:// URI into bucket and key.
+
+    >>> parts("s3://bucket/a/b.json")
+    ('bucket', 'a/b.json')
+    """
+    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    if not uri.startswith("s3://") or not bucket:
+        raise AwsError(f"expected an address as s3://bucket/key, met {uri!r}")
+    return bucket, key
+
+
+def read(account: Account, uri: str) -> bytes:
+    """Give an object's bytes.
+
+    Raises:
+        MissingError: There is none.
+        AwsError: It may not be read.
+    """
+    bucket, key = parts(uri)
+    with account.explaining("s3:GetObject", uri):
+        body: bytes = account.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
+    return body
+
+
+def write(account: Account, uri: str, content: bytes, *, kind: str = "") -> None:
+    """Store bytes, encrypted by the account's key.
+
+    Args:
+        account: Whose bucket it is.
+        uri: Where.
+        content: What.
+        kind: Media type; empty leaves it to S3.
+    """
+    bucket, key = parts(uri)
+    more = {"ContentType": kind} if kind else {}
+    with account.explaining("s3:PutObject", uri):
+        account.client("s3").put_object(
+            Bucket=bucket, Key=key, Body=content, **more, **_encrypted(account)
+        )
+
+
+def write_json(account: Account, uri: str, document: Any) -> None:
+    """Store a document as JSON."""
+    text = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+    write(account, uri, text.encode(), kind="application/json")
+
+
+def upload(account: Account, path: Path, uri: str, *, kind: str = "") -> None:
+    """Store a file of any size, in parts."""
+    bucket, key = parts(uri)
+    extra = _encrypted(account) | ({"ContentType": kind} if kind else {})
+    with account.explaining("s3:PutObject", uri):
+        account.client("s3").upload_file(str(path), bucket, key, ExtraArgs=extra or None)
+
+
+def upload_all(
+    account: Account,
+    files: dict[str, Path],
+    uri: str,
+    *,
+    told: Callable[[int], None] | None = None,
+) -> None:
+    """Store many files below a URI.
+
+    Args:
+        account: Whose bucket it is.
+        files: Key below `uri` → file.
+        uri: Where they go.
+        told: Called with how many are done.
+    """
+    with ThreadPoolExecutor(_THREADS) as pool:
+        jobs = [
+            pool.submit(upload, account, path, f"{uri.rstrip('/')}/{name}")
+            for name, path in files.items()
+        ]
+        for count, job in enumerate(jobs, 1):
+            job.result()
+            if told:
+                told(count)
+
+
+def download(account: Account, uri: str, path: Path) -> None:
+    """Fetch an object into a file, whole or not at all."""
+    bucket, key = parts(uri)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    with account.explaining("s3:GetObject", uri):
+        account.client("s3").download_file(bucket, key, str(part))
+    part.replace(path)
+
+
+def below(account: Account, uri: str) -> Iterator[tuple[str, int]]:
+    """Give URI and size in bytes of every object below a URI, in order of their keys."""
+    bucket, prefix = parts(uri)
+    with account.explaining("s3:ListBucket", f"s3://{bucket}"):
+        pages = account.client("s3").get_paginator("list_objects_v2")
+        for page in pages.paginate(Bucket=bucket, Prefix=prefix):
+            for item in page.get("Contents", ()):
+                yield f"s3://{bucket}/{item['Key']}", int(item["Size"])
+
+
+def download_all(account: Account, uri: str, folder: Path) -> list[Path]:
+    """Fetch every object below a URI into a folder, by the same relative names."""
+    base, found = uri.rstrip("/") + "/", []
+    for name, _ in below(account, base):
+        relative = PurePosixPath(name.removeprefix(base))
+        if relative.is_absolute() or ".." in relative.parts or name.endswith("/"):
+            continue  # a key may be anything
+        download(account, name, folder / relative)
+        found.append(folder / relative)
+    return found
+
+
+def exists(account: Account, uri: str) -> bool:
+    """Say whether there is such an object."""
+    bucket, key = parts(uri)
+    try:
+        account.call("s3", "head_object", uri, Bucket=bucket, Key=key)
+    except MissingError:
+        return False
+    return True
+
+
+def delete_all(account: Account, uri: str) -> int:
+    """Delete every object below a URI, and say how many; versions stay where a bucket has them."""
+    bucket, _ = parts(uri)
+    names = [name for name, _ in below(account, uri.rstrip("/") + "/")]
+    for start in range(0, len(names), 1000):
+        keys = [{"Key": parts(name)[1]} for name in names[start : start + 1000]]
+        account.call("s3", "delete_objects", uri, Bucket=bucket, Delete={"Objects": keys})
+    return len(names)
+
+
+def _encrypted(account: Account) -> dict[str, str]:
+    if account.kms_key is None:
+        return {}
+    return {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": account.kms_key}
