@@ -21,9 +21,23 @@ CxrError
 Standard library only: the Lambdas carry this file.
 """
 
+from typing import Self
+
 
 class CxrError(Exception):
-    """Base class, so that `except CxrError` means: the user can act on this message."""
+    """Base class, so that `except CxrError` means: the user can act on this message.
+
+    Attributes:
+        field: Where in what was given, as a path like `rois[0].points` that quotes nothing of it;
+            empty where the message alone says it.
+    """
+
+    field: str = ""
+
+    def at(self, field: str) -> Self:
+        """Say where, and give the error itself."""
+        self.field = field
+        return self
 
 
 class ConfigError(CxrError):

@@ -33,6 +33,7 @@ MAX_CHARS = 8192
 _LAST_S = 2**53
 """Times beyond are no times: other languages' numbers end being exact here."""
 _KID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_JOB = "job-"
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def keys_from_text(text: str) -> Keys:
         ConfigError: Another form; the message holds no secret.
     """
     found: dict[str, bytes] = {}
-    for part in text.replace(",", " ").split():
+    for part in _parts(text):
         kid, colon, secret = part.partition(":")
         if not colon:  # then it may be the secret itself
             raise ConfigError("expected token keys as id:hex, met one without an id")
@@ -78,6 +79,72 @@ def keys_from_text(text: str) -> Keys:
     return Keys(found)
 
 
+def job_kid(job_name: str) -> str:
+    """Name the key of one labeling job: with it, all the links of that job end.
+
+    >>> job_kid("Chest-1") == job_kid("chest-1")  # an ARN is lower-cased
+    True
+    """
+    return _JOB + hashlib.sha256(job_name.lower().encode()).hexdigest()[:12]
+
+
+def with_job(text: str, job_name: str) -> str:
+    """Give keys as text with one for a labeling job behind them; the same text if it is there.
+
+    Raises:
+        ConfigError: As `keys_from_text`.
+    """
+    kid = job_kid(job_name)
+    if kid in keys_from_text(text).by_id:
+        return text
+    return " ".join([*_parts(text), new_keys(kid)])
+
+
+def without_job(text: str, job_name: str) -> str:
+    """Give keys as text without a labeling job's; the same text if it is not there.
+
+    Raises:
+        ConfigError: As `keys_from_text`, or no key would be left.
+    """
+    kid = job_kid(job_name)
+    if kid not in keys_from_text(text).by_id:
+        return text
+    kept = " ".join(part for part in _parts(text) if _id(part) != kid)
+    keys_from_text(kept)
+    return kept
+
+
+def rotated(text: str) -> str:
+    """Give keys as text with a new one in front: it signs, the one before still verifies.
+
+    Those of labeling jobs stay, for each ends with its job.
+
+    Raises:
+        ConfigError: As `keys_from_text`.
+    """
+    keys_from_text(text)
+    general = [part for part in _parts(text) if not _id(part).startswith(_JOB)]
+    return " ".join([new_keys(), *general[:1], *_of_jobs(text)])
+
+
+def with_jobs_of(text: str, other: str) -> str:
+    """Give keys as text whose keys of labeling jobs are those of another text."""
+    general = [part for part in _parts(text) if not _id(part).startswith(_JOB)]
+    return " ".join([*general, *_of_jobs(other)])
+
+
+def _of_jobs(text: str) -> list[str]:
+    return [part for part in _parts(text) if _id(part).startswith(_JOB)]
+
+
+def _parts(text: str) -> list[str]:
+    return text.replace(",", " ").split()
+
+
+def _id(part: str) -> str:
+    return part.partition(":")[0]
+
+
 def sign(
     keys: Keys,
     scope: Sequence[str],
@@ -85,11 +152,22 @@ def sign(
     ttl_s: int,
     subject: str = "",
     audience: str = AUDIENCE,
+    kid: str | None = None,
     now: float | None = None,
 ) -> str:
-    """Make a token that opens `scope` for `ttl_s` seconds from now."""
+    """Make a token that opens `scope` for `ttl_s` seconds from now.
+
+    Args:
+        keys: Among which is the one that signs.
+        scope: What it opens.
+        ttl_s: For how long, in seconds.
+        subject: Who asked for it.
+        audience: Who is to take it.
+        kid: Of the key that signs, where there is such a key; else the newest does.
+        now: In seconds since the epoch; None is the clock.
+    """
     issued = int(time.time() if now is None else now)
-    kid = next(iter(keys.by_id))
+    kid = kid if kid is not None and kid in keys.by_id else next(iter(keys.by_id))
     header = {"alg": "HS256", "typ": "JWT", "kid": kid}
     claims: dict[str, Any] = {"aud": audience, "sub": subject, "scope": list(scope)}
     claims |= {"iat": issued, "nbf": issued, "exp": issued + ttl_s}
