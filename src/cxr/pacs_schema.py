@@ -170,7 +170,16 @@ class DicomWebPacs(Server):
         return self
 
 
-Pacs = Annotated[FolderPacs | OrthancPacs | DicomWebPacs, Field(discriminator="target")]
+class ShippedPacs(Section):
+    """What a training job elsewhere has instead of a PACS; never chosen by hand."""
+
+    target: Literal["cxr.pacs.shipped.ShippedPacs"] = Field(alias="_target_")
+    folder: str
+
+
+Pacs = Annotated[
+    FolderPacs | OrthancPacs | DicomWebPacs | ShippedPacs, Field(discriminator="target")
+]
 
 
 class Ingesting(Section):

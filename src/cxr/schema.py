@@ -195,6 +195,7 @@ class Data(Section):
     fold: int = Field(ge=0)
     test: Literal["fold", "list", "none"]
     test_list: str | None
+    split: str | None = None
     workers: int = Field(ge=0, le=256)
 
     @model_validator(mode="after")

@@ -1,16 +1,14 @@
 """python -m cxr.train: one labelled job in, one trained and evaluated run out."""
 
-import difflib
 import functools
 import logging
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from omegaconf import DictConfig, OmegaConf
 
 from cxr import config, schema
-from cxr.errors import ConfigError, RunError
+from cxr.errors import RunError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,7 +16,6 @@ if TYPE_CHECKING:
 
     from cxr.infra.tracking import Run
     from cxr.learning.evaluation import Evaluated
-    from cxr.learning.examples import Cohort
     from cxr.learning.fit import Fitted
     from cxr.learning.material import Material
     from cxr.learning.predictor import Predictor, RunRecord
@@ -38,7 +35,7 @@ def train(unresolved: DictConfig) -> float:
     """Train, choose thresholds on val, test, report; the best value of the objective."""
     cfg = config.check(unresolved, schema.Train)
     from cxr import root
-    from cxr.learning import fit
+    from cxr.learning import fit, preparing
     from cxr.learning import predictor as predictors
 
     # asked here too, so that it is refused before anything is decoded or tracked
@@ -46,9 +43,9 @@ def train(unresolved: DictConfig) -> float:
     folder = root.prepare(cfg.root)
     run_folder = folder / "runs" / cfg.name
     earlier = _earlier(cfg, run_folder)
-    material = _material(cfg, folder)
-    objective = _objective(cfg, material.cohort.names)
-    splits = _splits(cfg, folder, run_folder, material, earlier)
+    material = preparing.material(cfg, folder)
+    objective = preparing.objective(cfg, material.cohort.names)
+    splits = preparing.splits(cfg, folder, run_folder, material, earlier)
     tracked = _tracked(cfg, folder, unresolved, earlier)
     with tracked.finishing():
         record = _record(cfg, material, splits, tracked.run_id)
@@ -99,129 +96,9 @@ def _settings(cfg: schema.Train) -> dict[str, str]:
 
     decisive = {"seed", "objective", "data", "targets", "augment", "model", "trainer"}
     settings = tracking.flatten(cfg.model_dump(include=decisive, by_alias=True))
-    del settings["data.workers"]
+    for where in ("data.workers", "data.split"):  # of the machine, not of the run
+        settings.pop(where, None)
     return settings
-
-
-def _material(cfg: schema.Train, folder: Path) -> "Material":
-    from cxr.learning import material
-    from cxr.learning.targets import Policy
-    from cxr.pacs import opening
-
-    def check(cohort: "Cohort") -> None:
-        _check_labels(cfg, cohort)
-
-    with opening.opened(cfg.pacs, root=folder) as pacs:
-        return material.prepare(
-            _manifest(folder, cfg.data.job), pacs, folder / "cache",
-            attribute=cfg.data.attribute,
-            policy=Policy(cfg.targets.uncertain, cfg.targets.not_mentioned),
-            image_size=cfg.data.image_size, preset=cfg.data.preset,
-            workers=cfg.data.workers, check=check,
-        )  # fmt: skip
-
-
-def _check_labels(cfg: schema.Train, cohort: "Cohort") -> None:
-    names = cohort.names
-    if cfg.labels and tuple(cfg.labels.names) != names:
-        raise ConfigError(
-            f"labels: job {cfg.data.job!r} was labelled with {cohort.label_set!r} "
-            f"({len(names)} labels), not with {cfg.labels.name!r} "
-            f"({len(cfg.labels.names)} labels); leave labels= out"
-        )
-    _objective(cfg, names)
-
-
-def _objective(cfg: schema.Train, names: Sequence[str]) -> str:
-    """Give the name under which the objective is logged."""
-    from cxr.learning import score
-
-    split, metric, *label = cfg.objective.split("/", 2)
-    if label and label[0] not in names:
-        near = difflib.get_close_matches(label[0], names, n=1, cutoff=0)[0]
-        raise ConfigError(
-            f"objective: expected a label of job {cfg.data.job!r}, met {label[0]!r}; "
-            f"the nearest is {near!r}"
-        )
-    return score.metric_name(split, metric, *label)
-
-
-def _splits(
-    cfg: schema.Train,
-    folder: Path,
-    run_folder: Path,
-    material: "Material",
-    earlier: "RunRecord | None",
-) -> "NDArray[np.str_]":
-    """Split the patients, or take the split of the run that is resumed as it is."""
-    from cxr.infra import tracking
-    from cxr.learning import folds
-
-    table = run_folder / "split.csv"
-    if earlier is None:
-        listed = _listed(cfg.data.test_list)
-        absent = len(set(listed).difference(material.patient_ids))
-        if absent:
-            _log.warning(
-                "%d of %d patients in %s have no image in job %s",
-                absent, len(set(listed)), cfg.data.test_list, cfg.data.job,
-            )  # fmt: skip
-        splits = folds.split(
-            material.patient_ids, material.targets, material.mask,
-            folds=cfg.data.folds, fold=cfg.data.fold, test=cfg.data.test,
-            test_patients=listed, seed=cfg.seed,
-        )  # fmt: skip
-    else:
-        splits = _resumed(cfg, table, material, earlier)
-    studies = [e.study_instance_uid for e in material.cohort.examples]
-    folds.check_leaks(
-        splits, material.patient_ids, studies, material.pixel_hashes,
-        pseudonym=functools.partial(tracking.pseudonym, secret=tracking.secret(folder)),
-    )  # fmt: skip
-    if earlier is None:
-        run_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        folds.save(table, material.sop_instance_uids, splits)
-    counts = ", ".join(f"{(splits == s).sum()} {s}" for s in folds.SPLITS)
-    patients = len(set(material.patient_ids))
-    _log.info("%d images of %d patients: %s", len(splits), patients, counts)
-    return splits
-
-
-def _resumed(
-    cfg: schema.Train, table: Path, material: "Material", earlier: "RunRecord"
-) -> "NDArray[np.str_]":
-    import numpy as np
-
-    from cxr.learning import folds
-
-    # another split of other images could test on what was trained on before
-    if material.sha256 != earlier.examples_sha256:
-        raise RunError(
-            f"data.job: images or labels of {cfg.data.job!r} changed since {cfg.name!r} began; "
-            "train under a new name"
-        )
-    known = folds.load(table)
-    try:
-        return np.array([known[uid] for uid in material.sop_instance_uids])
-    except KeyError as error:
-        raise RunError(
-            f"{table}: expected every image of the run; train under a new name"
-        ) from error
-
-
-def _manifest(folder: Path, job: str) -> Path:
-    return folder / "jobs" / job / "manifests" / "output" / "output.manifest"
-
-
-def _listed(path: str | None) -> list[str]:
-    if path is None:
-        return []
-    try:
-        return [line.strip() for line in Path(path).read_text().splitlines() if line.strip()]
-    except OSError as error:
-        raise ConfigError(
-            f"data.test_list: expected a file of patient IDs, met {path!r} ({error.strerror})"
-        ) from error
 
 
 def _tracked(

@@ -25,6 +25,10 @@ def opened(
         from cxr.pacs.folder import FolderPacs
 
         return FolderPacs(Path(section.folder), keys=keys)
+    if isinstance(section, pacs_schema.ShippedPacs):
+        from cxr.pacs.shipped import ShippedPacs
+
+        return ShippedPacs(Path(section.folder))
     if isinstance(section, pacs_schema.OrthancPacs):
         from cxr.pacs.orthanc import OrthancPacs
 

@@ -1,0 +1,166 @@
+"""From the config of a run to what it trains on: examples checked, decoded and divided.
+
+A training job elsewhere is prepared by the same functions on the machine that starts it, so that
+wrong labels and leaks are found before anything is paid for.
+"""
+
+import difflib
+import functools
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxr import schema
+from cxr.errors import ConfigError, RunError
+from cxr.infra import tracking
+from cxr.learning import folds, score
+from cxr.learning import material as materials
+from cxr.learning.examples import Cohort
+from cxr.learning.material import Material
+from cxr.learning.predictor import RunRecord
+from cxr.learning.targets import Policy
+from cxr.pacs import opening
+
+_log = logging.getLogger(__name__)
+
+
+def material(cfg: schema.Train, folder: Path) -> Material:
+    """Read the job's labels, refuse what the config does not fit, decode what is not cached.
+
+    Args:
+        cfg: Of the run.
+        folder: The data root.
+    """
+
+    def check(cohort: Cohort) -> None:
+        _check_labels(cfg, cohort)
+
+    with opening.opened(cfg.pacs, root=folder) as pacs:
+        return materials.prepare(
+            manifest(folder, cfg.data.job), pacs, folder / "cache",
+            attribute=cfg.data.attribute,
+            policy=Policy(cfg.targets.uncertain, cfg.targets.not_mentioned),
+            image_size=cfg.data.image_size, preset=cfg.data.preset,
+            workers=cfg.data.workers, check=check,
+        )  # fmt: skip
+
+
+def manifest(folder: Path, job: str) -> Path:
+    """Say where a labeling job's output manifest is."""
+    return folder / "jobs" / job / "manifests" / "output" / "output.manifest"
+
+
+def objective(cfg: schema.Train, names: Sequence[str]) -> str:
+    """Give the name under which the objective is logged.
+
+    Raises:
+        ConfigError: It is about a label the job does not have.
+    """
+    split, metric, *label = cfg.objective.split("/", 2)
+    if label and label[0] not in names:
+        near = difflib.get_close_matches(label[0], names, n=1, cutoff=0)[0]
+        raise ConfigError(
+            f"objective: expected a label of job {cfg.data.job!r}, met {label[0]!r}; "
+            f"the nearest is {near!r}"
+        )
+    return score.metric_name(split, metric, *label)
+
+
+def splits(
+    cfg: schema.Train, folder: Path, run_folder: Path, ready: Material, earlier: RunRecord | None
+) -> NDArray[np.str_]:
+    """Divide the patients, or take the division of the run that is resumed as it is.
+
+    Args:
+        cfg: Of the run.
+        folder: The data root.
+        run_folder: Gets `split.csv`.
+        ready: What is divided.
+        earlier: The run that is resumed, or None.
+
+    Returns:
+        (N) of `train`, `val`, `test`.
+
+    Raises:
+        DataError: Two of them share a patient, a study or a picture.
+        RunError: What is resumed was begun with other images or labels.
+    """
+    table = run_folder / "split.csv"
+    if earlier is not None:
+        divided = _resumed(cfg, table, ready, earlier)
+    elif cfg.data.split is not None:
+        divided = _known(Path(cfg.data.split), ready, "decide it anew with data.split=null")
+    else:
+        divided = _drawn(cfg, ready)
+    studies = [e.study_instance_uid for e in ready.cohort.examples]
+    folds.check_leaks(
+        divided, ready.patient_ids, studies, ready.pixel_hashes,
+        pseudonym=functools.partial(tracking.pseudonym, secret=tracking.secret(folder)),
+    )  # fmt: skip
+    if earlier is None:
+        run_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folds.save(table, ready.sop_instance_uids, divided)
+    counts = ", ".join(f"{(divided == s).sum()} {s}" for s in folds.SPLITS)
+    patients = len(set(ready.patient_ids))
+    _log.info("%d images of %d patients: %s", len(divided), patients, counts)
+    return divided
+
+
+def _check_labels(cfg: schema.Train, cohort: Cohort) -> None:
+    names = cohort.names
+    if cfg.labels and tuple(cfg.labels.names) != names:
+        raise ConfigError(
+            f"labels: job {cfg.data.job!r} was labelled with {cohort.label_set!r} "
+            f"({len(names)} labels), not with {cfg.labels.name!r} "
+            f"({len(cfg.labels.names)} labels); leave labels= out"
+        )
+    objective(cfg, names)
+
+
+def _drawn(cfg: schema.Train, ready: Material) -> NDArray[np.str_]:
+    listed = _listed(cfg.data.test_list)
+    absent = len(set(listed).difference(ready.patient_ids))
+    if absent:
+        _log.warning(
+            "%d of %d patients in %s have no image in job %s",
+            absent, len(set(listed)), cfg.data.test_list, cfg.data.job,
+        )  # fmt: skip
+    return folds.split(
+        ready.patient_ids, ready.targets, ready.mask,
+        folds=cfg.data.folds, fold=cfg.data.fold, test=cfg.data.test,
+        test_patients=listed, seed=cfg.seed,
+    )  # fmt: skip
+
+
+def _resumed(
+    cfg: schema.Train, table: Path, ready: Material, earlier: RunRecord
+) -> NDArray[np.str_]:
+    # another split of other images could test on what was trained on before
+    if ready.sha256 != earlier.examples_sha256:
+        raise RunError(
+            f"data.job: images or labels of {cfg.data.job!r} changed since {cfg.name!r} began; "
+            "train under a new name"
+        )
+    return _known(table, ready, "train under a new name")
+
+
+def _known(table: Path, ready: Material, advice: str) -> NDArray[np.str_]:
+    known = folds.load(table)
+    try:
+        return np.array([known[uid] for uid in ready.sop_instance_uids])
+    except KeyError as error:
+        raise RunError(f"{table}: expected every image of the run; {advice}") from error
+
+
+def _listed(path: str | None) -> list[str]:
+    if path is None:
+        return []
+    try:
+        return [line.strip() for line in Path(path).read_text().splitlines() if line.strip()]
+    except OSError as error:
+        raise ConfigError(
+            f"data.test_list: expected a file of patient IDs, met {path!r} ({error.strerror})"
+        ) from error

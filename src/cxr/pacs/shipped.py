@@ -1,0 +1,119 @@
+"""A PACS that stayed at home: who its images are, without the files.
+
+A training job elsewhere gets its images decoded, with `instances.jsonl` beside them. PatientIDs
+are pseudonyms in it.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from types import TracebackType
+from typing import NoReturn, Self
+
+from cxr.errors import AbsentError, PacsError
+from cxr.images.dicom import Instance
+
+NAME = "instances.jsonl"
+
+
+def lines(instances: Iterable[Instance], pseudonyms: Mapping[str, str]) -> Iterator[str]:
+    """Give the lines of `instances.jsonl`, without PatientIDs and dates.
+
+    Args:
+        instances: Who is shipped.
+        pseudonyms: PatientID → what stands for it.
+    """
+    for instance in instances:
+        known = replace(instance, patient_id=pseudonyms[instance.patient_id], study_date="")
+        source = {"source": instance.orthanc_id}  # which the pseudonym would change
+        yield json.dumps(asdict(known) | source, ensure_ascii=False) + "\n"
+
+
+class ShippedPacs:
+    """Instances that can be found and never fetched."""
+
+    gateway = None
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / NAME
+        self._known: dict[str, Instance] = {}
+        try:
+            for line in self._path.read_text().splitlines():
+                said = json.loads(line)
+                source = said.pop("source")
+                instance = Instance(**said)
+                self._known |= {source: instance, instance.sop_instance_uid: instance}
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise PacsError(
+                f"{self._path}: expected the instances that a training job was sent ({error})"
+            ) from error
+
+    @property
+    def name(self) -> str:
+        """The file."""
+        return str(self._path)
+
+    def search(self, **matching: object) -> Iterator[Instance]:
+        """Find by SOPInstanceUID, one or a list: nothing else is asked of it."""
+        if matching.keys() != {"SOPInstanceUID"}:
+            self._no("search by other keys than SOPInstanceUID")
+        asked = matching["SOPInstanceUID"]
+        uids = asked if isinstance(asked, list | tuple) else [asked]
+        found = (self._known.get(str(uid)) for uid in uids)
+        yield from (i for i in found if i is not None and i.sop_instance_uid in uids)
+
+    def find(self, source: str) -> Instance:
+        """Find one by its Orthanc instance ID or its SOPInstanceUID."""
+        try:
+            return self._known[source]
+        except KeyError:
+            raise AbsentError(f"{self._path} has no instance {source}") from None
+
+    def digest(self, instance: Instance) -> str:
+        """Cannot say: the file is elsewhere."""
+        del instance
+        return ""
+
+    def retrieve(self, instance: Instance) -> bytes:
+        """Refuse: images come decoded."""
+        self._no(f"fetch {instance.sop_instance_uid}")
+
+    def stream(self, instance: Instance) -> Iterator[bytes]:
+        """Refuse."""
+        self._no(f"fetch {instance.sop_instance_uid}")
+
+    def store(self, dicom: bytes) -> Instance:
+        """Refuse."""
+        del dicom
+        self._no("store")
+
+    def store_all(self, dicoms: Sequence[bytes], known: object = None) -> NoReturn:
+        """Refuse."""
+        del dicoms, known
+        self._no("store")
+
+    def delete(self, instance: Instance) -> None:
+        """Refuse."""
+        self._no(f"delete {instance.sop_instance_uid}")
+
+    def image_url(self, instance: Instance, ttl_s: int) -> str:
+        """Refuse."""
+        del ttl_s
+        self._no(f"show {instance.sop_instance_uid}")
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
+    def _no(self, what: str) -> NoReturn:
+        raise PacsError(f"{self._path} only says who the images are: expected none to {what}")
