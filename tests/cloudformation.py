@@ -36,6 +36,11 @@ RESOURCES = {
     "ec2:DescribeSubnets": "a SageMaker job in a VPC; has no resource",
     "ec2:DescribeVpcs": "a SageMaker job in a VPC; has no resource",
 }
+# Origins that are no page's name, each with its reason.
+ORIGINS = {
+    "null": "a sandboxed frame, in which Ground Truth may show the page; addresses are signed",
+    "https://*.labeling.${AWS::Region}.sagemaker.aws": "the portal, whose name AWS draws later",
+}
 # The services that say for whom they act when they take a role; AWS Lambda does not.
 SAYS_FOR_WHOM = {
     "sagemaker.amazonaws.com", "ecs-tasks.amazonaws.com", "backup.amazonaws.com",
@@ -473,15 +478,15 @@ def cors(template):
                 if "*" in list(options(rule.get("AllowedHeaders", []))):
                     yield f"{name}: CORS allows any header"
                 for origin in options(rule["AllowedOrigins"]):
-                    if isinstance(origin, str) and (
-                        "*" in origin or not origin.startswith("https://")
+                    parameter = parameters.get(origin["Ref"], {}) if "Ref" in origin else None
+                    named = text(origin) in ORIGINS or re.fullmatch(r"https://[^*/]+", text(origin))
+                    if parameter is None and not named:
+                        yield f"{name}: CORS for {text(origin)}"
+                    pattern = (parameter or {}).get("AllowedPattern", ".*")
+                    if parameter is not None and any(
+                        re.fullmatch(pattern, bad) for bad in ("*", "https://*", "http://a.example")
                     ):
-                        yield f"{name}: CORS for {origin}"
-                    parameter = parameters.get(origin["Ref"], {}) if "Ref" in origin else {}
-                    if parameter:
-                        pattern = parameter.get("AllowedPattern", ".*")
-                        if re.fullmatch(pattern, "*") or re.fullmatch(pattern, "http://a.example"):
-                            yield f"{origin['Ref']}: takes * or plain HTTP as an origin"
+                        yield f"{origin['Ref']}: takes * or plain HTTP as an origin"
 
 
 def secrets(template):
