@@ -1,5 +1,7 @@
 """What a training job elsewhere is sent of the images trains it alike, and names nobody."""
 
+import json
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -7,8 +9,8 @@ import pytest
 import sites
 from test_examples import line, written
 
-from cxr.errors import AbsentError, PacsError
-from cxr.learning import material, parcel
+from cxr.errors import AbsentError, DataError, PacsError
+from cxr.learning import folds, material, parcel
 from cxr.learning.targets import Policy
 from cxr.pacs.shipped import ShippedPacs
 
@@ -20,47 +22,95 @@ def prepared(path, pacs, cache):
     )  # fmt: skip
 
 
-def pseudonym(patient: str) -> str:
-    return f"nobody-{len(patient)}"
+def pseudonym(identifier: str) -> str:
+    return f"nobody-{zlib.crc32(identifier.encode())}"
 
 
 @pytest.fixture(scope="module")
-def shipped(tmp_path_factory):
+def home(tmp_path_factory):
     """Three images in the PACS and in the cache, two of them in the job that is shipped."""
-    folder = tmp_path_factory.mktemp("shipped")
+    folder = tmp_path_factory.mktemp("home")
     pacs = sites.filled(folder / "pacs")
     chosen = list(pacs.search())
     everything = written(folder, *(line(i.orthanc_id) for i in reversed(chosen)))
     prepared(everything, pacs, folder / "cache")
-    job = written(folder, *(line(i.orthanc_id) for i in chosen[:2]))
-    ready = prepared(job, pacs, folder / "cache")
-    files = parcel.write(ready, pseudonym, folder / "cache", folder / "sent", preset="voi")
-    return job, ready, folder / "sent", files, chosen
+    lines = [line(i.orthanc_id, comment="Ms Miller", owner="ann") for i in chosen[:2]]
+    job = written(folder, *lines, line("elsewhere"))
+    return folder, prepared(job, pacs, folder / "cache"), chosen
+
+
+@pytest.fixture(scope="module")
+def shipped(home):
+    """What is sent of that job, its images and its labels in one folder."""
+    folder, ready, chosen = home
+    sent = folder / "sent"
+    agreed = {"labels": {"Edema": {"alpha": 0.5, "pairs": [{"workers": ["ann", "bob"]}]}}}
+    (folder / "agreement.json").write_text(json.dumps(agreed))
+    files = parcel.write(ready, pseudonym, folder / "cache", sent, preset="voi")
+    files += parcel.write_labels(
+        ready, np.array(["train", "test"]), sent,
+        attribute="chest", drawn=True, agreement=folder / "agreement.json",
+    )  # fmt: skip
+    return sent, files, ready, chosen
 
 
 def test_a_parcel_gives_the_same_examples_and_pixels_without_a_pacs(shipped):
-    job, ready, sent, _, _ = shipped
+    sent, _, ready, _ = shipped
 
-    there = prepared(job, ShippedPacs(sent), sent)
+    there = parcel.told(prepared(sent / "output.manifest", ShippedPacs(sent), sent), sent)
 
     everyone = np.arange(len(ready.rows))
     assert there.sha256 == ready.sha256
+    assert there.manifest_sha256 == ready.manifest_sha256
+    assert there.cohort.left_out == ready.cohort.left_out == {"not in the PACS": 1}
+    for same in ("names", "no_finding", "label_set", "label_source", "human_annotated"):
+        assert getattr(there.cohort, same) == getattr(ready.cohort, same)
     assert np.array_equal(there.gather(everyone), ready.gather(everyone))
     assert len(there.images) == 2
+    assert folds.load(sent / "split.csv") == dict(
+        zip(ready.sop_instance_uids, ("train", "test"), strict=True)
+    )
 
 
-def test_a_parcel_names_no_patient(shipped):
-    _, ready, _, files, _ = shipped
+def test_whoever_shares_a_patient_or_a_study_at_home_shares_one_there(shipped):
+    sent, _, ready, _ = shipped
+
+    there = prepared(sent / "output.manifest", ShippedPacs(sent), sent)
+
+    assert there.patient_ids == [pseudonym(patient) for patient in ready.patient_ids]
+    assert [e.study_instance_uid for e in there.cohort.examples] == [
+        pseudonym(e.study_instance_uid) for e in ready.cohort.examples
+    ]
+
+
+def test_a_parcel_names_nobody(shipped):
+    _, files, ready, chosen = shipped
 
     held = b"".join(path.read_bytes() for path in files)
 
-    assert ready.patient_ids
-    assert not any(patient.encode() in held for patient in ready.patient_ids)
-    assert b"nobody-" in held
+    named = [*ready.patient_ids, '"ann"', '"bob"', "Miller"]
+    for instance in chosen:
+        named += [instance.orthanc_id, instance.study_instance_uid, instance.series_instance_uid]
+    assert all(named)
+    assert [name for name in named if name.encode() in held] == []
+    assert pseudonym(ready.patient_ids[0]).encode() in held
+
+
+def test_a_job_that_no_parcel_brought_is_left_as_it_is(home):
+    folder, ready, _ = home
+
+    assert parcel.told(ready, folder) is ready
+
+
+def test_what_a_parcel_says_is_whole_or_refused(tmp_path):
+    (tmp_path / "parcel.json").write_text('{"schema": "cxr-parcel/1"}')
+
+    with pytest.raises(DataError, match="expected what a training job is told of its labels"):
+        parcel.said(tmp_path)
 
 
 def test_a_parcel_is_named_by_its_content(shipped):
-    _, ready, _, _, _ = shipped
+    _, _, ready, _ = shipped
 
     named = parcel.digest(ready, pseudonym, preset="voi")
 
@@ -70,17 +120,17 @@ def test_a_parcel_is_named_by_its_content(shipped):
 
 
 def test_a_shipped_pacs_finds_and_never_fetches(shipped):
-    _, _, sent, _, chosen = shipped
+    sent, _, _, chosen = shipped
     pacs = ShippedPacs(sent)
 
-    found = pacs.find(chosen[0].orthanc_id)
+    found = pacs.find(chosen[0].sop_instance_uid)
 
-    assert found == pacs.find(chosen[0].sop_instance_uid)
+    assert found.rows == chosen[0].rows
     assert list(pacs.search(SOPInstanceUID=[i.sop_instance_uid for i in chosen])) == [
         pacs.find(i.sop_instance_uid) for i in chosen[:2]
     ]
-    with pytest.raises(AbsentError, match="has no instance"):
-        pacs.find(chosen[2].orthanc_id)
+    with pytest.raises(AbsentError, match="does not have the instance"):
+        pacs.find(chosen[2].sop_instance_uid)
     with pytest.raises(PacsError, match="only says who the images are"):
         pacs.retrieve(found)
 

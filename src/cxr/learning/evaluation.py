@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxr.errors import DataError
-from cxr.learning import figures, predictions, report, score
+from cxr.learning import figures, parcel, predictions, report, score
 from cxr.learning.material import Material
 from cxr.learning.metrics import Floats
 from cxr.learning.predictor import Predictor, RunRecord, versions
@@ -102,6 +102,8 @@ def context(
     """
     sources = [example.source for example in material.cohort.examples]
     drawn = synthetic.is_drawn(root / "synthetic" / "truth.csv", sources)
+    if told := parcel.said(root / "jobs" / job / "manifests" / "output"):
+        drawn = told.drawn  # known at home alone
     agreed = root / "jobs" / job / "agreement.json"
     return Context(
         job=job,

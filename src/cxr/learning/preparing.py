@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from cxr import schema
 from cxr.errors import ConfigError, RunError
 from cxr.infra import tracking
-from cxr.learning import folds, score
+from cxr.learning import folds, parcel, score
 from cxr.learning import material as materials
 from cxr.learning.examples import Cohort
 from cxr.learning.material import Material
@@ -38,14 +38,16 @@ def material(cfg: schema.Train, folder: Path) -> Material:
     def check(cohort: Cohort) -> None:
         _check_labels(cfg, cohort)
 
+    path = manifest(folder, cfg.data.job)
     with opening.opened(cfg.pacs, root=folder) as pacs:
-        return materials.prepare(
-            manifest(folder, cfg.data.job), pacs, folder / "cache",
+        ready = materials.prepare(
+            path, pacs, folder / "cache",
             attribute=cfg.data.attribute,
             policy=Policy(cfg.targets.uncertain, cfg.targets.not_mentioned),
             image_size=cfg.data.image_size, preset=cfg.data.preset,
             workers=cfg.data.workers, check=check,
         )  # fmt: skip
+    return parcel.told(ready, path.parent)
 
 
 def manifest(folder: Path, job: str) -> Path:

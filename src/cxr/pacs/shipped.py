@@ -1,11 +1,11 @@
 """A PACS that stayed at home: who its images are, without the files.
 
-A training job elsewhere gets its images decoded, with `instances.jsonl` beside them. PatientIDs
-are pseudonyms in it.
+A training job elsewhere gets its images decoded, with `instances.jsonl` beside them. In it
+patients and studies have pseudonyms, and there is nothing to try PatientIDs against.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import TracebackType
@@ -17,17 +17,23 @@ from cxr.images.dicom import Instance
 NAME = "instances.jsonl"
 
 
-def lines(instances: Iterable[Instance], pseudonyms: Mapping[str, str]) -> Iterator[str]:
-    """Give the lines of `instances.jsonl`, without PatientIDs and dates.
+def lines(instances: Iterable[Instance], pseudonym: Callable[[str], str]) -> Iterator[str]:
+    """Give the lines of `instances.jsonl`: no PatientID, study, series or date in them.
 
     Args:
         instances: Who is shipped.
-        pseudonyms: PatientID → what stands for it.
+        pseudonym: Of a PatientID or a StudyInstanceUID.
     """
     for instance in instances:
-        known = replace(instance, patient_id=pseudonyms[instance.patient_id], study_date="")
-        source = {"source": instance.orthanc_id}  # which the pseudonym would change
-        yield json.dumps(asdict(known) | source, ensure_ascii=False) + "\n"
+        study = instance.study_instance_uid
+        known = replace(
+            instance,
+            patient_id=pseudonym(instance.patient_id),
+            study_instance_uid=pseudonym(study) if study else "",  # empty ones are not compared
+            series_instance_uid="",
+            study_date="",
+        )
+        yield json.dumps(asdict(known), ensure_ascii=False) + "\n"
 
 
 class ShippedPacs:
@@ -40,10 +46,8 @@ class ShippedPacs:
         self._known: dict[str, Instance] = {}
         try:
             for line in self._path.read_text().splitlines():
-                said = json.loads(line)
-                source = said.pop("source")
-                instance = Instance(**said)
-                self._known |= {source: instance, instance.sop_instance_uid: instance}
+                instance = Instance(**json.loads(line))
+                self._known[instance.sop_instance_uid] = instance
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise PacsError(
                 f"{self._path}: expected the instances that a training job was sent ({error})"
@@ -64,11 +68,13 @@ class ShippedPacs:
         yield from (i for i in found if i is not None and i.sop_instance_uid in uids)
 
     def find(self, source: str) -> Instance:
-        """Find one by its Orthanc instance ID or its SOPInstanceUID."""
+        """Find one by its SOPInstanceUID."""
         try:
             return self._known[source]
-        except KeyError:
-            raise AbsentError(f"{self._path} has no instance {source}") from None
+        except KeyError:  # logs of a job name no image
+            raise AbsentError(
+                f"{self._path} does not have the instance that is asked for"
+            ) from None
 
     def digest(self, instance: Instance) -> str:
         """Cannot say: the file is elsewhere."""
@@ -77,11 +83,13 @@ class ShippedPacs:
 
     def retrieve(self, instance: Instance) -> bytes:
         """Refuse: images come decoded."""
-        self._no(f"fetch {instance.sop_instance_uid}")
+        del instance
+        self._no("fetch")
 
     def stream(self, instance: Instance) -> Iterator[bytes]:
         """Refuse."""
-        self._no(f"fetch {instance.sop_instance_uid}")
+        del instance
+        self._no("fetch")
 
     def store(self, dicom: bytes) -> Instance:
         """Refuse."""
@@ -95,12 +103,13 @@ class ShippedPacs:
 
     def delete(self, instance: Instance) -> None:
         """Refuse."""
-        self._no(f"delete {instance.sop_instance_uid}")
+        del instance
+        self._no("delete")
 
     def image_url(self, instance: Instance, ttl_s: int) -> str:
         """Refuse."""
-        del ttl_s
-        self._no(f"show {instance.sop_instance_uid}")
+        del instance, ttl_s
+        self._no("show")
 
     def close(self) -> None:
         """Nothing is open."""
