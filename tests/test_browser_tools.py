@@ -556,6 +556,26 @@ def test_hidden_regions_come_back_when_one_draws(browser: Browser, tmp_path: Pat
     assert len(document["rois"]) == 2
 
 
+def test_a_key_right_after_a_dialog_is_the_page_s(browser: Browser, tmp_path: Path) -> None:
+    """Until the next frame the keyboard is on a button of the dialog that was closed."""
+    with room(browser, tmp_path, Offered(keys={"submit": "space"})) as opened:
+        opened.page.keyboard.press("Shift+A")
+        opened.page.keyboard.press("?")
+        on, taken = opened.page.evaluate(
+            """() => {
+              const dialog = document.querySelector('dialog[open]');
+              dialog.querySelector('button').focus();
+              dialog.close();
+              const on = document.activeElement;
+              const press = { key: ' ', bubbles: true, cancelable: true };
+              return [on.dataset.action, !on.dispatchEvent(new KeyboardEvent('keydown', press))];
+            }"""
+        )
+        opened.page.get_by_role("heading", name="All images are labelled").wait_for(timeout=10_000)
+
+    assert (on, taken) == ("close", True)
+
+
 def test_keys_and_buttons_of_the_mouse_are_the_job_s(browser: Browser, tmp_path: Path) -> None:
     offered = Offered(
         keys={"present": "j", "tool-length": "ctrl+l", "submit": "space"},

@@ -32,8 +32,8 @@ export function listenKeys(keys: () => readonly Binding[], run: (command: Comman
 function meantElsewhere(event: KeyboardEvent, command: Command): boolean {
   const chord = event.ctrlKey || event.metaKey;
   const { target } = event;
+  if (!(target instanceof Element) || target.closest('dialog:not([open])')) return false; // focus leaves that a frame late
   if (isTyping(target)) return command !== 'submit' || !chord;
-  if (!(target instanceof Element)) return false;
   if (target.closest('[role="menu"]')) return true;
   const presses = event.key === ' ' || (event.key === 'Enter' && !chord);
   return presses && target.closest('button, crowd-button, a') !== null;
