@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
+from cxr.labeling_schema import Job, Team
 from cxr.pacs_schema import HttpUrl
 from cxr.sections import Positive, Section
 
@@ -97,6 +98,25 @@ class GroundTruthLabeling(Section):
         if not 1 <= len(self.keywords) <= 5:
             raise ValueError(f"keywords: expected 1 to 5, met {len(self.keywords)}")
         return self
+
+
+def refused(job: Job, team: Team) -> str | None:
+    """Name the first thing asked of a Ground Truth job that only the local portal has."""
+    rule = job.consolidation == "adjudicated"
+    for key, asked, expected in (
+        ("job.honeypots", job.honeypots is not None, "null"),
+        ("job.repeats", job.repeats > 0, "0"),
+        ("job.consolidation", rule, "majority, dawid_skene or any_present"),
+        ("job.closes", job.closes == "lead", "done"),
+        ("job.answers", job.answers is not None, "null"),
+        ("team", any(reader.script for reader in team.readers), "no scripted readers"),
+    ):
+        if asked:
+            return (
+                f"{key}: expected {expected} with labeling=groundtruth, since that is for the "
+                "local portal alone"
+            )
+    return None
 
 
 class SageMakerCompute(Section):

@@ -1,5 +1,6 @@
 """python -m cxr.label: images out to be labelled, labels back."""
 
+import json
 import logging
 import signal
 import time
@@ -8,13 +9,12 @@ from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
-from cxr import config, labeling_schema, schema
+from cxr import aws_schema, config, labeling_schema, schema
 from cxr.errors import AccessError, ConfigError, JobError
 
 if TYPE_CHECKING:
     from cxr.contract.signing import Keys
     from cxr.labeling import Job, LabelingBackend, Status, scripted
-    from cxr.labeling.selection import Selection
     from cxr.pacs import Pacs
 
 _log = logging.getLogger(__name__)
@@ -48,7 +48,25 @@ def main(cfg: schema.Label, _: DictConfig) -> None:
         print(f"{count} entries of {path}: none changed or missing")
         return
     with opening.opened(cfg.pacs, root=folder, keys=keys) as pacs:
-        _label(cfg, folder, keys, pacs)
+        if isinstance(cfg.labeling, aws_schema.GroundTruthLabeling):
+            _ground_truth(cfg, folder, pacs)
+        else:
+            _label(cfg, folder, keys, pacs)
+
+
+def _ground_truth(cfg: schema.Label, folder: Path, pacs: "Pacs") -> None:
+    from cxr.infra.aws import Account
+    from cxr.labeling import asked
+    from cxr.labeling.groundtruth import GroundTruthLabeling, settings
+
+    if cfg.aws is None:
+        raise ConfigError("aws: expected aws=account beside labeling=groundtruth, met none")
+    given = settings.made(cfg.labeling.model_dump())
+    backend = GroundTruthLabeling(pacs=pacs, account=Account.of(cfg.aws), given=given)
+    _, job = asked.select(cfg, asked.job(cfg, folder), pacs, folder)
+    if cfg.dry_run:
+        print(json.dumps(backend.dry_run(job), indent=2))
+        return
 
 
 def _label(cfg: schema.Label, folder: Path, keys: "Keys", pacs: "Pacs") -> None:
@@ -56,17 +74,17 @@ def _label(cfg: schema.Label, folder: Path, keys: "Keys", pacs: "Pacs") -> None:
 
     from hydra.utils import instantiate
 
-    from cxr.labeling import LEAD
+    from cxr.labeling import LEAD, asked
     from cxr.labeling.local import LocalLabeling
 
     if isinstance(cfg.labeling, labeling_schema.ReportLabeling):
         from cxr.labeling import reports
 
         reports.check(cfg.labeling.phrases, cfg.labeling.sections)
-    job = _job(cfg, folder)
+    job = asked.job(cfg, folder)
     if cfg.reopen:
         job = replace(job, closes=LEAD)  # or a job that is done would end at once
-    selection, job = _select(cfg, job, pacs, folder)
+    selection, job = asked.select(cfg, job, pacs, folder)
     local = isinstance(cfg.labeling, labeling_schema.LocalLabeling)
     backend = instantiate(
         cfg.labeling.model_dump(by_alias=True), pacs=pacs, keys=keys, **_own(cfg, folder, pacs)
@@ -118,12 +136,12 @@ def _check_gateway(gateway: str, url: str) -> None:
 
 def _invite(cfg: schema.Label, folder: Path, keys: "Keys") -> None:
     """Print one personal link each, or mail them to those who have an address."""
-    from cxr.labeling import local, mail
+    from cxr.labeling import asked, local, mail
     from cxr.labeling.portal import context
 
     if not isinstance(cfg.labeling, labeling_schema.LocalLabeling):
         raise ConfigError("invite: expected labeling=local, whose readers are invited")
-    given, job = cfg.labeling, _job(cfg, folder)
+    given, job = cfg.labeling, asked.job(cfg, folder)
     url = local.address(given.host, given.port, given.url, secured=given.tls is not None)
     by_proxy = given.proxy is not None and given.proxy.user_header is not None
     links = local.links(job, keys, url, by_proxy=by_proxy)
@@ -144,104 +162,6 @@ def _invite(cfg: schema.Label, folder: Path, keys: "Keys") -> None:
             print(f"{reader.id} {reader.email}", flush=True)
     if failed:
         raise AccessError(f"{failed} of {len(mailed)} invitations were not taken by {smtp.host}")
-
-
-def _job(cfg: schema.Label, folder: Path) -> "Job":
-    from cxr.contract.labels import LabelSet
-    from cxr.labeling import Checks, Existing, Job, Page, Reader
-
-    labels = cfg.labels
-    existing = cfg.job.answers and Existing(
-        Path(cfg.job.answers), cfg.job.key, cfg.job.key_column, cfg.job.column,
-        cfg.job.unlisted, cfg.job.label_source,
-    )  # fmt: skip
-    return Job(
-        name=cfg.job.name,
-        folder=folder / "jobs" / cfg.job.name,
-        labels=LabelSet(
-            labels.name, tuple(labels.names), labels.no_finding, tuple(labels.compatible),
-            {parent: tuple(names) for parent, names in labels.parents.items()}, labels.aliases,
-        ),
-        readers=tuple(
-            Reader(
-                r.id, r.script.model_dump() if r.script else None, r.name, r.email, tuple(r.roles)
-            )
-            for r in cfg.team.readers
-        ),
-        workers_per_object=cfg.job.workers_per_object,
-        consolidation=cfg.job.consolidation,
-        task_time_limit_s=cfg.job.task_time_limit_s,
-        closes=cfg.job.closes,
-        page=Page(
-            cfg.job.instructions,
-            tuple((Path(example.image), example.caption) for example in cfg.job.examples),
-            None if cfg.job.tools is None else tuple(cfg.job.tools),
-            tuple(cfg.job.ask_roi),
-            {name: (center, width) for name, (center, width) in cfg.job.windows.items()},
-            cfg.job.keys,
-            {str(button): tool for button, tool in cfg.job.mouse.items()},
-            cfg.job.comments,
-        ),
-        checks=Checks(
-            Path(cfg.job.honeypots.manifest) if cfg.job.honeypots else None,
-            cfg.job.honeypots.share if cfg.job.honeypots else 0.0,
-            cfg.job.repeats,
-        ),
-        shown=tuple(cfg.job.show),
-        unit=cfg.job.unit,
-        truth=folder / "synthetic" / "truth.csv" if cfg.job.synthetic else None,
-        existing=existing or None,
-    )  # fmt: skip
-
-
-def _select(cfg: schema.Label, job: "Job", pacs: "Pacs", folder: Path) -> tuple["Selection", "Job"]:
-    """Write the input manifest; an existing one brings its own label set."""
-    from dataclasses import replace
-
-    from cxr.contract import labels, manifest
-    from cxr.labeling import selection
-
-    if cfg.job.manifest:
-        first = next(manifest.read(Path(cfg.job.manifest)), {})
-        if "labels" in first:
-            job = replace(job, labels=labels.from_data_object(first))
-    selected = selection.begun(job.folder, job.labels)
-    if selected:
-        _log.info("job %s goes on with its images; a new job.name takes others", job.name)
-    elif cfg.job.manifest:
-        selected = selection.from_manifest(job.folder, Path(cfg.job.manifest), job.labels)
-        unknown = selection.unknown_sources(manifest.read(selected.path), pacs)
-        if unknown:
-            _log.warning(
-                "%d of %d images are not in %s: readers can only skip them",
-                len(unknown), selected.total, pacs.name,
-            )  # fmt: skip
-    else:
-        return _query(cfg, job, pacs, folder), job
-    asked = cfg.job.show or cfg.job.unit == "study"
-    if asked or not cfg.job.manifest:  # a manifest's lines may well show what no config asks for
-        own = selection.manner(manifest.read(selected.path), job.labels)
-        if unheeded := selection.unheeded(own, cfg.job.show, cfg.job.unit):
-            _log.warning("%s", unheeded)
-    return selected, job
-
-
-def _query(cfg: schema.Label, job: "Job", pacs: "Pacs", folder: Path) -> "Selection":
-    from cxr.labeling import selection
-
-    if cfg.job.synthetic:
-        from cxr.pacs import synthetic
-
-        wanted = cfg.job.synthetic
-        synthetic.draw_into(
-            pacs, folder / "synthetic" / "truth.csv",
-            images=wanted.images, seed=wanted.seed, size=(wanted.rows, wanted.columns),
-        )  # fmt: skip
-    return selection.from_query(
-        job.folder, pacs, query=cfg.job.query, views=cfg.job.views, label_set=job.labels,
-        max_objects=cfg.job.max_objects, shown=cfg.job.show,
-        study_companions=cfg.job.companions if cfg.job.unit == "study" else None,
-    )  # fmt: skip
 
 
 def _follow(job: "Job", backend: "LabelingBackend") -> None:

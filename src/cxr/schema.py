@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from cxr.aws_schema import Aws, GroundTruthLabeling, SageMakerCompute
+from cxr.aws_schema import Aws, GroundTruthLabeling, SageMakerCompute, refused
 from cxr.labeling_schema import (
     Job,
     Labels,
@@ -106,6 +106,22 @@ class Label(Site):
             raise ValueError("job.answers: expected the CSV of existing labels, met none")
         if self.job.compare and not isinstance(self.labeling, ReportLabeling):
             raise ValueError("job.compare: expected labeling=reports, whose labels are compared")
+        return self
+
+    @model_validator(mode="after")
+    def _backend_can(self) -> "Label":
+        remote = isinstance(self.labeling, GroundTruthLabeling)
+        if remote and (told := refused(self.job, self.team)):
+            raise ValueError(told)
+        if self.audit and not isinstance(self.labeling, LocalLabeling):
+            raise ValueError("audit: expected labeling=local, which keeps that log")
+        for key in ("dry_run", "requeue"):
+            if getattr(self, key) and not remote:
+                raise ValueError(f"{key}: expected labeling=groundtruth beside it")
+        if self.preview and not (remote or isinstance(self.labeling, LocalLabeling)):
+            raise ValueError("preview: expected labeling=local or labeling=groundtruth")
+        if self.preview and (self.dry_run or self.requeue):
+            raise ValueError("preview: expected it alone, met dry_run or requeue beside it")
         return self
 
 

@@ -8,8 +8,9 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
+from cxr import aws_schema
 from cxr.errors import AwsError, ConfigError
 
 _RETRIES = {"mode": "standard", "max_attempts": 8}
@@ -39,6 +40,10 @@ class MissingError(AwsError):
     """There is no such thing in the account."""
 
 
+class BusyError(AwsError):
+    """AWS asks to be asked less often, even after all tries; later the same call works."""
+
+
 @dataclass(frozen=True)
 class Account:
     """One account in one region.
@@ -62,6 +67,14 @@ class Account:
     tags: Mapping[str, str] = field(default_factory=dict)
     _made: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
     _lock: Any = field(default_factory=threading.Lock, repr=False, compare=False)
+
+    @classmethod
+    def of(cls, section: aws_schema.Aws) -> Self:
+        """Give the account that the section `aws` of a config describes."""
+        return cls(
+            section.region, section.profile, section.account, section.bucket, section.prefix,
+            section.kms_key, dict(section.tags),
+        )  # fmt: skip
 
     def client(self, service: str) -> Any:
         """Give the boto3 client of a service; calls through it retry what is worth retrying."""
@@ -180,11 +193,13 @@ class Account:
                 "aws.region"
             )
         if code in _BUSY:
-            return AwsError(
+            return BusyError(
                 f"{action} on {resource}: AWS is busy ({code}), after "
                 f"{_RETRIES['max_attempts']} tries; repeat the command later"
             )
-        missing = code in ("NoSuchKey", "NoSuchBucket", "404", "ResourceNotFoundException")
+        missing = code in (
+            "NoSuchKey", "NoSuchBucket", "404", "ResourceNotFoundException", "ResourceNotFound"
+        )  # fmt: skip
         kind = MissingError if missing or "not found" in said or status == 404 else AwsError
         return kind(f"{action} on {resource}: {code}: {said[:300]}")
 
