@@ -79,3 +79,17 @@ def own_orthanc(tmp_path):
     yield made
     made.resume()
     made.stop()
+
+
+@pytest.fixture(scope="session")
+def aws():
+    """An AWS account on loopback, which all tests of a process share; see tests/aws_double."""
+    from aws_double.server import Aws  # few files need moto
+
+    made = Aws()
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in made.environment.items():
+            patch.setenv(name, value)
+        patch.delenv("AWS_PROFILE", raising=False)
+        yield made
+    made.stop()
