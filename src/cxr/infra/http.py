@@ -12,11 +12,12 @@ import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import uvicorn
+from typing import TYPE_CHECKING, Any
 
 from cxr.errors import ConfigError
+
+if TYPE_CHECKING:
+    import uvicorn
 
 _START_S = 20
 
@@ -122,7 +123,9 @@ class Background:
         self._thread.join(timeout=_START_S)
 
 
-def _server(app: Any, listener: Listener) -> uvicorn.Server:
+def _server(app: Any, listener: Listener) -> "uvicorn.Server":
+    import uvicorn
+
     config = uvicorn.Config(
         app,
         log_level="warning",

@@ -29,10 +29,12 @@ from cxr.infra.orthanc import judging, processes, programs, workers
 RATE = 200
 """Requests a second that one address may make, and twice as many in a burst."""
 _NOTHING = "-".join(["0" * 8] * 5)  # no image has this Orthanc ID
-_METHODS = "GET, HEAD, OPTIONS"
+METHODS = "GET, HEAD, OPTIONS"
+"""What the gateway answers to."""
 _START_S = 20.0
 _PROBE_S = 10.0
-_CONFIG = "nginx.conf"
+CONFIG = "nginx.conf"
+"""What nginx is started with; the other files are named in it."""
 _LOADED = "loaded"
 
 
@@ -68,7 +70,7 @@ def start(section: pacs_schema.OrthancPacs, folder: Path, keys: Keys, password: 
         same = ran and loaded.exists() and loaded.read_text() == wanted
         if same and not trouble(section, keys):
             return False
-        _take(daemon, folder / "gateway" / _CONFIG)
+        _take(daemon, folder / "gateway" / CONFIG)
         daemon.wait(lambda: _answers(section, keys), _START_S)
     except BaseException:
         judging.stop(folder, but=judges if ran else ())
@@ -162,19 +164,13 @@ def _written(
     place = folder / "gateway"
     for made in (place, place / "temp", folder / "logs", folder / "run"):
         made.mkdir(mode=0o700, parents=True, exist_ok=True)
-    user = section.user or "cxr"
-    basic = base64.b64encode(f"{user}:{password}".encode()).decode()
-    texts = {
-        _CONFIG: rendered(**_parameters(section, folder, judge)),
-        "signed.js": (places.shipped("templates") / "nginx" / "signed.js").read_text(),
-        "keys.json": json.dumps({kid: key.hex() for kid, key in keys.by_id.items()}),
-        "upstream.conf": f'map "" $pacs_basic {{ default "Basic {basic}"; }}\n',
-    }
+    given = _parameters(section, folder, judge)
+    texts = files(keys, (section.user or "cxr", password), **given)
     for name, text in texts.items():
         processes.write_private(place / name, text)
     # by content: a certificate is renewed in its place
-    files = [section.tls.certificate, section.tls.key] if section.tls else []
-    digests = [hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in files]
+    proofs = [section.tls.certificate, section.tls.key] if section.tls else []
+    digests = [hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in proofs]
     return processes.fingerprint(*texts.values(), *digests)
 
 
@@ -190,9 +186,9 @@ def _parameters(
     if upstream.scheme != "http" or upstream.path.strip("/"):
         raise ConfigError(f"pacs.url: expected http://host:port, met {section.url!r}")
     return {
-        "folder": _plain(folder.absolute() / "gateway", "pacs.folder"),
+        "folder": plain(folder.absolute() / "gateway", "pacs.folder"),
         "logs": str(folder.absolute() / "logs"),
-        "js_module": _njs() if section.verifier == "njs" else None,
+        "js_module": njs() if section.verifier == "njs" else None,
         "verifier": judge,
         "user": judging.other_user(),
         "workers": min(4, os.cpu_count() or 1),
@@ -200,9 +196,28 @@ def _parameters(
         "tls": _tls(section),
         "host": parts.netloc,
         "origins": section.allowed_origins,
-        "upstream": f"{upstream.hostname}:{upstream.port or 80}",
-        "methods": _METHODS,
+        "upstreams": [f"{upstream.hostname}:{upstream.port or 80}"],
+        "upstream_tls": False,
+        "proxies": [],
+        "methods": METHODS,
         "rate": RATE,
+    }
+
+
+def files(keys: Keys, credentials: tuple[str, str], **parameters: Any) -> dict[str, str]:
+    """Give what nginx reads, by the names of the files; secrets are in it.
+
+    Args:
+        keys: Verify tokens.
+        credentials: User and password that Orthanc asks for.
+        parameters: As `rendered` takes them.
+    """
+    basic = base64.b64encode(":".join(credentials).encode()).decode()
+    return {
+        CONFIG: rendered(**parameters),
+        "signed.js": (places.shipped("templates") / "nginx" / "signed.js").read_text(),
+        "keys.json": json.dumps({kid: key.hex() for kid, key in keys.by_id.items()}),
+        "upstream.conf": f'map "" $pacs_basic {{ default "Basic {basic}"; }}\n',
     }
 
 
@@ -215,7 +230,7 @@ def rendered(**parameters: Any) -> str:
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        autoescape=False,  # nginx's language, not HTML; paths are checked by `_plain`
+        autoescape=False,  # nginx's language, not HTML; paths are checked by `plain`
     )
     environment.filters["pattern"] = lambda text: re.sub(r"([^A-Za-z0-9:/-])", r"\\\1", text)
     return environment.get_template("gateway.conf").render(**parameters)
@@ -237,11 +252,15 @@ def _tls(section: pacs_schema.OrthancPacs) -> Mapping[str, str] | None:
         )
     certificate, key = (Path(p).absolute() for p in (section.tls.certificate, section.tls.key))
     serving.tls(certificate, key, section="pacs.tls")
-    return {"certificate": _plain(certificate, "pacs.tls"), "key": _plain(key, "pacs.tls")}
+    return {"certificate": plain(certificate, "pacs.tls"), "key": plain(key, "pacs.tls")}
 
 
-def _plain(path: Path, key: str) -> str:
-    """Refuse what means something in nginx's config."""
+def plain(path: Path, key: str) -> str:
+    """Give a path as nginx's config takes it.
+
+    Raises:
+        ConfigError: It holds what means something there.
+    """
     if re.search(r"[\"'\\$;{}\x00-\x1f]", str(path)):
         raise ConfigError(
             f"{key}: expected a path without quotes, backslashes, $, ;, {{ and }}, "
@@ -271,8 +290,12 @@ def _free(section: pacs_schema.OrthancPacs) -> None:
         raise ConfigError(str(error).replace(", or 0 for any", "")) from error
 
 
-def _njs() -> str:
-    """Find nginx's module for JavaScript."""
+def njs() -> str:
+    """Find nginx's module for JavaScript.
+
+    Raises:
+        ConfigError: It is not installed.
+    """
     told = subprocess.run(
         [programs.program("nginx"), "-V"], capture_output=True, text=True, check=False
     ).stderr

@@ -18,13 +18,9 @@ import tempfile
 from collections.abc import Collection
 from pathlib import Path
 
-import uvicorn
-
 from cxr.contract.signing import Keys
 from cxr.errors import PacsError
-from cxr.infra import http
 from cxr.infra.orthanc import processes
-from cxr.pacs import verifier
 
 _NAMES = ("verifier-a", "verifier-b")
 _COMMAND = (sys.executable, "-c", "from cxr.infra.orthanc.judging import main; main()")
@@ -97,6 +93,12 @@ def other_user() -> str | None:
 
 def main() -> None:
     """Serve until SIGTERM: arguments are the keys' file, the socket, a user's IDs or nothing."""
+    # here, for who only starts judges needs none of it: the gateway's container has no uvicorn
+    import uvicorn
+
+    from cxr.infra import http
+    from cxr.pacs import verifier
+
     keys_file, place, *ids = sys.argv[1:]
     texts = json.loads(Path(keys_file).read_text())
     app = verifier.app(Keys({kid: bytes.fromhex(key) for kid, key in texts.items()}))
