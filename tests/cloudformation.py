@@ -224,6 +224,11 @@ class Statement:
     body: dict
 
     @property
+    def of(self):
+        """The logical ID of the resource that it stands in."""
+        return self.where.split(".")[0]
+
+    @property
     def allows(self):
         return self.body.get("Effect") == "Allow"
 
@@ -276,7 +281,7 @@ def may(template, role):
         if {"Ref": role} in list(options(p.get("Roles", [])))
     ]
     for statement in statements(template):
-        if statement.kind == "role" and statement.allows and statement.where.split(".")[0] in mine:
+        if statement.kind == "role" and statement.allows and statement.of in mine:
             for action in statement.actions:
                 found.setdefault(action, []).extend(statement.resources)
     return found
@@ -299,8 +304,10 @@ def wildcard_actions(template):
 def wildcard_resources(template):
     """No resource that is a star alone, but for the named actions; a key's policy means itself."""
     keys = resources(template, "AWS::KMS::Key")
+    endpoints = resources(template, "AWS::EC2::VPCEndpoint")
     for s in statements(template):
-        if not s.allows or s.where.split(".")[0] in keys:
+        own = s.of in endpoints and "aws:principalaccount" in s.conditions
+        if not s.allows or s.of in keys or own:
             continue
         if "NotResource" in s.body:
             yield f"{s.where}: NotResource allows what nobody has thought of"
@@ -314,9 +321,15 @@ def wildcard_resources(template):
 
 
 def trust(template):
-    """Nobody is trusted but who is named; services that say for whom they act are asked."""
+    """Nobody is trusted but who is named; services that say for whom they act are asked.
+
+    An endpoint's policy says what may pass, for all of the account; what ECR signs is not its own.
+    """
+    endpoints = resources(template, "AWS::EC2::VPCEndpoint")
     for s in statements(template):
-        if not s.allows or s.kind == "role":
+        layers = all(r.endswith("-starport-layer-bucket/*") for r in s.resources)
+        passes = s.of in endpoints and ("aws:principalaccount" in s.conditions or layers)
+        if not s.allows or s.kind == "role" or passes:
             continue
         who = s.body.get("Principal")
         if who is None or "*" in list(
@@ -349,8 +362,8 @@ def pass_role(template):
 def fixed_names(template):
     """No name that stops a second stack of the same kind in the account."""
     for name, resource in resources(template).items():
-        if resource["Type"] == "AWS::Cognito::UserPoolGroup":
-            continue  # a name within its pool
+        if resource["Type"] in ("AWS::Cognito::UserPoolGroup", "AWS::EC2::VPCEndpoint"):
+            continue  # a name within its pool, and a service's of AWS
         for key in NAMES:
             value = resource.get("Properties", {}).get(key)
             for option in options(value):
@@ -453,7 +466,7 @@ def tls_only(template):
     for name, given in properties(template, "AWS::S3::BucketPolicy").items():
         for s in statements(template):
             plain = s.conditions.get("aws:securetransport") in (["false"], [False])
-            if s.where.startswith(f"{name}.") and s.body.get("Effect") == "Deny" and plain:
+            if s.of == name and s.body.get("Effect") == "Deny" and plain:
                 whole = len(s.resources) == 2 and any(r.endswith("/*") for r in s.resources)
                 if s.actions == ["s3:*"] and s.body.get("Principal") == "*" and whole:
                     refusing.add(text(given["Bucket"]))

@@ -105,6 +105,17 @@ Resources:
     Type: AWS::ECS::TaskDefinition
     Properties:
       ContainerDefinitions: [{Name: orthanc, Image: !Ref Image, Environment: [{Name: A, Value: b}]}]
+  Endpoint:
+    Type: AWS::EC2::VPCEndpoint
+    Properties:
+      ServiceName: !Sub 'com.amazonaws.${AWS::Region}.sts'
+      PolicyDocument:
+        Statement:
+          - Effect: Allow
+            Principal: '*'
+            Action: sts:GetCallerIdentity
+            Resource: '*'
+            Condition: {StringEquals: {'aws:PrincipalAccount': !Ref 'AWS::AccountId'}}
   Notebook:
     Type: AWS::SageMaker::NotebookInstance
     Properties:
@@ -115,6 +126,7 @@ Resources:
 )
 STATEMENT = "Resources.Role.Properties.Policies.0.PolicyDocument.Statement"
 TRUST = "Resources.Role.Properties.AssumeRolePolicyDocument.Statement.0"
+PASSES = "Resources.Endpoint.Properties.PolicyDocument.Statement.0"
 RULE = "Resources.Bucket.Properties.CorsConfiguration.CorsRules.0"
 DENIES = "Resources.BucketPolicy.Properties.PolicyDocument.Statement.0"
 SPOILED = [
@@ -128,6 +140,9 @@ SPOILED = [
     ("trust", f"{TRUST}.Principal", "*"),
     ("trust", f"{TRUST}.Principal", {"AWS": "*"}),
     ("trust", f"{TRUST}.Condition", ...),
+    ("trust", PASSES, {"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject",
+                       "Resource": "arn:aws:s3:::a/*"}),
+    ("wildcard_actions", f"{PASSES}.Action", "sts:*"),
     ("managed_policies", "Resources.Role.Properties.ManagedPolicyArns",
      ["arn:aws:iam::aws:policy/AmazonSageMakerFullAccess"]),
     ("pass_role", f"{STATEMENT}.1.Resource", "arn:aws:iam::123456789012:role/*"),
