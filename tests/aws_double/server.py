@@ -25,7 +25,7 @@ from moto.moto_server.werkzeug_app import (
 )
 from werkzeug.serving import make_server
 
-from aws_double import calls, shapes, storage, tasks
+from aws_double import calls, cloudformation, shapes, storage, tasks
 from aws_double.account import Account
 from aws_double.calls import ACCOUNT, REGION, Call, RefusedError
 from aws_double.faults import Faults
@@ -75,6 +75,7 @@ class Aws:
         self.faults = Faults()
         self.faults.exempt.add(_ROLE_KEY)
         self._begin(role)
+        self._was = LambdaSimpleBackend.invoke
         LambdaSimpleBackend.invoke = self._invoked
 
     def _begin(self, role: Mapping[str, str]) -> None:
@@ -83,6 +84,7 @@ class Aws:
         self._lambdas = Lambdas(role, folder)
         self.logs, self._teams = self._lambdas.logs, Workteams()
         self.team = next(iter(self._teams.arns))
+        self._stacks = cloudformation.Stacks(self._teams)
         shim = ROOT / "templates" / "portal" / "crowd-shim.js"
         self.labeling = Labeling(self._own, self._lambdas, self.faults, self._teams, shim)
         self.workers = self.labeling.workers
@@ -168,6 +170,8 @@ class Aws:
     def stop(self) -> None:
         """End jobs, Lambdas and the server, and forget everything."""
         self._end()
+        self._stacks.stop()
+        LambdaSimpleBackend.invoke = self._was
         self._server.stop()
         shutil.rmtree(self._folder, ignore_errors=True)
 
@@ -192,6 +196,8 @@ class Aws:
                 return storage.answer(call, environ)
             if call.service in ("sagemaker", "secretsmanager", "logs", "kms", "cognito-idp"):
                 shapes.check(call)
+            if call.operation in ("CreateStack", "UpdateStack"):
+                cloudformation.check(cloudformation.read_form(calls.body(environ)))
             if call.service == "sagemaker" and call.operation in self._operations:
                 return calls.answer(self._operations[call.operation](call))
         except RefusedError as error:
