@@ -2,6 +2,8 @@
 
 import functools
 import logging
+import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -35,17 +37,21 @@ def train(unresolved: DictConfig) -> float:
     """Train, choose thresholds on val, test, report; the best value of the objective."""
     cfg = config.check(unresolved, schema.Train)
     from cxr import root
-    from cxr.learning import fit, preparing
+    from cxr.learning import fit, preparing, ranks
     from cxr.learning import predictor as predictors
 
     # asked here too, so that it is refused before anything is decoded or tracked
     fit.resolve_precision(cfg.trainer.precision, cfg.trainer.accelerator)
+    ranks.hush()
     folder = root.prepare(cfg.root)
     run_folder = folder / "runs" / cfg.name
     earlier = _earlier(cfg, run_folder)
     material = preparing.material(cfg, folder)
     objective = preparing.objective(cfg, material.cohort.names)
     splits = preparing.splits(cfg, folder, run_folder, material, earlier)
+    if not ranks.here().first:  # the first one alone tracks, writes and evaluates
+        common = cfg, run_folder, material, splits, None, objective
+        return _fit(*common, resume=earlier is not None).best_score
     tracked = _tracked(cfg, folder, unresolved, earlier)
     with tracked.finishing():
         record = _record(cfg, material, splits, tracked.run_id)
@@ -147,7 +153,7 @@ def _fit(
     run_folder: Path,
     material: "Material",
     splits: "NDArray[np.str_]",
-    tracked: "Run",
+    tracked: "Run | None",
     objective: str,
     *,
     resume: bool,
@@ -174,11 +180,17 @@ def _fit(
         schedule=cfg.model.schedule,
         excluded_from_macro=[material.cohort.no_finding] if material.cohort.no_finding else [],
     )  # fmt: skip
+
+    def told(metrics: Mapping[str, float], epoch: int) -> None:
+        if tracked is not None:
+            tracked.log(metrics, epoch)
+            _tell(metrics, f" epoch={epoch}")
+
     return fit.fit(
         classifier, data, folder=run_folder, max_epochs=cfg.trainer.max_epochs,
         objective=objective, accelerator=cfg.trainer.accelerator,
         precision=cfg.trainer.precision, gradient_clip=cfg.trainer.gradient_clip,
-        patience=cfg.trainer.patience, seed=cfg.seed, log_metrics=tracked.log,
+        patience=cfg.trainer.patience, seed=cfg.seed, log_metrics=told,
         resume_from=run_folder / "last.ckpt" if resume else None,
     )  # fmt: skip
 
@@ -196,7 +208,7 @@ def _evaluate(
 
     import numpy as np
 
-    from cxr.learning import evaluation, score
+    from cxr.learning import card, evaluation, score
     from cxr.learning.predictor import save_run
 
     val = np.flatnonzero(splits == "val")
@@ -217,19 +229,30 @@ def _evaluate(
         pictures=cfg.examples, draws=cfg.draws, seed=cfg.seed,
     )  # fmt: skip
     chosen = np.flatnonzero(splits == split)
-    return evaluation.evaluate(run_folder, predictor, material, chosen, split, context)
+    evaluated = evaluation.evaluate(run_folder, predictor, material, chosen, split, context)
+    card.write(run_folder, predictor.record, evaluated.scored, context.warnings)
+    return evaluated
 
 
 def _track(tracked: "Run", run_folder: Path, evaluated: "Evaluated") -> None:
     """Keep figures and model in MLflow; predictions and pictures of patients stay here."""
     from cxr.learning import score
 
-    tracked.log(score.flat(evaluated.scored))
-    for name in ("run.json", "best.ckpt", "metrics.json"):
+    figures = score.flat(evaluated.scored)
+    tracked.log(figures)
+    _tell(figures)
+    for name in ("run.json", "best.ckpt", "metrics.json", "model-card.json", "model-card.md"):
         tracked.artifact(run_folder / name)
     tracked.artifact(evaluated.shareable)
     for figure in evaluated.figures:
         tracked.artifact(figure, "figures")
+
+
+def _tell(metrics: Mapping[str, float], after: str = "") -> None:
+    """Print metrics for a job's log, from which SageMaker's MetricDefinitions take them."""
+    if os.environ.get("CXR_METRIC_LINES"):
+        for name, value in metrics.items():
+            print(f"{name}={value:.6g}{after}", flush=True)
 
 
 def _export(tracked: "Run", run_folder: Path, predictor: "Predictor") -> None:

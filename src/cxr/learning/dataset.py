@@ -64,12 +64,31 @@ class EpochBatches(Sampler[list[int]]):
     """Batches in an order that follows from seed and epoch alone, so a resume meets the same.
 
     All batches are of nearly equal size: dropping the rest would waste a tenth of a small set,
-    keeping it would make one noisy step.
+    keeping it would make one noisy step. Of several processes each takes its share of every
+    batch, so that all have as many and each image is in one.
+
+    Raises:
+        DataError: A batch has fewer images than there are processes.
     """
 
-    def __init__(self, size: int, batch_size: int, *, shuffle: bool, seed: int = 0) -> None:
+    def __init__(
+        self,
+        size: int,
+        batch_size: int,
+        *,
+        shuffle: bool,
+        seed: int = 0,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
         self._size, self._batches = size, -(-size // batch_size)
         self._shuffle, self._seed, self._epoch = shuffle, seed, 0
+        self._rank, self._world = rank, world
+        if size // self._batches < world:
+            raise DataError(
+                f"expected at least one image of every batch for each of {world} processes, met "
+                f"batches of {size // self._batches}; raise data.batch_size, or use fewer"
+            )
         self.sampler = self  # Lightning looks here for whom to tell the epoch
 
     def set_epoch(self, epoch: int) -> None:
@@ -84,7 +103,7 @@ class EpochBatches(Sampler[list[int]]):
         if self._shuffle:
             order = np.random.default_rng((self._seed, self._epoch)).permutation(self._size)
         for batch in np.array_split(order, self._batches):
-            yield batch.tolist()
+            yield batch[self._rank :: self._world].tolist()
 
 
 class CxrData(pl.LightningDataModule):
@@ -117,7 +136,7 @@ class CxrData(pl.LightningDataModule):
             targets: (N, L)
             mask: (N, L)
             splits: (N) of train, val, test.
-            batch_size: Images in a batch, at most.
+            batch_size: Images in a batch, at most; of several processes, in all of them.
             augmentation: Such as `functools.partial(augment.apply, ...)`.
             seed: Of order and augmentation.
         """
@@ -140,10 +159,18 @@ class CxrData(pl.LightningDataModule):
 
     def _loader(self, name: str, *, shuffle: bool) -> DataLoader[Batch]:
         chosen = np.flatnonzero(self._splits == name)
+        rank, world = (
+            (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        )
         return DataLoader(
             Rows(*self._arrays, chosen),
             batch_sampler=EpochBatches(
-                len(chosen), self._batch_size, shuffle=shuffle, seed=self._seed
+                len(chosen),
+                self._batch_size,
+                shuffle=shuffle,
+                seed=self._seed,
+                rank=rank,
+                world=world,
             ),
             collate_fn=_as_is,
             pin_memory=torch.cuda.is_available(),
@@ -154,8 +181,11 @@ class CxrData(pl.LightningDataModule):
         image = batch["image"].float() / 255
         trainer = self.trainer
         if self._augmentation is not None and trainer is not None and trainer.training:
-            # the draw follows from seed and step alone, so a resume meets the same
-            generator = torch.Generator().manual_seed(self._seed * 1_000_003 + trainer.global_step)
+            # the draw follows from seed, step and rank alone, so a resume meets the same
+            draw = (
+                self._seed * 1_000_003 + trainer.global_step + trainer.global_rank * 7_919_000_003
+            )
+            generator = torch.Generator().manual_seed(draw)
             image = self._augmentation(image, generator)
         return batch | {"image": image}
 

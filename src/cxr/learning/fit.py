@@ -2,9 +2,11 @@
 
 `best.ckpt` holds weights only, `last.ckpt` everything a resume needs; both are written whole at
 the end of an epoch, so an interrupted epoch leaves the ones before. Ctrl-C comes out as
-KeyboardInterrupt, SIGTERM as SystemExit(143).
+KeyboardInterrupt, SIGTERM as SystemExit(143). Under torchrun all its processes train one model,
+and the first one alone writes and tells.
 """
 
+import io
 import logging
 import signal
 import time
@@ -13,16 +15,20 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from lightning_fabric.plugins import TorchCheckpointIO
 from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from pytorch_lightning.strategies import DDPStrategy
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from cxr.errors import ConfigError, DataError
+from cxr.learning import predictions, ranks
 from cxr.learning.dataset import CxrData
 from cxr.learning.model import Classifier
 
@@ -94,13 +100,18 @@ def fit(
     resolved = resolve_precision(precision, accelerator)
     mode = "min" if objective == "val/loss" else "max"
     epochs = _Epochs(objective, mode, data.sizes["train"], log_metrics)
-    torch.manual_seed(seed)
+    here = ranks.here()
+    torch.manual_seed(seed + here.rank)  # or all would drop the same units
     start = time.monotonic()
     with _quiet():
         trainer = pl.Trainer(
             max_epochs=max_epochs,
             accelerator=accelerator,
-            devices=1,
+            devices=here.on_host if here.world > 1 else 1,
+            num_nodes=here.hosts,
+            strategy=DDPStrategy() if here.world > 1 else "auto",  # gloo, on GPUs nccl
+            use_distributed_sampler=False,  # the batches know of ranks themselves
+            plugins=[_WholeFiles()],
             precision=resolved,  # type: ignore[arg-type]
             gradient_clip_val=gradient_clip,
             callbacks=[epochs, *_keepers(folder, objective, mode, patience)],
@@ -193,6 +204,23 @@ def _run(trainer: pl.Trainer, model: Classifier, data: CxrData, resume_from: Pat
         raise
 
 
+class _WholeFiles(TorchCheckpointIO):
+    """Checkpoints are replaced in one step.
+
+    Lightning 2.6 writes into the folder for temporary files and moves from there, which copies
+    where that is another disk: a machine taken away meanwhile would leave half a file.
+    """
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
+    ) -> None:
+        del storage_options
+        written = io.BytesIO()
+        torch.save(checkpoint, written)
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        predictions.replace_bytes(Path(path), written.getvalue())
+
+
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Keep Lightning's banners and its advice that is not for us from the terminal."""
@@ -212,6 +240,11 @@ def _quiet() -> Iterator[None]:
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    del frame
+    raise SystemExit(128 + number)
 
 
 class _Epochs(Callback):
@@ -242,6 +275,10 @@ class _Epochs(Callback):
         self._best, self.best_epoch = state_dict["best"], state_dict["best_epoch"]
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._speaks = trainer.is_global_zero
+        if trainer.world_size > 1:
+            # Lightning 2.6 broadcasts in its handler, between whatever else is on its way
+            signal.signal(signal.SIGTERM, _terminate)
         # read in a log file, a bar is noise: there only the lines are written
         self._bar = Progress(
             TextColumn("epoch {task.fields[epoch]}"),
@@ -251,7 +288,7 @@ class _Epochs(Callback):
             TimeRemainingColumn(),
             console=self._console,
             transient=True,
-            disable=not self._console.is_terminal,
+            disable=not (self._speaks and self._console.is_terminal),
         )
         steps = int(trainer.estimated_stepping_batches)
         self._task = self._bar.add_task("", total=steps, epoch="", completed=trainer.global_step)
@@ -284,9 +321,11 @@ class _Epochs(Callback):
         better = self._sign * score > self._best
         if better:
             self._best, self.best_epoch = self._sign * score, trainer.current_epoch + 1
-        if self._log_metrics is not None:
-            self._log_metrics(values, trainer.current_epoch + 1)
         done = trainer.current_epoch + 1
+        if not self._speaks:
+            return
+        if self._log_metrics is not None:
+            self._log_metrics(values, done)
         each = (time.monotonic() - self._start) / (done - self._first)
         minutes, seconds = divmod(round(each * ((trainer.max_epochs or done) - done)), 60)
         self._bar.console.print(

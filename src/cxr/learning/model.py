@@ -18,7 +18,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
 
 from cxr.errors import ConfigError, DataError, RunError
-from cxr.learning import metrics, score
+from cxr.learning import metrics, ranks, score
 from cxr.learning.dataset import Batch
 
 OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
@@ -174,7 +174,10 @@ class Classifier(pl.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Give the loss of one batch."""
         loss = masked_bce(self(batch["image"]), batch["targets"], batch["mask"])
-        self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=len(batch["image"]))
+        self.log(
+            "train/loss", loss,
+            on_step=False, on_epoch=True, sync_dist=True, batch_size=len(batch["image"]),
+        )  # fmt: skip
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
@@ -183,21 +186,23 @@ class Classifier(pl.LightningModule):
         self._seen.append((logits.cpu(), batch["targets"].cpu(), batch["mask"].cpu()))
 
     def on_validation_epoch_end(self) -> None:
-        """Log loss and AUROC over all of val.
+        """Log loss and AUROC over all of val, that of all processes.
 
         Raises:
             RunError: The net's outputs are no numbers any more.
         """
-        logits, targets, mask = (torch.cat(parts) for parts in zip(*self._seen, strict=True))
+        own = tuple(torch.cat(parts) for parts in zip(*self._seen, strict=True))
         self._seen.clear()
+        logits, targets, mask = ranks.gathered(own)
         if not logits.isfinite().all():
             raise RunError(
                 f"the net's outputs are not finite after epoch {self.current_epoch + 1}; "
                 "lower the learning rate"
             )
-        self.log("val/loss", masked_bce(logits, targets, mask))
+        # of several processes each has computed the same; Lightning asks to be told so
+        self.log("val/loss", masked_bce(logits, targets, mask), sync_dist=True)
         for name, value in self._aurocs(logits, targets, mask).items():
-            self.log(name, value)
+            self.log(name, value, sync_dist=True)
 
     def _aurocs(self, logits: Tensor, targets: Tensor, mask: Tensor) -> dict[str, float]:
         p, y, m = logits.sigmoid().numpy(), targets.numpy(), mask.numpy()

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from cxr import schema
 from cxr.errors import ConfigError, RunError
 from cxr.infra import tracking
-from cxr.learning import folds, parcel, score
+from cxr.learning import folds, parcel, ranks, score
 from cxr.learning import material as materials
 from cxr.learning.examples import Cohort
 from cxr.learning.material import Material
@@ -102,7 +102,7 @@ def splits(
         divided, ready.patient_ids, studies, ready.pixel_hashes,
         pseudonym=functools.partial(tracking.pseudonym, secret=tracking.secret(folder)),
     )  # fmt: skip
-    if earlier is None:
+    if earlier is None and ranks.here().first:
         run_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         folds.save(table, ready.sop_instance_uids, divided)
     counts = ", ".join(f"{(divided == s).sum()} {s}" for s in folds.SPLITS)
