@@ -6,90 +6,205 @@ PreHumanTaskLambdaArn, contract 2018-10-16); the local portal calls the same one
 
 import json
 import os
+import re
 from collections.abc import Mapping
-from functools import cache
-from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
-from cxr.contract import labels, signing
+from cxr.contract import jobs, labels, signing, telling
+from cxr.contract.jobs import Settings
+from cxr.contract.labels import LabelSet
+from cxr.errors import ConfigError, CxrError, LabelError, ManifestError
 
 ENVIRONMENT: Mapping[str, str] = os.environ
 """The function's configuration; the local portal, which is no function, puts its own here."""
+_ORTHANC_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{8}){4}")
+_S3 = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/\S.*")
+_SETTINGS: telling.Kept[Settings | None] = telling.Kept(300)
+_KEYS: telling.Kept[signing.Keys] = telling.Kept(60)
+_NEWS_S = 5
+"""A job's key may be newer than what is kept: then it is asked for this often."""
 
 
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
     """Turn one data object into one task.
 
-    Environment: CXR_PACS_URL, CXR_TOKEN_KEY, CXR_TOKEN_TTL_S, CXR_VIEWER_URL and, if there are
-    any, CXR_TEMPLATE_SHA, CXR_VIEWER_SHA, and CXR_PAGE: what the job shows (`instructions`,
-    `examples`, `page`), as JSON or as the s3:// URI of such a file, since an environment holds
-    4 KB.
+    Environment: CXR_JOBS, the s3:// folder with each job's settings (`contract.jobs`), and
+    CXR_TOKEN_SECRET, the ARN of the secret with the keys that sign image URLs; CXR_PACS_URL where
+    the settings name none. A job without settings takes them from CXR_VIEWER_URL, CXR_TOKEN_KEY,
+    CXR_TOKEN_TTL_S, CXR_TEMPLATE_SHA, CXR_VIEWER_SHA, CXR_LABEL_SET and CXR_PAGE.
 
     Args:
         event: As in tests/events/pre_annotation.json.
-        context: Unused; Lambda passes it always.
+        context: Lambda's; only its request ID is read.
 
     Returns:
         `taskInput`, which the worker template reads as `task.input`.
 
     Raises:
-        LabelError: The line carries no label set. A lost data object must not look like success.
+        CxrError: The line has no image that can be shown, or another label set than its job; or
+            something is not configured. A lost data object must not look like success. In Lambda
+            the message holds nothing of the line.
     """
+    if ENVIRONMENT is not os.environ:  # on this machine: whoever reads it may know what it quotes
+        return _answer(event)
+    try:
+        answer = _answer(event)
+    except Exception as error:  # noqa: BLE001 - the function's edge: what leaves it is logged
+        refused = telling.nameless(error)
+    else:
+        task = answer["taskInput"]
+        telling.tell(
+            "pre-annotation", context, job=task["jobId"], labels=len(task["labels"]),
+            companions=len(task["companions"]), image=task["imageUrl"].partition(":")[0],
+        )  # fmt: skip
+        return answer
+    raise refused
+
+
+def _answer(event: dict[str, Any]) -> dict[str, Any]:
     data_object = event["dataObject"]
-    label_set = labels.from_data_object(data_object)
-    source = data_object.get("source") or data_object["source-ref"]
-    page = _page(ENVIRONMENT.get("CXR_PAGE", "{}"))
+    job_name = jobs.name_of(event.get("labelingJobArn"))
+    settings = _settings(job_name)
+    label_set = _label_set(data_object, settings)
+    source = data_object.get("source") or data_object.get("source-ref")
     return {
         "taskInput": {
-            "imageUrl": _image_url(data_object),
+            "imageUrl": _image_url(data_object, settings, job_name),
             "source": source,
-            "jobId": str(event.get("labelingJobArn", "")).rpartition("/")[2],
+            "jobId": job_name,
             "itemId": source,
             "labels": list(label_set.names),
             "noFinding": label_set.no_finding,
             "compatible": list(label_set.compatible),
             "parents": {parent: list(names) for parent, names in label_set.parents.items()},
-            "instructions": page.get("instructions", ""),
-            "examples": page.get("examples", []),
-            "page": page.get("page", {}),
+            "instructions": settings.instructions,
+            "examples": list(settings.examples),
+            "page": settings.page,
             "shown": data_object.get("shown", {}),
             "unit": data_object.get("unit", "image"),
-            "companions": [_companion(given) for given in data_object.get("companions", ())],
-            "viewerSrc": ENVIRONMENT["CXR_VIEWER_URL"],
-            "templateSha": ENVIRONMENT.get("CXR_TEMPLATE_SHA", ""),
-            "viewerSha": ENVIRONMENT.get("CXR_VIEWER_SHA", ""),
+            "companions": [
+                _companion(given, settings, job_name, f"companions[{i}]")
+                for i, given in enumerate(data_object.get("companions", ()))
+            ],
+            "viewerSrc": settings.viewer_url,
+            "templateSha": settings.template_sha,
+            "viewerSha": settings.viewer_sha,
         },
         "isHumanAnnotationRequired": True,
     }
 
 
-def _companion(given: dict[str, Any]) -> dict[str, str]:
+def _settings(job_name: str) -> Settings:
+    """Give the job's settings; without any, what the environment says."""
+    folder = ENVIRONMENT.get("CXR_JOBS", "").rstrip("/")
+    uri = f"{folder}/{jobs.key(job_name)}"
+    kept = _SETTINGS.get(uri, lambda: _stored_settings(uri)) if folder and job_name else None
+    return kept or _environment_settings()
+
+
+def _stored_settings(uri: str) -> Settings | None:
+    import boto3  # in every Lambda's runtime; not needed by the local portal
+
+    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    client = boto3.client("s3")
+    try:
+        text = client.get_object(Bucket=bucket, Key=key)["Body"].read()
+    except client.exceptions.NoSuchKey:
+        return None
+    return jobs.parse(text)
+
+
+def _environment_settings() -> Settings:
+    viewer_url = ENVIRONMENT.get("CXR_VIEWER_URL")
+    if not viewer_url:
+        raise ConfigError("expected settings of this job below CXR_JOBS, met none").at("CXR_JOBS")
+    label_set = ENVIRONMENT.get("CXR_LABEL_SET")
+    page = json.loads(ENVIRONMENT.get("CXR_PAGE", "{}"))
+    return Settings(
+        attribute="",
+        label_set=jobs.label_set_from(json.loads(label_set)) if label_set else None,
+        viewer_url=viewer_url,
+        template_sha=ENVIRONMENT.get("CXR_TEMPLATE_SHA", ""),
+        viewer_sha=ENVIRONMENT.get("CXR_VIEWER_SHA", ""),
+        token_ttl_s=int(ENVIRONMENT.get("CXR_TOKEN_TTL_S", "28800")),
+        instructions=page.get("instructions", ""),
+        examples=page.get("examples", []),
+        page=page.get("page", {}),
+    )
+
+
+def _label_set(data_object: Mapping[str, Any], settings: Settings) -> LabelSet:
+    asked = settings.label_set
+    if asked is not None and "labels" not in data_object:
+        return asked
+    try:
+        own = labels.from_data_object(data_object)
+    except CxrError as error:
+        raise error.at("labels") from None
+    if asked is not None and own.names != asked.names:
+        raise LabelError(
+            f"expected the job's label set {asked.name!r} ({', '.join(asked.names)}), met "
+            f"{own.name!r} ({', '.join(own.names)})"[:400]
+        ).at("labels")
+    return own
+
+
+def _companion(
+    given: dict[str, Any], settings: Settings, job_name: str, place: str
+) -> dict[str, str]:
     """Say how another image of the patient is shown beside the one to label."""
     days = given.get("days-before")
     says = f"{given['kind']}, {days} days before" if days is not None else str(given["kind"])
-    return {"kind": given["kind"], "imageUrl": _image_url(given), "says": says}
+    url = _image_url(given, settings, job_name, f"{place}.")
+    return {"kind": given["kind"], "imageUrl": url, "says": says}
 
 
-@cache  # a function answers many events with one page
-def _page(setting: str) -> dict[str, Any]:
-    parts = urlsplit(setting)
-    if parts.scheme == "s3":
-        import boto3  # in every Lambda's runtime; not needed by the local portal
+def _image_url(
+    data_object: Mapping[str, Any], settings: Settings, job_name: str, place: str = ""
+) -> str:
+    """Give what opens the image, and nothing else in the PACS, until the task is over."""
+    source = data_object.get("source")
+    if not source:
+        uri = data_object.get("source-ref")
+        if not isinstance(uri, str) or not _S3.fullmatch(uri):
+            raise ManifestError(
+                f"expected an Orthanc instance ID as source, or an s3:// URI as source-ref, "
+                f"met {uri!r}"[:300]
+            ).at(f"{place}source-ref")
+        return uri  # the template's grant_read_access opens it
+    # it becomes part of an address and of what a token opens: nothing else may stand there
+    if not isinstance(source, str) or not _ORTHANC_ID.fullmatch(source):
+        raise ManifestError(f"expected an Orthanc instance ID as source, met {source!r}"[:300]).at(
+            f"{place}source"
+        )
+    pacs_url = settings.pacs_url or ENVIRONMENT.get("CXR_PACS_URL")
+    if not pacs_url:
+        raise ConfigError("expected where images are, met none").at("CXR_PACS_URL")
+    kid = signing.job_kid(job_name)
+    token = signing.sign(
+        _keys(kid), [f"i:{source}"], ttl_s=settings.token_ttl_s, subject="pre-annotation", kid=kid
+    )
+    return f"{pacs_url.rstrip('/')}/instances/{source}/file?token={token}"
 
-        stored = boto3.client("s3").get_object(Bucket=parts.netloc, Key=parts.path.lstrip("/"))
-        setting = stored["Body"].read().decode()
-    elif parts.scheme == "file":
-        setting = Path(unquote(parts.path)).read_text()
-    page: dict[str, Any] = json.loads(setting)
-    return page
+
+def _keys(kid: str) -> signing.Keys:
+    """Give the keys that sign, as they were a minute ago at most.
+
+    Args:
+        kid: Of the key that is wanted; where it is not there, it may be too new.
+    """
+    arn = ENVIRONMENT.get("CXR_TOKEN_SECRET")
+    if not arn:
+        if text := ENVIRONMENT.get("CXR_TOKEN_KEY"):
+            return signing.keys_from_text(text)
+        raise ConfigError("expected the keys that sign image URLs, met none").at("CXR_TOKEN_SECRET")
+    keys = _KEYS.get(arn, lambda: _stored_keys(arn))
+    return keys if kid in keys.by_id else _KEYS.get(arn, lambda: _stored_keys(arn), _NEWS_S)
 
 
-def _image_url(data_object: dict[str, Any]) -> str:
-    if "source" not in data_object:
-        return str(data_object["source-ref"])  # the template's grant_read_access opens it
-    source = data_object["source"]
-    keys = signing.keys_from_text(ENVIRONMENT["CXR_TOKEN_KEY"])
-    ttl_s = int(ENVIRONMENT.get("CXR_TOKEN_TTL_S", "28800"))
-    token = signing.sign(keys, [f"i:{source}"], ttl_s=ttl_s, subject="pre-annotation")
-    return f"{ENVIRONMENT['CXR_PACS_URL']}/instances/{source}/file?token={token}"
+def _stored_keys(arn: str) -> signing.Keys:
+    import boto3  # in every Lambda's runtime; not needed by the local portal
+
+    client = boto3.client("secretsmanager")
+    found = client.get_secret_value(SecretId=arn, VersionStage="AWSCURRENT")
+    return signing.keys_from_text(found["SecretString"])

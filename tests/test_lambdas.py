@@ -1,180 +1,305 @@
-"""The Lambdas on whole events, from the zip that AWS would get: the standard library alone."""
+"""The Lambdas on whole events, as Ground Truth sends them and as the local portal does."""
 
 import json
-import subprocess
-import sys
-import zipfile
-from pathlib import Path
+import re
 
+import lambda_site
 import pytest
+from lambda_site import EVENTS, JOBS, KEY, PAYLOAD, event
 from specimens import document
 
-from cxr.contract import labels, signing
+from cxr.contract import jobs, labels, signing
 from cxr.labeling import handlers
 
-ROOT = Path(__file__).parents[1]
-EVENTS = ROOT / "tests" / "events"
-KEY = "k1:" + "5a" * 32
-SETTINGS = {
+LOCAL = {
     "CXR_PACS_URL": "https://pacs.example",
     "CXR_TOKEN_KEY": KEY,
     "CXR_TOKEN_TTL_S": "600",
     "CXR_VIEWER_URL": "https://assets.example/viewer-1.js",
     "CXR_TEMPLATE_SHA": "5d41",
 }
-
-
-def event(name):
-    return json.loads((EVENTS / f"{name}.json").read_text())
-
-
-@pytest.fixture
-def settings(monkeypatch):
-    for name, value in SETTINGS.items():
-        monkeypatch.setenv(name, value)
-
-
-def request(folder):
-    """Lay the consolidation request and what it refers to on disk, and give the event.
-
-    Bucket names become folders: the handler reads file:// where AWS gives it s3://.
-    """
-    text = (EVENTS / "consolidation_request.json").read_text()
-    path = folder / "a request.json"  # the space is escaped in a URI
-    path.write_text(text.replace("s3://cxr-bucket", folder.as_uri()))
-    for name, said in (("0a1b", "aapa"), ("0a1c", "ppaa")):
-        answer = folder / "answers" / "7" / f"{name}.json"
-        answer.parent.mkdir(parents=True, exist_ok=True)
-        names = labels.from_names(["Atelectasis", "Cardiomegaly", "Support Devices", "No Finding"])
-        answer.write_text(json.dumps({"annotation": json.dumps(document(said, names))}))
-    (folder / "objects").mkdir()
-    line = {"source-ref": "s3://cxr-images/a.dcm", "labels": list(names.names)}
-    (folder / "objects" / "7.json").write_text(json.dumps(line))
-    return event("post_annotation") | {"payload": {"s3Uri": path.as_uri()}}
-
-
-def test_a_data_object_becomes_a_task(settings):
-    given = event("pre_annotation")
-
-    answer = handlers.load("pre_annotation")(given, None)
-
-    source = given["dataObject"]["source"]
-    task = answer["taskInput"]
-    image_url = task.pop("imageUrl")
-    assert answer["isHumanAnnotationRequired"] is True
-    assert task == {
-        "source": source,
-        "jobId": "chest-1",
-        "itemId": source,
-        "labels": given["dataObject"]["labels"].split(","),
-        "noFinding": "No Finding",
-        "compatible": ["Support Devices"],
-        "parents": given["dataObject"]["label-parents"],
-        "instructions": "",
-        "examples": [],
-        "page": {},
-        "shown": {},
-        "unit": "image",
-        "companions": [],
-        "viewerSrc": "https://assets.example/viewer-1.js",
-        "templateSha": "5d41",
-        "viewerSha": "",
-    }
-    address, _, token = image_url.partition("?token=")
-    claims = signing.verify(signing.keys_from_text(KEY), token)
-    assert address == f"https://pacs.example/instances/{source}/file"
-    assert claims["scope"] == [f"i:{source}"]
-    assert claims["exp"] - claims["iat"] == 600
-
-
-def test_an_image_in_s3_is_left_to_grant_read_access(settings):
-    given = event("pre_annotation_source_ref")
-
-    task = handlers.load("pre_annotation")(given, None)["taskInput"]
-
-    assert task["imageUrl"] == task["source"] == task["itemId"] == given["dataObject"]["source-ref"]
-    assert task["labels"] == given["dataObject"]["labels"]
-    assert task["noFinding"] == "No Finding"
-    assert task["parents"] == {}
-
-
-def test_a_data_object_without_labels_fails_loudly(settings):
-    with pytest.raises(Exception, match='expected "labels" as comma-separated names or a list'):
-        handlers.load("pre_annotation")({"dataObject": {"source": "a"}}, None)
-
-
-def test_answers_become_one_label_per_data_object(tmp_path):
-    result = handlers.load("post_annotation")(request(tmp_path), None)
-
-    assert [entry["datasetObjectId"] for entry in result] == ["0", "7"]
-    first, second = (entry["consolidatedAnnotation"]["content"]["chest-1"] for entry in result)
-    assert {item["label"]: item["state"] for item in first["findings"]} == {
-        "Atelectasis": "absent",
-        "Cardiomegaly": "present",
-        "Support Devices": "present",
-        "No Finding": "absent",
-    }
-    assert [(roi["workerId"], roi["label"]) for roi in first["rois"]] == [
-        ("private.eu-central-1.0a1b", "Cardiomegaly")
-    ]
-    assert len(first["annotationsFromAllWorkers"]) == 3
-    assert [item["state"] for item in second["findings"]] == ["uncertain"] * 4
-    assert second["findings"][0]["reason"] == "no_majority"
-    json.dumps(result, allow_nan=False)
-
-
-def test_an_answer_that_cannot_be_read_names_its_object(tmp_path):
-    given = request(tmp_path)
-    (tmp_path / "answers" / "7" / "0a1c.json").write_text('{"annotation": "{}"}')
-
-    with pytest.raises(Exception, match=r"^data object 7: schema: expected .cxr-annotation/1"):
-        handlers.load("post_annotation")(given, None)
-
-
-RUN = """
-import json, sys
-sys.path.insert(0, sys.argv[1])
-handler = __import__(sys.argv[2]).handler
-print(json.dumps(handler(json.load(sys.stdin), None)))
-files = [str(getattr(module, "__file__", "")) for module in sys.modules.values()]
-assert not [file for file in files if "site-packages" in file]
-"""
+NAMES = labels.from_names(["Atelectasis", "Cardiomegaly", "Support Devices", "No Finding"])
+SOURCE = event("pre_annotation")["dataObject"]["source"]
 
 
 @pytest.fixture(scope="module")
-def bundle(tmp_path_factory):
-    """The zip: the handlers, the contract and the errors."""
-    path = tmp_path_factory.mktemp("zip") / "lambdas.zip"
-    files = [
-        *(ROOT / "lambdas").glob("*.py"),
-        *(ROOT / "src" / "cxr" / "contract").glob("*.py"),
-        ROOT / "src" / "cxr" / "errors.py",
-        ROOT / "src" / "cxr" / "__init__.py",
-    ]
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for file in files:
-            base = ROOT / ("lambdas" if file.parent.name == "lambdas" else "src")
-            archive.write(file, file.relative_to(base))
-    return path
+def site():
+    """An S3 and a Secrets Manager with one job in them: address and secret."""
+    with lambda_site.serving() as url:
+        yield url, lambda_site.furnish(url)
 
 
-def in_the_zip(bundle, name, given, **environment):
-    # -I -S: no site-packages, no working folder, no PYTHONPATH
-    ran = subprocess.run(
-        [sys.executable, "-I", "-S", "-c", RUN, str(bundle), name],
-        input=json.dumps(given), env=environment, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert ran.returncode == 0, ran.stderr
-    return json.loads(ran.stdout)
+@pytest.fixture
+def on_aws(site, monkeypatch):
+    """The environment that the stack gives the functions."""
+    url, secret = site
+    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", *LOCAL):
+        monkeypatch.delenv(name, raising=False)
+    given = {"CXR_JOBS": JOBS, "CXR_TOKEN_SECRET": secret, "CXR_PACS_URL": "https://pacs.example/"}
+    for name, value in (lambda_site.environment(url) | given).items():
+        monkeypatch.setenv(name, value)
+    return url
 
 
-def test_the_zip_runs_on_the_standard_library_alone(bundle, tmp_path):
-    pre = in_the_zip(bundle, "pre_annotation", event("pre_annotation"), **SETTINGS)
-    post = in_the_zip(bundle, "post_annotation", request(tmp_path))
+def signed(text, keys=KEY):
+    """An answer's text with every token taken out, and what the tokens claim."""
+    tokens = re.findall(r"token=([\w.-]+)", text)
+    claims = [signing.verify(signing.keys_from_text(keys), token) for token in tokens]
+    return json.loads(re.sub(r"token=[\w.-]+", "token=TOKEN", text)), claims
 
-    assert pre["taskInput"]["labels"][0] == "Atelectasis"
-    assert post == handlers.load("post_annotation")(
-        event("post_annotation") | {"payload": {"s3Uri": (tmp_path / "a request.json").as_uri()}},
-        None,
-    )
-    assert bundle.stat().st_size < 50_000
+
+def expected(name):
+    return json.loads((EVENTS / f"{name}.expected.json").read_text())
+
+
+@pytest.mark.parametrize(
+    "name", ["pre_annotation_chained", "pre_annotation_source_ref", "pre_annotation_public_sample"]
+)
+def test_a_line_of_a_job_becomes_its_whole_task(on_aws, name):
+    if name != "pre_annotation_chained":  # jobs of their own, with settings of their own
+        given = event("job_settings") | {"labelSet": None, "attribute": name}
+        job = jobs.name_of(event(name)["labelingJobArn"])
+        lambda_site.put(on_aws, f"cxr/jobs/{jobs.key(job)}", given)
+
+    answer = handlers.load("pre_annotation")(event(name), None)
+
+    met, claims = signed(json.dumps(answer))
+    assert met == expected(name)
+    assert {claim["exp"] - claim["iat"] for claim in claims} <= {867600}
+
+
+def test_each_image_url_opens_its_own_image(on_aws):
+    answer = handlers.load("pre_annotation")(event("pre_annotation_chained"), None)
+
+    task = answer["taskInput"]
+    for url in (task["imageUrl"], task["companions"][0]["imageUrl"]):
+        _, (claims,) = signed(json.dumps(url))
+        assert claims["scope"] == ["i:" + url.partition("/instances/")[2].partition("/")[0]]
+
+
+def test_a_job_signs_with_its_own_key_as_soon_as_there_is_one(site, on_aws):
+    handler = handlers.load("pre_annotation")
+    before = handler(event("pre_annotation_chained"), None)["taskInput"]["imageUrl"]
+    client, secret = lambda_site.client("secretsmanager", site[0]), site[1]
+    text = signing.with_job(KEY, "Chest-1")
+    client.put_secret_value(SecretId=secret, SecretString=text)
+    handler = handlers.load("pre_annotation")  # as any function that was not warm
+
+    after = handler(event("pre_annotation_chained"), None)["taskInput"]["imageUrl"]
+
+    client.put_secret_value(SecretId=secret, SecretString=KEY)
+    assert signing.verify(signing.keys_from_text(KEY), before.partition("token=")[2])
+    with pytest.raises(Exception, match="wrong signature"):
+        signing.verify(signing.keys_from_text(KEY), after.partition("token=")[2])
+    assert signing.verify(signing.keys_from_text(text), after.partition("token=")[2])
+
+
+@pytest.mark.parametrize("name", ["source", "source_ref", "whole_line"])
+def test_answers_become_one_whole_label_per_data_object(on_aws, name):
+    request = "consolidation_request" + ("" if name == "source" else f"_{name}")
+    given = event("post_annotation")
+    given["payload"]["s3Uri"] = f"s3://{lambda_site.BUCKET}/{PAYLOAD}{name}.json"
+    lambda_site.put(on_aws, f"{PAYLOAD}{name}.json", event(request))
+
+    answer = handlers.load("post_annotation")(given, None)
+
+    assert answer == expected(request)
+
+
+def on_this_machine(folder, name="consolidation_request"):
+    """The event that the portal would send, with S3's folders on disk."""
+    text = (EVENTS / f"{name}.json").read_text()
+    path = folder / "a request.json"  # the space is escaped in a URI
+    path.write_text(text.replace("s3://cxr-bucket", EVENTS.as_uri()))
+    return event("post_annotation") | {"payload": {"s3Uri": path.as_uri()}}
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["consolidation_request", "consolidation_request_source_ref",
+     "consolidation_request_whole_line"],
+)  # fmt: skip
+@pytest.mark.parametrize("told", ["by the job", "by the answers"])
+def test_the_portal_makes_of_the_same_answers_the_same_bytes(tmp_path, name, told):
+    asked = jobs.label_set_document(NAMES)
+    environment = {"CXR_LABEL_SET": json.dumps(asked)} if told == "by the job" else {}
+
+    answer = handlers.load("post_annotation", environment)(on_this_machine(tmp_path, name), None)
+
+    assert json.dumps(answer) == json.dumps(expected(name))
+
+
+def test_what_is_asked_shows_in_what_follows(tmp_path):
+    parents = {"Cardiomegaly": ("Atelectasis",)}
+    asked = labels.LabelSet("x", NAMES.names, "No Finding", ("Support Devices",), parents)
+    environment = {"CXR_LABEL_SET": json.dumps(jobs.label_set_document(asked))}
+    given = on_this_machine(tmp_path, "consolidation_request_source_ref")
+
+    (entry,) = handlers.load("post_annotation", environment)(given, None)
+
+    found = entry["consolidatedAnnotation"]["content"]["chest-1"]
+    assert [item["label"] for item in found["findings"]] == list(NAMES.names)
+
+
+def broken(folder, answer):
+    """A batch whose second object has an answer that is none."""
+    batch = event("consolidation_request")
+    batch[1]["annotations"][0]["annotationData"] = {"content": answer}
+    (folder / "batch.json").write_text(json.dumps(batch))
+    return event("post_annotation") | {
+        "payload": {"s3Uri": (folder / "batch.json").as_uri()}
+    }, batch
+
+
+SECRETLY = "Miller^Anna, 1932"
+
+
+@pytest.mark.parametrize(
+    ("answer", "field"),
+    [
+        (json.dumps({"annotation": json.dumps({"schema": SECRETLY})}), "schema"),
+        (SECRETLY, "content"),
+        (
+            json.dumps(
+                {"annotation": json.dumps(document("aaaa", NAMES, comment={"a": SECRETLY}))}
+            ),
+            "comment",
+        ),
+        (
+            json.dumps(
+                {"annotation": json.dumps(document("aaaa", NAMES, findings=[{"label": SECRETLY}]))}
+            ),
+            "findings[0].label",
+        ),
+        (json.dumps({"annotation": json.dumps([SECRETLY])}), "schema"),
+    ],
+)
+def test_one_answer_that_is_none_costs_no_other_object(on_aws, tmp_path, capsys, answer, field):
+    _, batch = broken(tmp_path, answer)
+    given = event("post_annotation")
+    given["payload"]["s3Uri"] = f"s3://{lambda_site.BUCKET}/{PAYLOAD}broken.json"
+    lambda_site.put(on_aws, f"{PAYLOAD}broken.json", batch)
+
+    entries = handlers.load("post_annotation")(given, None)
+
+    (line,) = capsys.readouterr().out.splitlines()
+    told = json.loads(line)
+    assert entries == expected("consolidation_request")[:1]
+    assert told["consolidated"] == 1
+    (failed,) = told["failed"]
+    assert failed.pop("line").startswith("cxr/contract/")
+    assert failed == {"object": "1", "error": "AnnotationError", "field": field}
+    assert not set(re.findall(r"\w+", line)) & {"Miller", "Anna", "1932", "0a1b", SOURCE[:8]}
+
+
+def test_on_this_machine_an_answer_that_is_none_is_shown(tmp_path):
+    given, _ = broken(tmp_path, '{"annotation": "{}"}')
+
+    with pytest.raises(Exception, match=r"^data object 1: schema: expected .cxr-annotation/1"):
+        handlers.load("post_annotation", {})(given, None)
+
+
+@pytest.mark.parametrize(
+    ("change", "kind", "field"),
+    [
+        ({"source": "../../system"}, "ManifestError", "source"),
+        ({"source": SOURCE + "/../../tools"}, "ManifestError", "source"),
+        ({"source": SOURCE + "\n"}, "ManifestError", "source"),
+        ({"source": SOURCE.upper()}, "ManifestError", "source"),
+        ({"source": [SOURCE]}, "ManifestError", "source"),
+        ({"source": None}, "ManifestError", "source-ref"),
+        ({"source": None, "source-ref": "https://elsewhere.example/a"}, "ManifestError",
+         "source-ref"),
+        ({"source": None, "source-ref": "s3://b"}, "ManifestError", "source-ref"),
+        ({"labels": f"Edema,{SECRETLY}"}, "LabelError", "labels"),
+        ({"labels": 3}, "LabelError", "labels"),
+        ({"companions": [{"kind": "prior", "source": "a/b"}]}, "ManifestError",
+         "companions[0].source"),
+        ({"companions": [{"source": SOURCE}]}, "KeyError", ""),
+    ],
+)  # fmt: skip
+def test_a_line_that_cannot_be_shown_is_refused_without_quoting_it(on_aws, change, kind, field):
+    given = event("pre_annotation_chained")
+    given["dataObject"] |= change
+    place = f", field {re.escape(field)}" if field else ""
+
+    with pytest.raises(Exception, match=rf"^error {kind}{place}, line [\w/]+\.py:\d+$") as met:
+        handlers.load("pre_annotation")(given, None)
+
+    assert met.value.__cause__ is met.value.__context__ is None
+
+
+def test_the_portal_says_what_is_wrong_with_a_line():
+    given = event("pre_annotation")
+    given["dataObject"]["source"] = "../../system"
+
+    with pytest.raises(Exception, match=r"expected an Orthanc instance ID .* '\.\./\.\./system'"):
+        handlers.load("pre_annotation", LOCAL)(given, None)
+
+
+def test_a_line_without_labels_is_asked_what_its_job_asks(on_aws):
+    given = event("pre_annotation_chained")
+    del given["dataObject"]["labels"]
+
+    task = handlers.load("pre_annotation")(given, None)["taskInput"]
+
+    assert tuple(task["labels"]) == NAMES.names
+
+
+def test_a_job_without_settings_says_where_they_ought_to_be(on_aws):
+    given = event("pre_annotation_chained")
+    given["labelingJobArn"] = "arn:aws:sagemaker:eu-central-1:123456789012:labeling-job/other"
+
+    with pytest.raises(Exception, match="error ConfigError, field CXR_JOBS, line pre_annotation"):
+        handlers.load("pre_annotation")(given, None)
+
+
+def test_answers_outlive_the_settings_of_their_job(on_aws):
+    given = event("post_annotation")
+    given["labelingJobArn"] = "arn:aws:sagemaker:eu-central-1:123456789012:labeling-job/other"
+    given["payload"]["s3Uri"] = f"s3://{lambda_site.BUCKET}/{PAYLOAD}other.json"
+    lambda_site.put(on_aws, f"{PAYLOAD}other.json", event("consolidation_request"))
+
+    answer = handlers.load("post_annotation")(given, None)
+
+    assert answer == expected("consolidation_request")
+
+
+def test_what_aws_refuses_is_told_by_code_and_action(on_aws):
+    given = event("post_annotation")
+    given["payload"]["s3Uri"] = f"s3://{lambda_site.BUCKET}/Miller/absent.json"
+
+    with pytest.raises(
+        Exception,
+        match=r"^error NoSuchKey, code NoSuchKey, action GetObject, line post_annotation\.py:\d+$",
+    ) as met:
+        handlers.load("post_annotation")(given, None)
+
+    assert met.value.__cause__ is met.value.__context__ is None
+
+
+def test_a_task_is_told_in_one_line_of_counts(on_aws, capsys):
+    class Context:
+        aws_request_id = "8f5e"
+
+    handlers.load("pre_annotation")(event("pre_annotation_chained"), Context())
+
+    assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == [
+        {"event": "pre-annotation", "request": "8f5e", "job": "chest-1", "labels": 4,
+         "companions": 1, "image": "https"}
+    ]  # fmt: skip
+
+
+def test_the_portal_prints_nothing(tmp_path, capsys):
+    handlers.load("pre_annotation", LOCAL)(event("pre_annotation"), None)
+    handlers.load("post_annotation", {})(on_this_machine(tmp_path), None)
+
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_file_of_the_functions_machine_is_never_read(on_aws, tmp_path):
+    (tmp_path / "batch.json").write_text("[]")
+    given = event("post_annotation") | {"payload": {"s3Uri": (tmp_path / "batch.json").as_uri()}}
+
+    with pytest.raises(Exception, match=r"^error ParamValidationError"):
+        handlers.load("post_annotation")(given, None)

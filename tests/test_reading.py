@@ -238,7 +238,7 @@ def test_a_closed_job_shows_answers_and_takes_none(site):
 def test_a_hidden_repeat_is_offered_like_any_other(tmp_path_factory, pacs):
     checks = Checks(repeat_share=0.9)
     site = Site(tmp_path_factory.mktemp("job"), pacs, "ann", checks=checks)
-    site.answers.add({**line, "source": f"{i}"} for i, line in enumerate(
+    site.answers.add({**line, "source": "-".join([f"{i:08x}"] * 5)} for i, line in enumerate(
         [next(iter(site.answers.results()))[1]] * 10
     ))  # fmt: skip
     client = site.client("ann")

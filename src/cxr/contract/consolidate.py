@@ -6,13 +6,13 @@ the standard library. One object at a time: what needs the whole job lives in `l
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from cxr.contract import annotation, labels, manifest, measures
+from cxr.contract import annotation, foreign, labels, manifest, measures
 from cxr.contract.annotation import Annotation, Roi
 from cxr.contract.labels import ANSWERS, LabelSet, State
-from cxr.errors import AnnotationError
+from cxr.errors import AnnotationError, LabelError
 
 FROM_ALL = "annotationsFromAllWorkers"
 """Key that other jobs' readers expect, holding every answer as submitted."""
@@ -46,7 +46,11 @@ def winner(votes: Sequence[State]) -> State | None:
     Raises:
         AnnotationError: As `majority`.
     """
-    state, count = Counter(_checked(votes)).most_common(1)[0]
+    return _most(_checked(votes))
+
+
+def _most(votes: Sequence[State]) -> State | None:
+    state, count = Counter(votes).most_common(1)[0]
     return state if 2 * count > len(votes) else None
 
 
@@ -75,7 +79,11 @@ def _checked(votes: Sequence[State]) -> Sequence[State]:
     return votes
 
 
-def consolidate(answers: Mapping[str, str], label_set: LabelSet) -> dict[str, Any]:
+def consolidate(
+    answers: Mapping[str, str],
+    label_set: LabelSet,
+    read: Callable[[str, LabelSet], Annotation] | None = None,
+) -> dict[str, Any]:
     """Make the label attribute of one data object from all its workers' answers.
 
     A skip is no answer; where at least half of the workers skip it or call it unfit, the object
@@ -85,6 +93,7 @@ def consolidate(answers: Mapping[str, str], label_set: LabelSet) -> dict[str, An
         answers: Worker ID → the form's content, as Ground Truth passes it: a JSON object whose
             `annotation` is our JSON as a string.
         label_set: What was asked.
+        read: Reads one answer's content; None is `read_content`.
 
     Returns:
         The label attribute: `schema`, `findings` in label order, `rois`, `usable`, `reasons`,
@@ -95,7 +104,8 @@ def consolidate(answers: Mapping[str, str], label_set: LabelSet) -> dict[str, An
     """
     if not answers:
         raise AnnotationError("expected at least one worker's answer, met none")
-    parsed = {worker: read_content(content, label_set) for worker, content in answers.items()}
+    reads = read or read_content
+    parsed = {worker: reads(content, label_set) for worker, content in answers.items()}
     given = {worker: a for worker, a in parsed.items() if not a.skipped}
     unfit = [a for a in parsed.values() if a.skipped or not a.usable]
     usable = 2 * len(unfit) < len(parsed)
@@ -115,26 +125,106 @@ def consolidate(answers: Mapping[str, str], label_set: LabelSet) -> dict[str, An
     }
 
 
-def completed(line: Mapping[str, Any]) -> dict[str, Any]:
+def completed(line: Mapping[str, Any], attribute: str | None = None) -> dict[str, Any]:
     """Consolidate, on reading, label attributes that hold every worker's answer and no more.
 
     Other jobs' post-annotation Lambdas pass answers on under `annotationsFromAllWorkers` without
-    consolidating them.
+    consolidating them. Answers of the published sample's page are read too (`foreign`).
+
+    Args:
+        line: Of an output manifest.
+        attribute: The only one that matters; None completes all.
 
     Returns:
         The output line, with such attributes consolidated and all else as it was.
 
     Raises:
-        AnnotationError: An answer cannot be understood.
-        LabelError: The line carries no label set.
+        AnnotationError: An answer cannot be understood, or is not in the line.
+        LabelError: Neither the line nor its answers say what was asked.
     """
     whole = dict(line)
     for name in manifest.attributes(line):
         value = line[name]
-        if isinstance(value, dict) and "findings" not in value and value.get(FROM_ALL):
-            answers = {a["workerId"]: a["annotationData"]["content"] for a in value[FROM_ALL]}
-            whole[name] = consolidate(answers, labels.from_data_object(line))
+        if attribute in (None, name) and _is_collected(value):
+            try:
+                whole[name] = from_all(value[FROM_ALL], line)
+            except (AnnotationError, LabelError) as error:
+                raise type(error)(f"{manifest.source(line)}: {name}: {error}") from error
     return whole
+
+
+def _is_collected(value: object) -> bool:
+    return isinstance(value, dict) and "findings" not in value and bool(value.get(FROM_ALL))
+
+
+def from_all(given: object, line: Mapping[str, Any]) -> dict[str, Any]:
+    """Consolidate what stands under `annotationsFromAllWorkers`, of our page or of the sample's.
+
+    Args:
+        given: The workers' answers.
+        line: That says what was asked; without `labels`, the answers do.
+
+    Raises:
+        AnnotationError: An answer cannot be understood, or is not there.
+        LabelError: Neither the line nor its answers say what was asked.
+    """
+    answers = {}
+    for i, item in enumerate(given if isinstance(given, list) else ()):
+        data = item.get("annotationData") if isinstance(item, dict) else None
+        if not isinstance(data, dict) or not isinstance(item.get("workerId"), str):
+            raise AnnotationError("expected a worker and an answer", f"{FROM_ALL}[{i}]")
+        content = data.get("content")
+        if content is None:
+            raise AnnotationError("expected the answer itself", f"{FROM_ALL}[{i}].annotationData")
+        answers[item["workerId"]] = content if isinstance(content, str) else json.dumps(content)
+    if "labels" in line:
+        label_set = labels.from_data_object(line)
+    elif (found := asked(answers.values())) is not None:
+        label_set = found
+    else:
+        raise LabelError('expected "labels" in the line, or answers that name their findings')
+    return consolidate(answers, label_set, read_any)
+
+
+def asked(contents: Iterable[str]) -> LabelSet | None:
+    """Say what was asked by what was answered: the names that most answers have, in their order.
+
+    Returns:
+        None where no answer names its findings, as where all are skips.
+    """
+    found = Counter(names for content in contents if (names := _names(content)))
+    for names, _ in found.most_common():
+        try:
+            return labels.from_names(names)
+        except LabelError:
+            continue
+    return None
+
+
+def _names(content: str) -> tuple[str, ...]:
+    try:
+        form = json.loads(content)
+        if foreign.is_one(form):
+            return foreign.names(form)
+        findings = json.loads(form[annotation.FIELD])["findings"]
+        return tuple(str(item["label"]) for item in findings)
+    except (ValueError, RecursionError, TypeError, KeyError):
+        return ()
+
+
+def read_any(content: str, label_set: LabelSet) -> Annotation:
+    """Read a worker's form content, of our page or of the published sample's.
+
+    Raises:
+        AnnotationError: It is neither.
+    """
+    try:
+        form = json.loads(content)
+    except (ValueError, RecursionError, TypeError) as error:
+        raise AnnotationError("expected a form", "content") from error
+    return (
+        foreign.read(form, label_set) if foreign.is_one(form) else read_content(content, label_set)
+    )
 
 
 def read_content(content: str, label_set: LabelSet) -> Annotation:
@@ -164,7 +254,7 @@ def _findings(given: Mapping[str, Annotation], label_set: LabelSet) -> list[dict
     items: dict[str, dict[str, Any]] = {}
     for name in label_set.names:
         votes = [a.findings[name] for a in given.values()]
-        won = winner(votes) if votes else State.NOT_ASKED
+        won = _most(votes) if votes else State.NOT_ASKED
         states[name] = State.UNCERTAIN if won is None else won
         count = Counter(votes)
         items[name] = {

@@ -23,7 +23,7 @@ class Settings:
 
     Attributes:
         attribute: The label attribute name.
-        label_set: What is asked, of every data object.
+        label_set: What is asked of every data object; None where each line says it.
         viewer_url: Of the viewer's script, s3:// or https://.
         template_sha: SHA-256 of the worker template, in hex.
         viewer_sha: SHA-256 of the viewer, in hex.
@@ -35,7 +35,7 @@ class Settings:
     """
 
     attribute: str
-    label_set: LabelSet
+    label_set: LabelSet | None
     viewer_url: str
     template_sha: str = ""
     viewer_sha: str = ""
@@ -69,7 +69,7 @@ def to_document(settings: Settings) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "attribute": settings.attribute,
-        "labelSet": label_set_document(settings.label_set),
+        "labelSet": label_set_document(settings.label_set) if settings.label_set else None,
         "viewerUrl": settings.viewer_url,
         "templateSha": settings.template_sha,
         "viewerSha": settings.viewer_sha,
@@ -93,8 +93,9 @@ def parse(text: str | bytes) -> Settings:
         raise ConfigError(f"{FILE}: expected JSON") from error
     if not isinstance(document, dict) or document.get("schema") != SCHEMA:
         raise ConfigError(f'{FILE}: expected "schema": "{SCHEMA}"').at("schema")
+    asked = document.get("labelSet")
     try:
-        label_set = label_set_from(document.get("labelSet"))
+        label_set = None if asked is None else label_set_from(asked)
     except LabelError as error:
         raise ConfigError(f"{FILE}: labelSet: {error}").at("labelSet") from error
     ttl_s = _typed(document, "tokenTtlS", int)

@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from cxr import places
-from cxr.contract import manifest
+from cxr.contract import jobs, labels, manifest
 from cxr.contract.signing import Keys
 from cxr.errors import ConfigError, JobError
 from cxr.infra import http
@@ -266,7 +266,9 @@ def _consolidated(
         _write_responses(folder / "worker-response" / "iteration-1" / str(object_id), answers)
     requests = folder / "consolidated-annotation" / "consolidation-request" / "iteration-1"
     requests.mkdir(parents=True, exist_ok=True)
-    handler = handlers.load("post_annotation")
+    asked = next((labels.from_data_object(line) for _, line, _ in answered), job.labels)
+    environment = {"CXR_LABEL_SET": json.dumps(jobs.label_set_document(asked))}
+    handler = handlers.load("post_annotation", environment)
     for number, start in enumerate(range(0, len(answered), _BATCH)):
         request = requests / f"{number:05d}.json"
         batch = [_request(*result) for result in answered[start : start + _BATCH]]
@@ -285,9 +287,11 @@ def _consolidated(
 
 
 def _request(object_id: int, line: Mapping[str, Any], answers: Sequence[Answer]) -> dict[str, Any]:
+    # of a line Ground Truth passes the source alone
+    source = {"content": line["source"]} if line.get("source") else {"s3Uri": line["source-ref"]}
     return {
         "datasetObjectId": str(object_id),
-        "dataObject": {"content": json.dumps(line)},
+        "dataObject": source,
         "annotations": [
             {"workerId": a.worker_id, "annotationData": {"content": a.content}} for a in answers
         ],

@@ -140,7 +140,7 @@ def _labelled(
     manifest_path: Path, attribute: str | None
 ) -> Iterator[tuple[dict[str, Any], Labelled | None]]:
     for line in manifest.read(manifest_path):
-        yield line, manifest.labelled(consolidate.completed(line), attribute)
+        yield line, manifest.labelled(consolidate.completed(line, attribute), attribute)
 
 
 @dataclass
