@@ -137,6 +137,7 @@ class SageMakerCompute(Section):
     images: dict[Literal["gpu", "cpu"], str]
     prices_usd: dict[str, Annotated[float, Field(gt=0)]]
     wheelhouse: str | None = None
+    python: str = Field(pattern=r"^3\.\d{1,2}$")
     subnets: list[Annotated[str, Field(pattern=r"^subnet-[0-9a-f]+$")]] | None = None
     security_groups: list[Annotated[str, Field(pattern=r"^sg-[0-9a-f]+$")]] | None = None
     environment: dict[str, str]

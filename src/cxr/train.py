@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from cxr.aws_schema import Aws, SageMakerCompute
+    from cxr.infra.compute import ComputeBackend
     from cxr.infra.tracking import Run
     from cxr.learning.evaluation import Evaluated
     from cxr.learning.fit import Fitted
@@ -27,10 +29,28 @@ _log = logging.getLogger(__name__)
 
 def main(cfg: schema.Train, unresolved: DictConfig) -> float:
     """Hand the run to the compute backend, and give what a sweep maximises."""
-    from hydra.utils import instantiate
+    return float(_backend(cfg).run(train, unresolved))
 
-    backend = instantiate(cfg.compute.model_dump(by_alias=True))
-    return float(backend.run(train, unresolved))
+
+def _backend(cfg: schema.Train) -> "ComputeBackend":
+    """Open the machine that is configured."""
+    if isinstance(cfg.compute, schema.LocalCompute):
+        from cxr.infra.compute import Local
+
+        return Local()
+    from cxr import root
+    from cxr.infra.aws import Account, stacks
+    from cxr.infra.sagemaker import SageMaker
+    from cxr.learning import ordering
+
+    # a training job labels nothing, so nothing of a labeling stack need be there
+    filled = stacks.fill(cfg.model_copy(update={"labeling": None}))
+    return SageMaker(
+        cast("SageMakerCompute", filled.compute),
+        Account.of(cast("Aws", filled.aws)),
+        ordering.order(cfg, root.prepare(cfg.root)),
+        say=print,
+    )
 
 
 def train(unresolved: DictConfig) -> float:

@@ -1,9 +1,9 @@
 """Where a command runs: on this machine now, elsewhere later."""
 
 from collections.abc import Callable
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, cast
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 Result = TypeVar("Result")
 
@@ -27,3 +27,9 @@ class Local:
     def run(self, command: Callable[[DictConfig], Result], cfg: DictConfig) -> Result:
         """Run `command(cfg)` here."""
         return command(cfg)
+
+
+def plain(cfg: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Give a config as mappings, unresolved and resolved: what travels, and what it means here."""
+    both = [OmegaConf.to_container(cfg, resolve=resolve) for resolve in (False, True)]
+    return cast("tuple[dict[str, Any], dict[str, Any]]", tuple(both))

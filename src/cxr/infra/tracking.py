@@ -119,7 +119,7 @@ def start(
     """
     from mlflow.exceptions import MlflowException
 
-    client = _client(uri)
+    client = opened(uri)
     try:
         known = client.get_experiment_by_name(experiment)
         location = (artifacts / experiment).absolute().as_uri() if artifacts else None
@@ -143,7 +143,7 @@ def resume(uri: str, run_id: str) -> Run:
     """
     from mlflow.exceptions import MlflowException
 
-    client = _client(uri)
+    client = opened(uri)
     try:
         client.update_run(run_id, status="RUNNING")
     except MlflowException as error:
@@ -184,7 +184,8 @@ def flatten(params: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     return flat
 
 
-def _client(uri: str) -> Any:
+def opened(uri: str) -> Any:
+    """Give MLflow's own client of a tracking URI."""
     for name in ("alembic", "mlflow"):
         logging.getLogger(name).setLevel(logging.WARNING)
     from mlflow import MlflowClient

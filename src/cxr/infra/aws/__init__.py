@@ -3,6 +3,7 @@
 Credentials are found as the AWS CLI finds them. Nothing is asked of AWS before the first call.
 """
 
+import logging
 import os
 import threading
 from collections.abc import Iterator, Mapping
@@ -82,6 +83,8 @@ class Account:
         from botocore.config import Config
         from botocore.exceptions import BotoCoreError
 
+        for chatty in ("boto3", "botocore", "s3transfer"):
+            logging.getLogger(chatty).setLevel(logging.WARNING)
         with self._lock:
             try:
                 if "session" not in self._made:

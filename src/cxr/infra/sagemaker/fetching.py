@@ -1,0 +1,107 @@
+"""Fetch what a training job left: the run and its model into the run's folder, MLflow into ours."""
+
+import json
+import logging
+import tarfile
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from cxr.errors import RunError
+from cxr.infra import tracking, tracking_copy
+from cxr.infra.aws import Account, MissingError, objects
+from cxr.infra.sagemaker.order import Order
+
+_log = logging.getLogger(__name__)
+_TRACKED = ("run.json", "best.ckpt", "metrics.json", "model.onnx", "model-card.md",
+            "model-card.json")  # fmt: skip
+"""Of the run, what MLflow keeps as well; predictions and pictures of patients are not among it."""
+
+
+def fetch(account: Account, order: Order, described: Mapping[str, Any]) -> None:
+    """Fetch run and model into the run's folder; again does no harm.
+
+    Args:
+        account: Where the job ran.
+        order: Its run.
+        described: What DescribeTrainingJob says.
+
+    Raises:
+        RunError: The job left no run.
+        AwsError: What it left may not be read.
+    """
+    folder = order.folder
+    base = f"{_checkpoints(described)}/runs/{order.name}/"
+    for uri, _ in objects.below(account, base):
+        relative = PurePosixPath(uri.removeprefix(base))
+        hidden = any(part.startswith(".") for part in relative.parts)  # parts of files cut off
+        if not hidden and not relative.is_absolute() and ".." not in relative.parts:
+            objects.download(account, uri, folder / relative)
+    model = str(described.get("ModelArtifacts", {}).get("S3ModelArtifacts", ""))
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    archive = folder / ".model.tar.gz"
+    try:
+        objects.download(account, model, archive)
+        _unpack(archive, folder)
+        archive.unlink()
+    except MissingError:
+        _log.warning("%s: the job left no model.tar.gz", model)
+    if not (folder / "run.json").is_file() or not (folder / "best.ckpt").is_file():
+        raise RunError(
+            f"{described['TrainingJobName']}: expected run.json and best.ckpt below {base} or in "
+            "model.tar.gz, met none; see the job's log"
+        )
+
+
+def imported(account: Account, order: Order, described: Mapping[str, Any]) -> str:
+    """Copy the job's MLflow run into the tracking store of this machine, and give its ID here.
+
+    Nothing is copied where the job tracked to a server itself.
+    """
+    record = json.loads((order.folder / "run.json").read_text())
+    if not order.isolated:
+        return str(record["run_id"])
+    with tempfile.TemporaryDirectory(dir=order.root) as scratch:
+        database = Path(scratch) / "mlflow.db"
+        objects.download(account, f"{_checkpoints(described)}/runs/mlflow.db", database)
+        run_id = tracking_copy.copy(
+            f"sqlite:///{database}", record["run_id"], order.tracking_uri,
+            experiment=order.experiment, artifacts=order.root / "mlartifacts",
+            tags={"sagemaker.job": str(described["TrainingJobName"])},
+        )  # fmt: skip
+    run = tracking.resume(order.tracking_uri, run_id)
+    record["run_id"] = run_id
+    (order.folder / "run.json").write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+    for name in _TRACKED:
+        if (order.folder / name).is_file():
+            run.artifact(order.folder / name)
+    shareable = order.folder / "report-without-pictures.html"
+    report = shareable if shareable.is_file() else order.folder / "report.html"
+    if report.is_file():
+        run.artifact(report)
+    for figure in sorted((order.folder / "figures").glob("*.svg")):
+        run.artifact(figure, "figures")
+    run.finish("FINISHED")
+    return run_id
+
+
+def best(order: Order, run_id: str) -> float:
+    """Give the best value of the objective, which a sweep maximises."""
+    values = tracking_copy.history(order.tracking_uri, run_id, order.objective)
+    if not values:
+        raise RunError(f"{order.name}: MLflow has no {order.objective} of this run")
+    return min(values) if order.objective == "val/loss" else max(values)
+
+
+def _checkpoints(described: Mapping[str, Any]) -> str:
+    return str(described["CheckpointConfig"]["S3Uri"]).rstrip("/")
+
+
+def _unpack(path: Path, folder: Path) -> None:
+    """Write the files of a tar archive; nothing outside the folder, no links (PEP 706)."""
+    with tarfile.open(path, mode="r:gz") as archive:
+        for member in archive.getmembers():
+            if member.isfile() or member.isdir():
+                member.mode = 0o700 if member.isdir() else 0o600
+                archive.extract(member, folder, filter="data")

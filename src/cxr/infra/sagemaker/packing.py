@@ -1,0 +1,101 @@
+"""What a job is sent: channels in S3, each named by its content, so that nothing is sent twice."""
+
+import fcntl
+import hashlib
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from cxr import infra, progress
+from cxr.infra.aws import Account, objects
+from cxr.infra.sagemaker.order import Goods
+
+_log = logging.getLogger(__name__)
+_SENT = ".sent"  # beside a channel's folder: all of it is there
+
+
+@dataclass(frozen=True)
+class Channel:
+    """A folder that a job finds below /opt/ml/input/data.
+
+    Attributes:
+        name: Of the folder.
+        uri: In S3; named by its content.
+        files: Gives name in the folder → file, given an empty folder to write in.
+    """
+
+    name: str
+    uri: str
+    files: Callable[[Path], Mapping[str, Path]]
+
+
+def channels(account: Account, goods: Goods, wheels: Sequence[Path]) -> list[Channel]:
+    """Say what a job is sent, without sending it.
+
+    Args:
+        account: Where to.
+        goods: Labels and images.
+        wheels: cxr's own and all it needs that the image lacks.
+    """
+    boot = Path(infra.__path__[0]) / "container.py"
+    code = {"boot.py": boot, **{f"wheelhouse/{wheel.name}": wheel for wheel in wheels}}
+
+    def cache(folder: Path) -> Mapping[str, Path]:
+        return {p.relative_to(folder).as_posix(): p for p in goods.write_cache(folder)}
+
+    return [
+        _of_files(account, "code", code),
+        _of_files(account, "manifest", {path.name: path for path in goods.labels}),
+        Channel("cache", _uri(account, "cache", goods.cache_name), cache),
+    ]
+
+
+def send(account: Account, channel: Channel, scratch: Path, lock: Path) -> None:
+    """Upload a channel that is not there yet.
+
+    Args:
+        account: Where to.
+        channel: Which.
+        scratch: A folder on the disk of the data root.
+        lock: A file; whoever else sends waits, and then finds it there.
+
+    Raises:
+        AwsError: It may not be written.
+    """
+    marker = channel.uri.rstrip("/") + _SENT
+    with _alone(lock):
+        if objects.exists(account, marker):
+            return
+        folder = scratch / channel.name
+        folder.mkdir()
+        files = dict(channel.files(folder))
+        _log.info("sending %s: %.1f MB", channel.name, _megabytes(files.values()))
+        with progress.bar("sent", len(files)) as advance:
+            objects.upload_all(account, files, channel.uri, told=advance)
+        objects.write(account, marker, b"")
+
+
+def _of_files(account: Account, name: str, files: Mapping[str, Path]) -> Channel:
+    made = hashlib.sha256()
+    for key in sorted(files):
+        with files[key].open("rb") as file:
+            made.update(f"{key} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
+    return Channel(name, _uri(account, name, made.hexdigest()[:32]), lambda _: files)
+
+
+def _uri(account: Account, name: str, content: str) -> str:
+    # the slash ends the prefix: S3 would take "ab1" for "ab" as well
+    return account.where("training", "channels", name, content) + "/"
+
+
+def _megabytes(files: Iterable[Path]) -> float:
+    return sum(path.stat().st_size for path in files) / 1e6
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    with path.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

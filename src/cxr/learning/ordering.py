@@ -1,0 +1,54 @@
+"""From the config of a run to an order for a machine elsewhere; nothing is prepared yet."""
+
+import functools
+from pathlib import Path
+
+from cxr import schema
+from cxr.infra import tracking
+from cxr.infra.sagemaker.order import Goods, Order
+from cxr.learning import parcel, preparing, score
+from cxr.pacs import synthetic
+
+
+def order(cfg: schema.Train, folder: Path) -> Order:
+    """Give the order of a run.
+
+    Args:
+        cfg: Of the run.
+        folder: The data root.
+    """
+    split, metric, *label = cfg.objective.split("/", 2)
+    return Order(
+        name=cfg.name,
+        root=folder,
+        objective=score.metric_name(split, metric, *label),
+        tracking_uri=cfg.tracking.uri,
+        experiment=cfg.tracking.experiment,
+        resume=cfg.resume,
+        prepare=lambda scratch: _prepare(cfg, folder, scratch),
+    )
+
+
+def _prepare(cfg: schema.Train, folder: Path, scratch: Path) -> Goods:
+    """Refuse here what would be refused there, and gather what the job needs."""
+    ready = preparing.material(cfg, folder)
+    preparing.objective(cfg, ready.cohort.names)
+    divided = preparing.splits(cfg, folder, scratch / "divided", ready, None)
+    pseudonym = functools.partial(tracking.pseudonym, secret=tracking.secret(folder))
+    labels = scratch / "labels"
+    labels.mkdir()
+    sources = [example.source for example in ready.cohort.examples]
+    files = parcel.write_labels(
+        ready, divided, labels,
+        attribute=cfg.data.attribute or cfg.data.job,
+        drawn=synthetic.is_drawn(folder / "synthetic" / "truth.csv", sources),
+        agreement=folder / "jobs" / cfg.data.job / "agreement.json",
+    )  # fmt: skip
+    preset = cfg.data.preset
+    return Goods(
+        labels=files,
+        cache_name=parcel.digest(ready, pseudonym, preset=preset),
+        write_cache=lambda target: parcel.write(
+            ready, pseudonym, folder / "cache", target, preset=preset
+        ),
+    )
