@@ -3,6 +3,7 @@
 import json
 import logging
 import signal
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ from cxr.errors import AccessError, ConfigError, JobError
 if TYPE_CHECKING:
     from cxr.contract.signing import Keys
     from cxr.labeling import Job, LabelingBackend, Status, scripted
+    from cxr.labeling.selection import Selection
     from cxr.pacs import Pacs
 
 _log = logging.getLogger(__name__)
@@ -49,24 +51,62 @@ def main(cfg: schema.Label, _: DictConfig) -> None:
         return
     with opening.opened(cfg.pacs, root=folder, keys=keys) as pacs:
         if isinstance(cfg.labeling, aws_schema.GroundTruthLabeling):
-            _ground_truth(cfg, folder, pacs)
+            _ground_truth(cfg, folder, keys, pacs)
         else:
             _label(cfg, folder, keys, pacs)
 
 
-def _ground_truth(cfg: schema.Label, folder: Path, pacs: "Pacs") -> None:
-    from cxr.infra.aws import Account
+def _ground_truth(cfg: schema.Label, folder: Path, keys: "Keys", pacs: "Pacs") -> None:
+    """Have a work team label; whatever ends this command, the job itself goes on."""
+    from cxr.infra.aws import stacks
     from cxr.labeling import asked
     from cxr.labeling.groundtruth import GroundTruthLabeling, settings
 
-    if cfg.aws is None:
+    # what trains needs no stack of its own here
+    filled = stacks.fill(cfg.model_copy(update={"compute": None}))
+    if filled.aws is None:
         raise ConfigError("aws: expected aws=account beside labeling=groundtruth, met none")
-    given = settings.made(cfg.labeling.model_dump())
-    backend = GroundTruthLabeling(pacs=pacs, account=Account.of(cfg.aws), given=given)
-    _, job = asked.select(cfg, asked.job(cfg, folder), pacs, folder)
+    backend = GroundTruthLabeling(
+        pacs=pacs,
+        account=stacks.account(filled.aws),
+        given=settings.made(filled.labeling.model_dump()),
+    )
+    selection, job = asked.select(cfg, asked.job(cfg, folder), pacs, folder)
     if cfg.dry_run:
-        print(json.dumps(backend.dry_run(job), indent=2))
+        print(json.dumps(backend.dry_run(job, requeue=cfg.requeue), indent=2))
         return
+    if cfg.preview:
+        print(backend.preview_files(job, keys))
+        _preview(backend.shown(job), pacs, keys)
+        return
+    # what systemd, docker stop and kill send: the same way out as Ctrl-C
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        backend.start(job, selection.path, requeue=cfg.requeue)
+        job.save()
+        _print_asked(job, selection)
+        backend.follow(job)
+        path = backend.collect(job)
+    finally:
+        backend.close()
+    _print_result(job, path)
+    if told := backend.verdict(job):
+        raise JobError(told)
+
+
+def _preview(job: "Job", pacs: "Pacs", keys: "Keys", port: int = 0) -> None:
+    """Show one task until Ctrl-C."""
+    from cxr.labeling import preview
+
+    shown = preview.Preview(job, pacs, keys, port=port)
+    print(f"preview at {shown.url}   (Ctrl-C ends it; no job is started)", flush=True)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        threading.Event().wait()
+    except KeyboardInterrupt:
+        _log.info("preview ended")
+    finally:
+        shown.close()
 
 
 def _label(cfg: schema.Label, folder: Path, keys: "Keys", pacs: "Pacs") -> None:
@@ -86,6 +126,9 @@ def _label(cfg: schema.Label, folder: Path, keys: "Keys", pacs: "Pacs") -> None:
         job = replace(job, closes=LEAD)  # or a job that is done would end at once
     selection, job = asked.select(cfg, job, pacs, folder)
     local = isinstance(cfg.labeling, labeling_schema.LocalLabeling)
+    if cfg.preview and isinstance(cfg.labeling, labeling_schema.LocalLabeling):
+        _preview(job, pacs, keys, cfg.labeling.port)
+        return
     backend = instantiate(
         cfg.labeling.model_dump(by_alias=True), pacs=pacs, keys=keys, **_own(cfg, folder, pacs)
     )
@@ -96,13 +139,7 @@ def _label(cfg: schema.Label, folder: Path, keys: "Keys", pacs: "Pacs") -> None:
         job.save()
         if local and pacs.gateway:
             _check_gateway(pacs.gateway, backend.status(job).url)
-        print(
-            f"{backend.status(job).total} images, {len(job.labels.names)} labels, "
-            f"{job.workers_per_object} worker{'s' if job.workers_per_object > 1 else ''} each"
-        )
-        if selection.passed_over:
-            views = ", ".join(f"{n} {view}" for view, n in sorted(selection.passed_over.items()))
-            print(f"left out by view: {views}; listed in {job.folder / 'passed_over.csv'}")
+        _print_asked(job, selection)
         _follow(job, backend)
         if isinstance(backend, LocalLabeling):
             backend.stop()  # or an answer accepted from now on would miss in the manifest
@@ -112,6 +149,16 @@ def _label(cfg: schema.Label, folder: Path, keys: "Keys", pacs: "Pacs") -> None:
     for told in getattr(backend, "comparison", ()):
         print(told)
     _print_result(job, path)
+
+
+def _print_asked(job: "Job", selection: "Selection") -> None:
+    print(
+        f"{selection.total} images, {len(job.labels.names)} labels, "
+        f"{job.workers_per_object} worker{'s' if job.workers_per_object > 1 else ''} each"
+    )
+    if selection.passed_over:
+        views = ", ".join(f"{n} {view}" for view, n in sorted(selection.passed_over.items()))
+        print(f"left out by view: {views}; listed in {job.folder / 'passed_over.csv'}")
 
 
 def _own(cfg: schema.Label, folder: Path, pacs: "Pacs") -> dict[str, object]:

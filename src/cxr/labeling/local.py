@@ -214,6 +214,8 @@ class LocalLabeling:
         return self._answers
 
     def _open(self, job: Job, path: Path) -> None:
+        if (job.folder / selection.GROUND_TRUTH).exists():
+            raise JobError(f"job {job.name!r} was begun in Ground Truth; choose another job.name")
         if self._answers is None:
             self._lock = lock.JobLock(job.folder)
             self._answers = Answers(

@@ -17,8 +17,9 @@ from cxr.labeling import companions
 from cxr.pacs import Pacs, finding
 
 ANSWERS = "answers.db"
-"""File of a job that has begun."""
-
+"""File of a job that has begun at the portal."""
+GROUND_TRUTH = "groundtruth.json"
+"""File of a job that has begun in Ground Truth."""
 
 _UIDS = ("sop-instance-uid", "study-instance-uid", "series-instance-uid")
 _log = logging.getLogger(__name__)
@@ -168,7 +169,8 @@ def begun(folder: Path, label_set: LabelSet) -> Selection | None:
         JobError: It began with other labels.
     """
     path = folder / "input.manifest"
-    if not (folder / ANSWERS).exists() or not path.exists():
+    started = any((folder / name).exists() for name in (ANSWERS, GROUND_TRUTH))
+    if not started or not path.exists():
         return None
     total, first = 0, None
     for line in manifest.read(path):

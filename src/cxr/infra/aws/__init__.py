@@ -9,9 +9,8 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any
 
-from cxr import aws_schema
 from cxr.errors import AwsError, ConfigError
 
 _RETRIES = {"mode": "standard", "max_attempts": 8}
@@ -68,14 +67,6 @@ class Account:
     tags: Mapping[str, str] = field(default_factory=dict)
     _made: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
     _lock: Any = field(default_factory=threading.Lock, repr=False, compare=False)
-
-    @classmethod
-    def of(cls, section: aws_schema.Aws) -> Self:
-        """Give the account that the section `aws` of a config describes."""
-        return cls(
-            section.region, section.profile, section.account, section.bucket, section.prefix,
-            section.kms_key, dict(section.tags),
-        )  # fmt: skip
 
     def client(self, service: str) -> Any:
         """Give the boto3 client of a service; calls through it retry what is worth retrying."""

@@ -79,7 +79,7 @@ def app(
         reached,
         accounts or Accounts(job.folder / "accounts.db"),
         assets,
-        handlers.load("pre_annotation", _environment(job, keys, reached.url, viewer, pacs.gateway)),
+        handlers.load("pre_annotation", environment(job, keys, reached.url, viewer, pacs.gateway)),
         collects or _nothing,
     )
     if not pacs.gateway:
@@ -143,9 +143,18 @@ def _nothing(_: str) -> Path:
     raise HTTPException(404, "this portal writes no output manifest")
 
 
-def _environment(
+def environment(
     job: Job, keys: Keys, url: str, viewer: Path, gateway: str | None
 ) -> dict[str, str]:
+    """Give what the pre-annotation Lambda's configuration would be, were this portal its job.
+
+    Args:
+        job: Whose page is shown.
+        keys: The first one signs image URLs.
+        url: The portal's own address.
+        viewer: The built viewer.
+        gateway: Where images come from; None is the portal itself.
+    """
     kid, key = next(iter(keys.by_id.items()))
     return {
         "CXR_PACS_URL": (gateway or f"{url}/pacs").rstrip("/"),

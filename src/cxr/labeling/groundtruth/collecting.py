@@ -1,0 +1,180 @@
+"""From what Ground Truth left in S3 to the files that the local portal would have written."""
+
+import csv
+import json
+import logging
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from cxr import progress
+from cxr.contract import consolidate, labels, manifest
+from cxr.infra.aws import Account, objects
+from cxr.labeling import Job, output
+from cxr.labeling.groundtruth import sending
+from cxr.labeling.groundtruth.state import Round
+
+FAILED = "failed.csv"
+_RESPONSE = re.compile(r"annotations/worker-response/iteration-(\d+)/(\d+)/([^/]+\.json)")
+_UNANSWERED = "nobody answered it, or the job ended before"
+_THREADS = 8
+_log = logging.getLogger(__name__)
+
+
+def fetched(job: Job, one: Round) -> Path:
+    """Say where a round's output manifest is on this machine."""
+    return job.folder / "groundtruth" / one.name / "output.manifest"
+
+
+def fetch(account: Account, job: Job, one: Round, number: int) -> None:
+    """Download a round's output manifest and its workers' responses; again is harmless.
+
+    Args:
+        account: Whose bucket it is.
+        job: Whose folder it goes to.
+        one: The round.
+        number: Of the round, from 1.
+
+    Raises:
+        AwsError: The bucket may not be read.
+    """
+    path = fetched(job, one)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    where = _output_manifest(account, one)
+    if where is None:
+        return  # it failed before there was anything
+    objects.download(account, where, path)
+    path.chmod(0o600)
+    _fetch_responses(account, job, one, number, _numbers(job, path))
+
+
+def _output_manifest(account: Account, one: Round) -> str | None:
+    found = [uri for uri, _ in objects.below(account, f"{one.output}/manifests/")]
+    whole = f"{one.output}/manifests/output/output.manifest"
+    if whole in found:
+        return whole
+    # a job that was stopped may have come no further
+    between = [uri for uri in found if "/manifests/intermediate/" in uri]
+    return max(between, key=lambda uri: [int(n) for n in re.findall(r"\d+", uri)], default=None)
+
+
+def _numbers(job: Job, path: Path) -> list[int]:
+    """Give, by the number of a round's line, that of the job's own."""
+    own = {manifest.source(line): n for n, line in enumerate(manifest.read(job.input_manifest))}
+    return [own.get(sending.local_source(line), -1) for line in manifest.read(path)]
+
+
+def _fetch_responses(
+    account: Account, job: Job, one: Round, number: int, numbers: Sequence[int]
+) -> None:
+    wanted = {}
+    for uri, size in objects.below(account, f"{one.output}/annotations/worker-response/"):
+        met = _RESPONSE.fullmatch(uri.removeprefix(f"{one.output}/"))
+        if met and int(met[2]) < len(numbers) and numbers[int(met[2])] >= 0:
+            iteration = f"iteration-{int(met[1]) + number - 1}"
+            place = Path(iteration) / str(numbers[int(met[2])]) / met[3]
+            path = job.folder / "annotations" / "worker-response" / place
+            if not path.exists() or path.stat().st_size != size:
+                wanted[uri] = path
+    with (
+        progress.bar("downloaded", len(wanted)) as advance,
+        ThreadPoolExecutor(_THREADS) as pool,
+    ):
+        done = pool.map(lambda item: objects.download(account, *item), wanted.items())
+        for count, _ in enumerate(done, 1):
+            advance(count)
+
+
+def labelled(job: Job, rounds: Sequence[Round]) -> dict[str, dict[str, Any]]:
+    """Give source → label attribute by majority, of all rounds that are on this machine.
+
+    Raises:
+        ManifestError: A line is none.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for line in _lines(job, rounds):
+        value = line.get(job.name)
+        if isinstance(value, dict) and job.name + manifest.METADATA in line:
+            source = sending.local_source(line)
+            found.setdefault(source, _as_of_here(value, line, job))
+    return found
+
+
+def _lines(job: Job, rounds: Sequence[Round]) -> Iterator[dict[str, Any]]:
+    for one in rounds:
+        if fetched(job, one).exists():
+            yield from manifest.read(fetched(job, one))
+
+
+def _as_of_here(value: dict[str, Any], line: Mapping[str, Any], job: Job) -> dict[str, Any]:
+    """Give a label attribute as this machine's post-annotation handler would have made it.
+
+    What a worker submitted is a JSON document, whose spaces and whose place among the others are
+    not hers to say; two backends must not differ in them.
+    """
+    answers = value.get(consolidate.FROM_ALL)
+    if not answers:
+        return value
+    said = {a["workerId"]: _plain(a["annotationData"]["content"]) for a in answers}
+    label_set = labels.from_data_object(line) if "labels" in line else job.labels
+    return consolidate.consolidate(dict(sorted(said.items())), label_set)
+
+
+def _plain(content: Any) -> str:
+    return json.dumps(json.loads(content) if isinstance(content, str) else content)
+
+
+def merge(job: Job, rounds: Sequence[Round]) -> Path:
+    """Write the job's output manifest, tables and `failed.csv`, and give the manifest's path.
+
+    Raises:
+        CxrError: What was downloaded cannot be understood.
+    """
+    found = labelled(job, rounds)
+    lines = list(manifest.read(job.input_manifest))
+    path = output.write(
+        job,
+        # what another job's output brought along stays as it is
+        ((line, None if job.name in line else found.get(manifest.source(line))) for line in lines),
+        human_annotated=True,
+        label_source="readers",
+    )
+    _list_failed(job, rounds, lines, found)
+    return path
+
+
+def missing(job: Job, rounds: Sequence[Round]) -> list[dict[str, Any]]:
+    """Give the job's lines that have no label yet."""
+    found = labelled(job, rounds)
+    return [one for one in sending.unlabelled(job) if manifest.source(one) not in found]
+
+
+def _list_failed(
+    job: Job,
+    rounds: Sequence[Round],
+    lines: Sequence[Mapping[str, Any]],
+    found: Mapping[str, Any],
+) -> None:
+    reasons = {}
+    for answered in _lines(job, rounds):
+        told = answered.get(job.name + manifest.METADATA)
+        if isinstance(told, dict) and "failure-reason" in told:
+            reasons[sending.local_source(answered)] = str(told["failure-reason"])
+    part = job.folder / f"{FAILED}.part"
+    count = 0
+    with part.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["index", "source", "reason"])
+        for number, line in enumerate(lines):
+            source = manifest.source(line)
+            if job.name not in line and source not in found:
+                count += 1
+                writer.writerow([number, source, reasons.get(source, _UNANSWERED)])
+    part.replace(job.folder / FAILED)
+    if count:
+        _log.warning(
+            "%d of %d images have no label; %s says why, and requeue=true offers them again",
+            count, len(lines), job.folder / FAILED,
+        )  # fmt: skip
