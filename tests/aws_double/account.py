@@ -139,7 +139,7 @@ class Account:
         if config is None:
             return
         cloud = ec2_backends[ACCOUNT][REGION]
-        subnets = {s.id for s in cloud.get_all_subnets()}
+        subnets = {s.id for s in cloud.describe_subnets()}
         groups = {g.id for g in cloud.describe_security_groups()}
         for name in [*set(config["Subnets"]) - subnets, *set(config["SecurityGroupIds"]) - groups]:
             raise RefusedError("ValidationException", f"VpcConfig: no such resource: {name}")

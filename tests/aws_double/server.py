@@ -5,6 +5,7 @@ See the package's docstring for how tests use it.
 
 import json
 import logging
+import os
 import shutil
 import tempfile
 import zipfile
@@ -70,6 +71,8 @@ class Aws:
         self._server.start()
         self.endpoint = f"http://127.0.0.1:{self._server.port}"
         self.environment = self._credentials("AKIATESTERSKEY000000") | _SWITCHES
+        self._signed_in = 0
+        self._clients: dict[tuple[str, str], Any] = {}
         role = self._credentials(_ROLE_KEY)
         self._own = Account(self.endpoint)
         self.faults = Faults()
@@ -99,12 +102,21 @@ class Aws:
 
     def client(self, service: str) -> Any:
         """Give a boto3 client with the tester's credentials."""
-        session = boto3.Session(
-            region_name=REGION,
-            aws_access_key_id=self.environment["AWS_ACCESS_KEY_ID"],
-            aws_secret_access_key=self.environment["AWS_SECRET_ACCESS_KEY"],
-        )
-        return session.client(service, endpoint_url=self.endpoint)
+        key = self.environment["AWS_ACCESS_KEY_ID"]
+        if (service, key) not in self._clients:
+            session = boto3.Session(
+                region_name=REGION, aws_access_key_id=key, aws_secret_access_key="double"
+            )
+            made = session.client(service, endpoint_url=self.endpoint)
+            self._clients[service, key] = made
+        return self._clients[service, key]
+
+    def sign_in(self) -> dict[str, str]:
+        """Draw new credentials, put them in the environment, and give them."""
+        self._signed_in += 1
+        self.environment["AWS_ACCESS_KEY_ID"] = f"AKIATESTERSKEY{self._signed_in:06d}"
+        os.environ["AWS_ACCESS_KEY_ID"] = self.environment["AWS_ACCESS_KEY_ID"]
+        return dict(self.environment)
 
     def bucket(self, name: str, region: str = REGION) -> str:
         """Make a bucket, if there is none of the name, and give the name."""
@@ -119,6 +131,9 @@ class Aws:
             ],
         }
         iam = get_backend("iam")[ACCOUNT]["aws"]
+        known = [role for role in iam.roles.values() if role.name == name]
+        if known:
+            return str(known[0].arn)
         made = iam.create_role(name, json.dumps(trust), "/", None, "", [], "3600")
         return str(made.arn)
 

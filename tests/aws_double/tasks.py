@@ -80,10 +80,14 @@ class Answering:
         self.job = job
         self.tasks: list[Task] = []
         self._changed = threading.Condition()
+        self._all_offered = self._over = False
 
     def offer(self, tasks: Sequence[Task]) -> None:
-        """Add tasks."""
+        """Add tasks, more of which follow until somebody waits for the answers."""
         with self._changed:
+            self._all_offered = False
+            for task in tasks:
+                task.closed = self._over
             self.tasks += tasks
             self._changed.notify_all()
 
@@ -100,21 +104,28 @@ class Answering:
         """Wait until none of the tasks waits, then withdraw those that still do."""
         tasks = list(tasks)
         with self._changed:
+            self._all_offered = True
+            self._changed.notify_all()
             self._changed.wait_for(lambda: not any(t.waits for t in tasks), timeout=seconds)
             for task in tasks:
                 task.closed = task.closed or task.answer is None
 
     def close(self) -> None:
-        """Withdraw all tasks, as when they expire."""
+        """Withdraw all tasks, and those to come, as when their time is over."""
         with self._changed:
+            self._over = True
             for task in self.tasks:
                 task.closed = task.closed or task.answer is None
             self._changed.notify_all()
 
     def open(self, seconds: float) -> list[Task]:
-        """Give the tasks that wait for a browser, once there are any."""
+        """Give the tasks that wait for a browser, once all of a batch are offered."""
+
+        def ready() -> bool:
+            return self._all_offered and any(task.waits for task in self.tasks)
+
         with self._changed:
-            self._changed.wait_for(lambda: any(t.waits for t in self.tasks), timeout=seconds)
+            self._changed.wait_for(ready, timeout=seconds)
             return [task for task in self.tasks if task.waits]
 
 
