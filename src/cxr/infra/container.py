@@ -71,8 +71,7 @@ def boot() -> int:
     if training.stopped:
         failure.unlink(missing_ok=True)  # whoever lost a stopped one complains, and is no reason
         return STOPPED
-    if reason:
-        _tell(ml, reason)
+    if reason and _tell(ml, reason):  # else a process below has said why
         _say(reason)
     return 1 if reason else 0
 
@@ -321,15 +320,16 @@ class _Training:
             self._process.terminate()
 
 
-def _tell(ml: Path, reason: str) -> None:
-    """Keep a reason where SageMaker looks for it; the first one is the cause of the others."""
+def _tell(ml: Path, reason: str) -> bool:
+    """Keep a reason where SageMaker looks for it, if it is the first: the others follow from it."""
     path = ml / "output" / "failure"
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         with path.open("x") as file:
             file.write(" ".join(reason.split())[:_LONGEST])
     except FileExistsError:
-        return
+        return False
+    return True
 
 
 def rank(arguments: Sequence[str]) -> int:
