@@ -8,7 +8,6 @@ Needs secretsmanager:DescribeSecret, GetSecretValue, PutSecretValue and UpdateSe
 the secret, and kms:Decrypt and kms:GenerateDataKey on its key.
 """
 
-import re
 import uuid
 from collections.abc import Callable
 from typing import Any
@@ -17,8 +16,6 @@ from cxr.contract import signing, telling
 from cxr.errors import ConfigError, TokenError
 
 CURRENT, PENDING = "AWSCURRENT", "AWSPENDING"
-_BARE = re.compile(r"\s*[0-9a-f]{64,}\s*")
-"""What a stack draws at first: a secret without an ID."""
 _TRIES = 5
 
 
@@ -74,7 +71,8 @@ def _create(client: Any, arn: str, version: str) -> bool:
     try:
         client.get_secret_value(SecretId=arn, VersionId=version, VersionStage=PENDING)
     except client.exceptions.ResourceNotFoundException:
-        drawn = signing.rotated(_current(client, arn)[1])
+        text = _current(client, arn)[1]
+        drawn = signing.new_keys() if _is_first(text) else signing.rotated(text)
         client.put_secret_value(
             SecretId=arn, ClientRequestToken=version, SecretString=drawn, VersionStages=[PENDING]
         )
@@ -85,8 +83,8 @@ def _create(client: Any, arn: str, version: str) -> bool:
 def _test(client: Any, arn: str, version: str) -> bool:
     """See that the new key signs, and that what the one before signed still opens."""
     new = signing.keys_from_text(_text(client, arn, VersionId=version, VersionStage=PENDING))
-    old = signing.keys_from_text(_current(client, arn)[1])
-    for signer in (new, old):
+    text = _current(client, arn)[1]
+    for signer in (new, new if _is_first(text) else signing.keys_from_text(text)):
         token = signing.sign(signer, ["i:test"], ttl_s=60)
         if not signing.opens(signing.verify(new, token), "i:test"):
             raise TokenError("expected the new keys to open it")
@@ -136,8 +134,12 @@ def _moved(client: Any, arn: str, becomes: str, current: str) -> bool:
 
 def _current(client: Any, arn: str) -> tuple[str, str]:
     found = client.get_secret_value(SecretId=arn, VersionStage=CURRENT)
-    text = found["SecretString"]
-    return found["VersionId"], f"first:{text.strip()}" if _BARE.fullmatch(text) else text
+    return str(found["VersionId"]), str(found["SecretString"])
+
+
+def _is_first(text: str) -> bool:
+    """Say whether this is what a stack draws, before any key: a word, as a password is."""
+    return ":" not in text and len(text.split()) == 1
 
 
 def _text(client: Any, arn: str, **version: str) -> str:

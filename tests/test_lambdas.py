@@ -23,22 +23,20 @@ SOURCE = event("pre_annotation")["dataObject"]["source"]
 
 
 @pytest.fixture(scope="module")
-def site():
-    """An S3 and a Secrets Manager with one job in them: address and secret."""
-    with lambda_site.serving() as url:
-        yield url, lambda_site.furnish(url)
+def secret(aws):
+    """One job in an S3 and a Secrets Manager."""
+    return lambda_site.furnish(aws)
 
 
 @pytest.fixture
-def on_aws(site, monkeypatch):
+def on_aws(aws, secret, monkeypatch):
     """The environment that the stack gives the functions."""
-    url, secret = site
-    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", *LOCAL):
+    for name in LOCAL:
         monkeypatch.delenv(name, raising=False)
     given = {"CXR_JOBS": JOBS, "CXR_TOKEN_SECRET": secret, "CXR_PACS_URL": "https://pacs.example/"}
-    for name, value in (lambda_site.environment(url) | given).items():
+    for name, value in given.items():
         monkeypatch.setenv(name, value)
-    return url
+    return aws
 
 
 def signed(text, keys=KEY):
@@ -77,10 +75,10 @@ def test_each_image_url_opens_its_own_image(on_aws):
         assert claims["scope"] == ["i:" + url.partition("/instances/")[2].partition("/")[0]]
 
 
-def test_a_job_signs_with_its_own_key_as_soon_as_there_is_one(site, on_aws):
+def test_a_job_signs_with_its_own_key_as_soon_as_there_is_one(on_aws, secret):
     handler = handlers.load("pre_annotation")
     before = handler(event("pre_annotation_chained"), None)["taskInput"]["imageUrl"]
-    client, secret = lambda_site.client("secretsmanager", site[0]), site[1]
+    client = on_aws.client("secretsmanager")
     text = signing.with_job(KEY, "Chest-1")
     client.put_secret_value(SecretId=secret, SecretString=text)
     handler = handlers.load("pre_annotation")  # as any function that was not warm

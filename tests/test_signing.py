@@ -206,3 +206,44 @@ def test_other_keys_are_refused_without_showing_them(text):
 
 def test_keys_never_show_their_secrets():
     assert repr(KEYS) == "Keys(new, old)"
+
+
+NAMES = st.from_regex(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,20}", fullmatch=True)
+
+
+@given(st.lists(NAMES, max_size=4, unique_by=str.lower), st.integers(0, 3))
+def test_keys_of_jobs_come_and_go_and_rotation_leaves_them(names, rotations):
+    text = start = signing.new_keys("k0")
+    for name in names:
+        text = signing.with_job(text, name)
+    for _ in range(rotations):
+        text = signing.rotated(text)
+    held = list(signing.keys_from_text(text).by_id)
+
+    for name in names:
+        text = signing.without_job(text, name.upper())
+
+    general = min(rotations, 1) + 1
+    assert held[general:] == [signing.job_kid(name) for name in names]
+    assert len(signing.keys_from_text(text).by_id) == general
+    assert rotations or text == start
+
+
+def test_a_job_signs_by_its_own_key_and_without_one_by_the_newest():
+    keys = signing.keys_from_text(signing.with_job(signing.new_keys("k1"), "chest-1"))
+    general = signing.Keys({"k1": keys.by_id["k1"]})
+
+    own = signing.sign(keys, ["i:a"], ttl_s=60, kid=signing.job_kid("chest-1"))
+    other = signing.sign(keys, ["i:a"], ttl_s=60, kid=signing.job_kid("chest-2"))
+
+    assert signing.verify(keys, own)
+    assert signing.verify(general, other)
+    with pytest.raises(TokenError, match="wrong signature"):
+        signing.verify(general, own)
+
+
+def test_the_last_key_is_not_taken_away():
+    text = signing.new_keys(signing.job_kid("chest-1"))
+
+    with pytest.raises(ConfigError, match="expected at least one token key"):
+        signing.without_job(text, "chest-1")

@@ -220,12 +220,17 @@ class Aws:
         return None
 
     def _invoked(
-        self, function_name: str, qualifier: str | None, body: Any, headers: Any, reply: Any
+        self,
+        function_name: str,
+        qualifier: str | None,
+        body: Any,
+        headers: Any,
+        response_headers: Any,
     ) -> bytes:
-        """Run a function, in place of moto's invoke."""
+        """Run a function, in place of moto's invoke, whose parameters it names."""
         content, failed = self._lambdas.invoke(self._own.function(function_name), body or "{}")
         if failed:
-            reply["x-amz-function-error"] = failed
+            response_headers["x-amz-function-error"] = failed
         return content
 
     def _credentials(self, key: str) -> dict[str, str]:
