@@ -1,0 +1,332 @@
+"""Stacks made, changed and taken down: `scripts/stack.py`.
+
+Everything goes by a change set, so that what will change is said before it does. Whatever a
+template can refuse is refused here first, before anything is uploaded.
+"""
+
+import difflib
+import logging
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from cxr import places, progress
+from cxr.errors import AwsError, ConfigError
+from cxr.infra.aws import Account, packages, stacks
+
+KINDS = ("pacs", "labeling", "training")
+PASSED_ON = {
+    "PreLabelLambdaSourceEndpointURL": "ImageUrl",
+    "TokenKeySecretArn": "TokenKeySecretArn",
+    "TokenKeyKmsKeyArn": "TokenKeyKmsKeyArn",
+    "DataBucket": "SageMakerAnnotationS3Bucket",
+    "DataKmsKeyArn": "KmsKeyArn",
+    "JobsPrefix": "JobsPrefix",
+}
+"""Parameter → the output of another stack that fills it."""
+_BODY_BYTES = 51_200  # more has to lie in S3 (API: CreateChangeSet)
+_log = logging.getLogger(__name__)
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads a template for its parameters; intrinsics are of no interest."""
+
+
+_Loader.add_multi_constructor("!", lambda loader, suffix, node: None)
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One of a template's parameters."""
+
+    name: str
+    default: str | None
+    pattern: str | None
+    values: tuple[str, ...]
+    listed: bool
+    says: str
+
+    def check(self, value: str) -> None:
+        """Refuse what CloudFormation would refuse.
+
+        Raises:
+            ConfigError: The value does not fit.
+        """
+        for part in value.split(",") if self.listed else [value]:
+            if self.values and part not in self.values:
+                raise ConfigError(
+                    f"{self.name}: expected one of {', '.join(self.values)}, met {part!r}"
+                )
+            if self.pattern and not re.fullmatch(self.pattern, part.strip()):
+                raise ConfigError(f"{self.name}: expected {self.says}, met {part!r}")
+
+
+def template(kind: str) -> str:
+    """Give a template's text."""
+    return (places.shipped("templates") / "cloudformation" / f"{kind}.yaml").read_text()
+
+
+def parameters(text: str) -> dict[str, Parameter]:
+    """Give a template's parameters by their names."""
+    found = yaml.load(text, _Loader).get("Parameters", {})
+    return {
+        name: Parameter(
+            name,
+            default=None if "Default" not in given else str(given["Default"]),
+            pattern=given.get("AllowedPattern"),
+            values=tuple(str(value) for value in given.get("AllowedValues", ())),
+            listed=given["Type"].startswith(("CommaDelimited", "List<")),
+            says=given.get("ConstraintDescription") or f"what {given.get('AllowedPattern')} takes",
+        )
+        for name, given in found.items()
+    }
+
+
+def given_by(words: list[str], known: Mapping[str, Parameter]) -> dict[str, str]:
+    """Read parameters from words key=value and names of YAML or JSON files; later words win.
+
+    Raises:
+        ConfigError: A word is neither, a name is unknown, or a value does not fit.
+    """
+    read: dict[str, str] = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        read |= {key: value} if equals else _from_file(Path(word))
+    for key, value in read.items():
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
+            raise ConfigError(f"{key}: no such parameter; {hint}")
+        known[key].check(value)
+    return read
+
+
+def deploy(account: Account, kind: str, name: str, given: Mapping[str, str]) -> stacks.Stack:
+    """Make a stack, or change it; parameters not given stay as they were.
+
+    Args:
+        account: Where.
+        kind: One of KINDS.
+        name: Of the stack.
+        given: Parameters.
+
+    Raises:
+        ConfigError: A parameter without a default is not given.
+        AwsError: CloudFormation could not make it; what failed was said before.
+    """
+    text = template(kind)
+    before = _standing(account, name)
+    had = {p["ParameterKey"] for p in (before or {}).get("Parameters", ())}
+    known = parameters(text)
+    for key, parameter in known.items():
+        if key not in given and key not in had and parameter.default is None:
+            raise ConfigError(f"{key}: expected {parameter.says}, met none; add {key}=…")
+    kept = [{"ParameterKey": k, "UsePreviousValue": True} for k in had & set(known) - set(given)]
+    values = [{"ParameterKey": k, "ParameterValue": v} for k, v in given.items()]
+    body = {"TemplateBody": text}
+    if len(text.encode()) > _BODY_BYTES:
+        bucket = given.get("LambdaBucket") or packages.upload(account)["LambdaBucket"]
+        body = {"TemplateURL": packages.upload_text(account, bucket, f"{kind}.yaml", text)}
+    made = account.call(
+        "cloudformation", "create_change_set", name,
+        StackName=name, ChangeSetName=f"cxr-{time.time_ns()}",
+        ChangeSetType="UPDATE" if before else "CREATE",
+        Parameters=values + kept, Capabilities=["CAPABILITY_IAM"],
+        Tags=[{"Key": key, "Value": value} for key, value in account.tags.items()], **body,
+    )  # fmt: skip
+    if _is_ready(account, name, made["Id"]):
+        seen = _events(account, made["StackId"], set())
+        account.call("cloudformation", "execute_change_set", name, ChangeSetName=made["Id"])
+        _follow(account, name, made["StackId"], seen)
+    return stacks.read(account, name)
+
+
+def delete(account: Account, name: str, *, leave_data: bool, poll_s: float = 5) -> list[str]:
+    """Take a stack down, and say what of it stays because its template says so.
+
+    Args:
+        account: Where.
+        name: Of the stack.
+        leave_data: Whether to go on where buckets hold data, which then stay as they are.
+        poll_s: How often to ask, in seconds.
+
+    Raises:
+        AwsError: There is none, a bucket holds data, or it could not be taken down.
+    """
+    described = stacks.described_stack(account, name)
+    if described is None:
+        raise AwsError(f"{name}: expected a stack in {account.region}, met none")
+    text = account.call("cloudformation", "get_template", name, StackName=name)["TemplateBody"]
+    stays = {
+        key for key, resource in yaml.load(text, _Loader)["Resources"].items()
+        if str(resource.get("DeletionPolicy", "")).startswith("Retain")
+    }  # fmt: skip
+    made = _made(account, name)
+    full = [item for item in made if item[1] == "AWS::S3::Bucket" and _holds(account, item[2])]
+    if full and not leave_data:
+        bucket = full[0][2]
+        raise AwsError(
+            f"{name}: bucket {bucket} holds data; empty it (aws s3 rm s3://{bucket} --recursive, "
+            "and its old versions), or add --leave-data, which takes the stack down and leaves "
+            "the bucket"
+        )
+    seen = _events(account, described["StackId"], set())
+    account.call("cloudformation", "delete_stack", name, StackName=name)
+    _follow(account, name, described["StackId"], seen, poll_s=poll_s)
+    return [f"{kind} {physical}" for key, kind, physical, _ in made if key in stays and physical]
+
+
+def drift(account: Account, name: str, *, poll_s: float = 2) -> list[str]:
+    """Say which resources were changed by other hands, one line each.
+
+    Raises:
+        AwsError: It may not be asked, or cannot be told.
+    """
+    begun = account.call("cloudformation", "detect_stack_drift", name, StackName=name)
+    request = {"StackDriftDetectionId": begun["StackDriftDetectionId"]}
+    while True:
+        met = account.call(
+            "cloudformation", "describe_stack_drift_detection_status", name, **request
+        )
+        if met["DetectionStatus"] != "DETECTION_IN_PROGRESS":
+            break
+        time.sleep(poll_s)
+    if met["DetectionStatus"] == "DETECTION_FAILED":
+        raise AwsError(f"{name}: {met.get('DetectionStatusReason', 'drift cannot be told')}")
+    found = account.call(
+        "cloudformation", "describe_stack_resource_drifts", name, StackName=name,
+        StackResourceDriftStatusFilters=["MODIFIED", "DELETED"],
+    )["StackResourceDrifts"]  # fmt: skip
+    return [
+        f"{item['LogicalResourceId']} ({item['ResourceType']}): {item['StackResourceDriftStatus']}"
+        for item in found
+    ]
+
+
+def prefix_list(account: Account) -> str:
+    """Give the ID of the region's list of S3's addresses.
+
+    Raises:
+        AwsError: It may not be asked, or there is none.
+    """
+    name = f"com.amazonaws.{account.region}.s3"
+    found = account.call(
+        "ec2", "describe_managed_prefix_lists", name,
+        Filters=[{"Name": "prefix-list-name", "Values": [name]}],
+    )["PrefixLists"]  # fmt: skip
+    if not found:
+        raise AwsError(f"expected the prefix list {name}, met none; set S3PrefixListId")
+    return str(found[0]["PrefixListId"])
+
+
+def _from_file(path: Path) -> dict[str, str]:
+    if not path.is_file():
+        raise ConfigError(f"expected key=value or a file of parameters, met {str(path)!r}")
+    try:
+        read = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: expected YAML or JSON: {error}") from error
+    if not isinstance(read, dict):
+        raise ConfigError(f"{path}: expected parameters as key: value, met {type(read).__name__}")
+    return {
+        str(key): ",".join(map(str, value)) if isinstance(value, list) else _text(value)
+        for key, value in read.items()
+    }
+
+
+def _text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _standing(account: Account, name: str) -> dict[str, Any] | None:
+    """Give a stack that can be changed, or None where one is to be made."""
+    met = stacks.described_stack(account, name)
+    if met is None or met["StackStatus"] == "REVIEW_IN_PROGRESS":
+        return None  # or a change set that was never carried out
+    if met["StackStatus"] in ("ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED"):
+        raise AwsError(
+            f"{name}: {met['StackStatus']}, of which nothing can be changed any more; "
+            f"scripts/stack.py down {name}, then again"
+        )
+    return met
+
+
+def _is_ready(account: Account, name: str, change_set: str) -> bool:
+    """Wait for a change set, and say whether it changes anything."""
+    while True:
+        met = account.call("cloudformation", "describe_change_set", name, ChangeSetName=change_set)
+        if met["Status"] not in ("CREATE_PENDING", "CREATE_IN_PROGRESS"):
+            break
+        time.sleep(2)
+    why = str(met.get("StatusReason", ""))
+    if met["Status"] == "FAILED":
+        account.call("cloudformation", "delete_change_set", name, ChangeSetName=change_set)
+        if "didn't contain changes" in why or "No updates" in why:
+            _log.info("%s is as asked already", name)
+            return False
+        raise AwsError(f"{name}: {why}")
+    for change in (c["ResourceChange"] for c in met.get("Changes", ())):
+        anew = ", by a new one" if change.get("Replacement") == "True" else ""
+        _log.info(
+            "%s %s (%s)%s",
+            change["Action"].lower(), change["LogicalResourceId"], change["ResourceType"], anew,
+        )  # fmt: skip
+    return True
+
+
+def _follow(
+    account: Account, name: str, stack_id: str, seen: set[str], *, poll_s: float = 5
+) -> None:
+    """Wait until CloudFormation is done, telling what fails as it does."""
+    total = len(_made(account, stack_id))
+    with progress.bar("resources", total) as advance:
+        while True:
+            _events(account, stack_id, seen, tell=True)
+            described = stacks.described_stack(account, stack_id)
+            status = str(described["StackStatus"]) if described else "DELETE_COMPLETE"
+            if not status.endswith("_IN_PROGRESS"):
+                break
+            done = [item for item in _made(account, stack_id) if item[3].endswith("_COMPLETE")]
+            advance(len(done))
+            time.sleep(poll_s)
+    if status not in ("CREATE_COMPLETE", "UPDATE_COMPLETE", "DELETE_COMPLETE"):
+        raise AwsError(f"{name}: {status}; scripts/stack.py show {name} says what stands")
+
+
+def _events(account: Account, stack_id: str, seen: set[str], *, tell: bool = False) -> set[str]:
+    """Take note of a stack's events, and tell those that failed among the new ones."""
+    answer = account.call("cloudformation", "describe_stack_events", stack_id, StackName=stack_id)
+    for event in reversed(answer["StackEvents"]):
+        if event["EventId"] not in seen and tell and "FAILED" in event["ResourceStatus"]:
+            why = " ".join(str(event.get("ResourceStatusReason", "no reason given")).split())
+            _log.warning(
+                "%s (%s): %s: %s",
+                event["LogicalResourceId"], event["ResourceType"], event["ResourceStatus"], why,
+            )  # fmt: skip
+        seen.add(event["EventId"])
+    return seen
+
+
+def _made(account: Account, name: str) -> list[tuple[str, str, str, str]]:
+    """Give logical ID, type, physical ID and status of what a stack has made."""
+    with account.explaining("cloudformation:ListStackResources", name):
+        pages = account.client("cloudformation").get_paginator("list_stack_resources")
+        return [
+            (
+                item["LogicalResourceId"], item["ResourceType"],
+                item.get("PhysicalResourceId", ""), item["ResourceStatus"],
+            )
+            for page in pages.paginate(StackName=name)
+            for item in page["StackResourceSummaries"]
+        ]  # fmt: skip
+
+
+def _holds(account: Account, bucket: str) -> bool:
+    """Say whether a bucket has an object, or an old version of one."""
+    met = account.call("s3", "list_object_versions", f"s3://{bucket}", Bucket=bucket, MaxKeys=1)
+    return bool(met.get("Versions") or met.get("DeleteMarkers"))
