@@ -19,6 +19,7 @@ from moto.s3 import s3_backends
 from moto.s3.models import FakeBucket
 from moto.secretsmanager import secretsmanager_backends
 
+from aws_double import changesets
 from aws_double.calls import ACCOUNT, REGION, RefusedError
 from aws_double.workteams import Workteams
 
@@ -158,6 +159,7 @@ class Stacks:
             "AWS::SecretsManager::Secret": _secret,
         }
         parsing.resource_class_from_type = self._class
+        changesets.install()
 
     def stop(self) -> None:
         """Let moto be as it was."""

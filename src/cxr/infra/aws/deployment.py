@@ -106,7 +106,9 @@ def given_by(words: list[str], known: Mapping[str, Parameter]) -> dict[str, str]
     return read
 
 
-def deploy(account: Account, kind: str, name: str, given: Mapping[str, str]) -> stacks.Stack:
+def deploy(
+    account: Account, kind: str, name: str, given: Mapping[str, str], *, poll_s: float = 5
+) -> stacks.Stack:
     """Make a stack, or change it; parameters not given stay as they were.
 
     Args:
@@ -114,6 +116,7 @@ def deploy(account: Account, kind: str, name: str, given: Mapping[str, str]) -> 
         kind: One of KINDS.
         name: Of the stack.
         given: Parameters.
+        poll_s: How often to ask, in seconds.
 
     Raises:
         ConfigError: A parameter without a default is not given.
@@ -139,10 +142,10 @@ def deploy(account: Account, kind: str, name: str, given: Mapping[str, str]) -> 
         Parameters=values + kept, Capabilities=["CAPABILITY_IAM"],
         Tags=[{"Key": key, "Value": value} for key, value in account.tags.items()], **body,
     )  # fmt: skip
-    if _is_ready(account, name, made["Id"]):
+    if total := _changes(account, name, made["Id"]):
         seen = _events(account, made["StackId"], set())
         account.call("cloudformation", "execute_change_set", name, ChangeSetName=made["Id"])
-        _follow(account, name, made["StackId"], seen)
+        _follow(account, name, made["StackId"], seen, total, poll_s)
     return stacks.read(account, name)
 
 
@@ -177,7 +180,7 @@ def delete(account: Account, name: str, *, leave_data: bool, poll_s: float = 5) 
         )
     seen = _events(account, described["StackId"], set())
     account.call("cloudformation", "delete_stack", name, StackName=name)
-    _follow(account, name, described["StackId"], seen, poll_s=poll_s)
+    _follow(account, name, described["StackId"], seen, len(made), poll_s)
     return [f"{kind} {physical}" for key, kind, physical, _ in made if key in stays and physical]
 
 
@@ -256,8 +259,8 @@ def _standing(account: Account, name: str) -> dict[str, Any] | None:
     return met
 
 
-def _is_ready(account: Account, name: str, change_set: str) -> bool:
-    """Wait for a change set, and say whether it changes anything."""
+def _changes(account: Account, name: str, change_set: str) -> int:
+    """Wait for a change set, tell what it changes, and give how many."""
     while True:
         met = account.call("cloudformation", "describe_change_set", name, ChangeSetName=change_set)
         if met["Status"] not in ("CREATE_PENDING", "CREATE_IN_PROGRESS"):
@@ -268,22 +271,22 @@ def _is_ready(account: Account, name: str, change_set: str) -> bool:
         account.call("cloudformation", "delete_change_set", name, ChangeSetName=change_set)
         if "didn't contain changes" in why or "No updates" in why:
             _log.info("%s is as asked already", name)
-            return False
+            return 0
         raise AwsError(f"{name}: {why}")
-    for change in (c["ResourceChange"] for c in met.get("Changes", ())):
+    found = [item["ResourceChange"] for item in met.get("Changes", ())]
+    for change in found:
         anew = ", by a new one" if change.get("Replacement") == "True" else ""
         _log.info(
             "%s %s (%s)%s",
             change["Action"].lower(), change["LogicalResourceId"], change["ResourceType"], anew,
         )  # fmt: skip
-    return True
+    return max(len(found), 1)  # outputs alone are a change, and no resource's
 
 
 def _follow(
-    account: Account, name: str, stack_id: str, seen: set[str], *, poll_s: float = 5
+    account: Account, name: str, stack_id: str, seen: set[str], total: int, poll_s: float
 ) -> None:
     """Wait until CloudFormation is done, telling what fails as it does."""
-    total = len(_made(account, stack_id))
     with progress.bar("resources", total) as advance:
         while True:
             _events(account, stack_id, seen, tell=True)
@@ -292,7 +295,7 @@ def _follow(
             if not status.endswith("_IN_PROGRESS"):
                 break
             done = [item for item in _made(account, stack_id) if item[3].endswith("_COMPLETE")]
-            advance(len(done))
+            advance(min(len(done), total))
             time.sleep(poll_s)
     if status not in ("CREATE_COMPLETE", "UPDATE_COMPLETE", "DELETE_COMPLETE"):
         raise AwsError(f"{name}: {status}; scripts/stack.py show {name} says what stands")

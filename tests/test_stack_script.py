@@ -1,0 +1,212 @@
+"""scripts/stack.py as a person runs it, on the AWS double."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from aws_double import changesets
+
+ROOT = Path(__file__).parents[1]
+VPC = ("VpcId=vpc-0123", "SubnetIds=subnet-01,subnet-02", "RouteTableIds=rtb-01")
+
+pytestmark = pytest.mark.aws
+
+
+def stack(aws, *words, **environment):
+    return subprocess.run(
+        [sys.executable, ROOT / "scripts" / "stack.py", *words],
+        env={**os.environ, **aws.environment, **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def said(done):
+    """What a command that went well printed as NAME=value."""
+    assert done.returncode == 0, done.stderr
+    lines = [line.partition("=") for line in done.stdout.splitlines()]
+    return {name: value for name, equals, value in lines if equals and " " not in name}
+
+
+def refused(done):
+    """The one line of a command that did not."""
+    assert done.returncode == 1, done.stdout
+    assert "Traceback" not in done.stderr
+    return done.stderr.strip().splitlines()[-1]
+
+
+@pytest.fixture(scope="module")
+def labeling(aws):
+    """A labeling stack with a team of its own: what `up` printed, and all it said."""
+    done = stack(aws, "up", "labeling", "script-labeling", "JobsPrefix=cxr/tests")
+    return said(done), done
+
+
+def test_up_makes_the_stack_and_says_what_comes_next(aws, labeling):
+    outputs, done = labeling
+
+    assert outputs["SageMakerAnnotationS3Bucket"].startswith("script-labeling-bucket-")
+    assert ":role/script-labeling-LabelingRole-" in outputs["SMGTLabelingExecutionRole"]
+    assert outputs["JobsPrefix"] == "cxr/tests"
+    assert done.stdout.splitlines()[-1].startswith("next: python -m cxr.label ")
+    assert "aws.stack=script-labeling" in done.stdout.splitlines()[-1]
+    assert "add Bucket (AWS::S3::Bucket)" in done.stderr.splitlines()
+
+
+def test_the_team_is_one_that_sagemaker_knows(aws, labeling):
+    outputs, _ = labeling
+
+    team = aws.client("sagemaker").describe_workteam(WorkteamName="script-labeling-readers")
+
+    assert team["Workteam"]["WorkteamArn"] == outputs["WorkteamArn"]
+    assert outputs["ReadersPoolId"]
+
+
+def test_the_functions_run_the_uploaded_zip_with_the_stacks_own_settings(aws, labeling):
+    outputs, _ = labeling
+
+    made = aws.client("lambda").get_function(FunctionName=outputs["PreLabelLambdaArn"])
+
+    settings = made["Configuration"]["Environment"]["Variables"]
+    bucket = outputs["SageMakerAnnotationS3Bucket"]
+    assert settings["CXR_JOBS"] == f"s3://{bucket}/cxr/tests/jobs"
+    assert settings["CXR_TOKEN_SECRET"] == ""
+    assert made["Configuration"]["Runtime"] == "python3.13"
+
+
+def test_the_notebook_instance_is_told_where_its_notebook_lies(aws, labeling):
+    outputs, _ = labeling
+
+    made = aws.client("sagemaker").describe_notebook_instance(
+        NotebookInstanceName=outputs["NotebookName"]
+    )
+
+    assert made["InstanceType"] == "ml.m5.xlarge"
+    assert made["DirectInternetAccess"] == "Enabled"
+
+
+def test_up_again_changes_nothing_and_prints_the_same(aws, labeling):
+    outputs, _ = labeling
+
+    again = stack(aws, "up", "labeling", "script-labeling")
+
+    assert said(again) == outputs
+    assert "script-labeling is as asked already" in again.stderr
+
+
+def test_up_with_one_parameter_leaves_the_others_as_they_were(aws, labeling):
+    changed = stack(aws, "up", "labeling", "script-labeling", "LogDays=30")
+
+    assert said(changed)["JobsPrefix"] == "cxr/tests"
+    described = aws.client("cloudformation").describe_stacks(StackName="script-labeling")
+    parameters = {
+        p["ParameterKey"]: p["ParameterValue"] for p in described["Stacks"][0]["Parameters"]
+    }
+    assert parameters["LogDays"] == "30"
+    assert parameters["LambdaKey"].endswith("/lambdas.zip")
+
+
+def test_show_prints_outputs_and_that_nothing_was_changed_by_other_hands(aws, labeling):
+    outputs, _ = labeling
+
+    shown = stack(aws, "show", "script-labeling")
+
+    assert said(shown) == outputs
+    assert shown.stdout.splitlines()[-1] == "as its template says"
+
+
+def test_show_names_what_was_changed_by_other_hands(aws, labeling, monkeypatch):
+    monkeypatch.setitem(changesets.DRIFTED, "script-labeling", ["Bucket"])
+
+    shown = stack(aws, "show", "script-labeling")
+
+    assert shown.stdout.splitlines()[-1] == "Bucket (AWS::S3::Bucket): MODIFIED"
+
+
+def test_training_takes_bucket_key_and_prefix_of_the_labeling_stack(aws, labeling):
+    outputs, _ = labeling
+
+    done = stack(
+        aws, "up", "training", "script-training", "--from", "script-labeling", *VPC,
+        "MakeMlflow=true",
+    )  # fmt: skip
+
+    made = said(done)
+    assert made["TrainingBucket"] == outputs["SageMakerAnnotationS3Bucket"]
+    assert made["KmsKeyArn"] == outputs["KmsKeyArn"]
+    assert made["JobsPrefix"] == "cxr/tests"
+    assert made["SubnetIds"] == "subnet-01,subnet-02"
+    assert made["SecurityGroupId"].startswith("sg-")
+    assert made["MlflowTrackingServerArn"].endswith(
+        ":mlflow-tracking-server/script-training-mlflow"
+    )
+
+
+def test_down_leaves_data_alone(aws):
+    made = said(stack(aws, "up", "training", "script-down"))
+    bucket = made["TrainingBucket"]
+    aws.client("s3").put_object(Bucket=bucket, Key="cxr/runs/a/best.ckpt", Body=b"weights")
+
+    told = refused(stack(aws, "down", "script-down"))
+    gone = stack(aws, "down", "script-down", "--leave-data")
+
+    assert told.startswith(f"script-down: bucket {bucket} holds data; empty it (aws s3 rm ")
+    assert gone.returncode == 0
+    assert f"kept: AWS::S3::Bucket {bucket}" in gone.stdout.splitlines()
+    assert aws.client("s3").get_object(Bucket=bucket, Key="cxr/runs/a/best.ckpt")
+    assert refused(stack(aws, "show", "script-down")).endswith("met none")
+
+
+def test_package_prints_content_addressed_keys_and_uploads_them_once(aws):
+    first = said(stack(aws, "package"))
+    bucket = first["LambdaBucket"]
+    before = aws.client("s3").list_object_versions(Bucket=bucket).get("Versions", [])
+    again = said(stack(aws, "package"))
+
+    assert again == first
+    assert aws.client("s3").list_object_versions(Bucket=bucket)["Versions"] == before
+    assert bucket == "cxr-packages-123456789012-eu-central-1"
+    assert first["LambdaKey"].endswith("/lambdas.zip")
+    closed = aws.client("s3").get_public_access_block(Bucket=bucket)
+    assert all(closed["PublicAccessBlockConfiguration"].values())
+    policy = aws.client("s3").get_bucket_policy(Bucket=bucket)["Policy"]
+    assert '"aws:SecureTransport": "false"' in policy
+
+
+def test_a_failed_event_is_one_line_and_so_is_the_end(aws, monkeypatch):
+    monkeypatch.setitem(changesets.FAILING, "Bucket", "script-failed-bucket\n already exists")
+
+    done = stack(aws, "up", "training", "script-failed")
+
+    assert refused(done) == (
+        "script-failed: ROLLBACK_COMPLETE; scripts/stack.py show script-failed says what stands"
+    )
+    assert (
+        "Bucket (AWS::S3::Bucket): CREATE_FAILED: script-failed-bucket already exists"
+        in done.stderr.splitlines()
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["up", "labeling", "x", "WorkerOrigin=https://a.example"],
+         "WorkerOrigin: no such parameter; did you mean WorkerOrigins?"),
+        (["up", "training", "x", "--from", "missing-stack"],
+         "aws.stack: expected a CloudFormation stack in eu-central-1, met no 'missing-stack'; "
+         "scripts/stack.py up makes one"),
+        (["explode"], "expected up, show, down, package, met 'explode'"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_is_refused_in_one_line(aws, words, told):
+    assert refused(stack(aws, *words)) == told
+
+
+def test_without_a_region_it_says_so(aws):
+    done = stack(aws, "show", "x", AWS_REGION="", AWS_DEFAULT_REGION="")
+
+    assert refused(done) == "expected a region, met none; set AWS_REGION or add --region"
