@@ -24,7 +24,7 @@ BELOW = {
     "labeling": {"ground", "contract", "images", "pacs", "infra"},
     "learning": {"ground", "contract", "images", "pacs", "infra"},
 }
-HYDRA = {"config", "infra.compute", *COMMANDS}
+HYDRA = {"config", "infra.compute", "infra.trials", *COMMANDS}
 FILES = {
     ".".join(path.relative_to(SRC / "cxr").with_suffix("").parts).removesuffix(".__init__"): path
     for path in sorted((SRC / "cxr").rglob("*.py"))

@@ -39,7 +39,7 @@ def _backend(cfg: schema.Train) -> "ComputeBackend":
 
         return Local()
     from cxr import root
-    from cxr.infra.aws import Account, stacks
+    from cxr.infra.aws import stacks
     from cxr.infra.sagemaker import SageMaker
     from cxr.learning import ordering
 
@@ -47,7 +47,7 @@ def _backend(cfg: schema.Train) -> "ComputeBackend":
     filled = stacks.fill(cfg.model_copy(update={"labeling": None}))
     return SageMaker(
         cast("SageMakerCompute", filled.compute),
-        Account.of(cast("Aws", filled.aws)),
+        stacks.account(cast("Aws", filled.aws)),
         ordering.order(cfg, root.prepare(cfg.root)),
         say=print,
     )

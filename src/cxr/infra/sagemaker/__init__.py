@@ -143,7 +143,7 @@ class SageMaker:
         channels = self._channels(order.prepare(scratch))
         asked = self._request(job, value, channels)
         for channel in channels:
-            packing.send(account, channel, scratch, order.root / "secrets" / "sending.lock")
+            packing.send(account, channel, scratch, order.root)
         known = Kept(job, attempt, account.region, value).write(order.folder)
         try:
             account.call("sagemaker", "create_training_job", job, **asked)
@@ -157,9 +157,9 @@ class SageMaker:
         return known
 
     def _channels(self, goods: Goods) -> list[packing.Channel]:
-        made = wheels.wheelhouse(
-            self._settings.wheelhouse, self._order.root / "wheelhouses", self._settings.python
-        )
+        kept_wheels = self._order.root / "wheelhouses"
+        with packing.alone(self._order.root):
+            made = wheels.wheelhouse(self._settings.wheelhouse, kept_wheels, self._settings.python)
         return packing.channels(self._account, goods, made)
 
     def _request(self, job: str, value: str, channels: list[packing.Channel]) -> dict[str, Any]:
@@ -180,7 +180,8 @@ class SageMaker:
                 raise RunError(f"{_ending(described)}; all it logged: {order.folder / _LOG}")
             _log.info("fetching the run into %s", order.folder)
             fetching.fetch(account, order, described)
-            run_id = known.mlflow_run or fetching.imported(account, order, described)
+            with packing.alone(order.root):  # the first one makes the database
+                run_id = fetching.imported(account, order, described)
         except KeyboardInterrupt:
             _log.warning(
                 "%s goes on without being followed; follow and fetch it: %s",

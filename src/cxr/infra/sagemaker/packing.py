@@ -52,20 +52,20 @@ def channels(account: Account, goods: Goods, wheels: Sequence[Path]) -> list[Cha
     ]
 
 
-def send(account: Account, channel: Channel, scratch: Path, lock: Path) -> None:
+def send(account: Account, channel: Channel, scratch: Path, root: Path) -> None:
     """Upload a channel that is not there yet.
 
     Args:
         account: Where to.
         channel: Which.
         scratch: A folder on the disk of the data root.
-        lock: A file; whoever else sends waits, and then finds it there.
+        root: The data root; who else sends from it waits, and then finds it there.
 
     Raises:
         AwsError: It may not be written.
     """
     marker = channel.uri.rstrip("/") + _SENT
-    with _alone(lock):
+    with alone(root):
         if objects.exists(account, marker):
             return
         folder = scratch / channel.name
@@ -95,7 +95,8 @@ def _megabytes(files: Iterable[Path]) -> float:
 
 
 @contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    with path.open("w") as lock:
+def alone(root: Path) -> Iterator[None]:
+    """Let one process at a time do what trials of a sweep have in common."""
+    with (root / ".sagemaker.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

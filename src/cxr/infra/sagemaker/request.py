@@ -117,7 +117,8 @@ def _by_sdk(
     """
     os.environ["SAGEMAKER_VALIDATE_ROLE"] = "false"  # it would ask IAM, which few may
     from sagemaker.core.helper.session_helper import Session
-    from sagemaker.train import ModelTrainer, configs
+    from sagemaker.core.training import configs
+    from sagemaker.train import ModelTrainer
 
     for chatty in ("sagemaker", "sagemaker.config"):  # its warnings are of calls never made
         logging.getLogger(chatty).setLevel(logging.ERROR)
