@@ -82,7 +82,9 @@ class Cloud:
             self.pacs.store(dicom(number))
 
     def keys(self):
-        return self.aws.client("secretsmanager").get_secret_value(SecretId=self.secret)[
+        return self.aws.client("secretsmanager").get_secret_value(
+            SecretId=self.secret, VersionStage="AWSCURRENT"
+        )[
             "SecretString"
         ].split()  # fmt: skip
 

@@ -9,11 +9,11 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
+from cxr import aws_schema
 from cxr.errors import AwsError, ConfigError
 
-_RETRIES = {"mode": "standard", "max_attempts": 8}
 _EXPIRED = {
     "ExpiredToken", "ExpiredTokenException", "RequestExpired", "UnrecognizedClientException",
     "InvalidClientTokenId",
@@ -56,6 +56,7 @@ class Account:
         prefix: In front of every key.
         kms_key: ARN of the key that encrypts what is stored, or None.
         tags: On every job.
+        tries: Of one call, while AWS is busy.
     """
 
     region: str
@@ -65,8 +66,17 @@ class Account:
     prefix: str = "cxr"
     kms_key: str | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
+    tries: int = 8
     _made: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
     _lock: Any = field(default_factory=threading.Lock, repr=False, compare=False)
+
+    @classmethod
+    def of(cls, section: aws_schema.Aws) -> Self:
+        """Give the account that the section `aws` of a config describes."""
+        return cls(
+            section.region, section.profile, section.account, section.bucket, section.prefix,
+            section.kms_key, dict(section.tags),
+        )  # fmt: skip
 
     def client(self, service: str) -> Any:
         """Give the boto3 client of a service; calls through it retry what is worth retrying."""
@@ -76,6 +86,7 @@ class Account:
 
         for chatty in ("boto3", "botocore", "s3transfer"):
             logging.getLogger(chatty).setLevel(logging.WARNING)
+        retries = {"mode": "standard", "total_max_attempts": self.tries}
         with self._lock:
             try:
                 if "session" not in self._made:
@@ -84,7 +95,7 @@ class Account:
                     )
                 if service not in self._made:
                     self._made[service] = self._made["session"].client(
-                        service, config=Config(retries=_RETRIES, user_agent_extra="cxr")
+                        service, config=Config(retries=retries, user_agent_extra="cxr")
                     )
             except BotoCoreError as error:
                 raise ConfigError(f"aws.profile: {error}") from error
@@ -189,7 +200,7 @@ class Account:
         if code in _BUSY:
             return BusyError(
                 f"{action} on {resource}: AWS is busy ({code}), after "
-                f"{_RETRIES['max_attempts']} tries; repeat the command later"
+                f"{self.tries} tries; repeat the command later"
             )
         missing = code in (
             "NoSuchKey", "NoSuchBucket", "404", "ResourceNotFoundException", "ResourceNotFound"

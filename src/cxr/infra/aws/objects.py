@@ -126,6 +126,23 @@ def download_all(account: Account, uri: str, folder: Path) -> list[Path]:
     return found
 
 
+def check_region(account: Account) -> None:
+    """Refuse a bucket in another region than the account's: no job of SageMaker's takes one.
+
+    Raises:
+        AwsError: It is elsewhere, another account's, or not to be seen.
+    """
+    uri = account.where()
+    bucket, _ = parts(uri)
+    with account.explaining("s3:ListBucket", f"s3://{bucket}"):
+        told = account.client("s3").head_bucket(Bucket=bucket)
+    met = told.get("BucketRegion") or account.region
+    if met != account.region:
+        raise AwsError(
+            f"aws.bucket: expected a bucket in aws.region {account.region}, met {bucket} in {met}"
+        )
+
+
 def exists(account: Account, uri: str) -> bool:
     """Say whether there is such an object."""
     bucket, key = parts(uri)

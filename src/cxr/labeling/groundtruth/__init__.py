@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from cxr import progress
-from cxr.contract import manifest
+from cxr.contract import jobs, manifest
 from cxr.contract.signing import Keys
 from cxr.errors import AwsError, JobError
-from cxr.infra.aws import Account, BusyError, ExpiredError, MissingError, requests, secrets
+from cxr.infra.aws import Account, BusyError, ExpiredError, MissingError, objects, requests, secrets
 from cxr.labeling import Job, Status, lock, page, preview, selection
 from cxr.labeling.groundtruth import collecting, request, sending, settings, state
 from cxr.labeling.groundtruth.request import Plan
@@ -223,6 +223,7 @@ class GroundTruthLabeling:
             died: What was asked where a process died while asking.
         """
         self._account.check()
+        objects.check_region(self._account)
         links = self._given.images == "links"
         secret = (self._given.token_secret_arn or "") if links else ""
         one = Round(made.name, made.sha, made.base, len(made.lines), secret=secret)
@@ -230,6 +231,8 @@ class GroundTruthLabeling:
         if found is not None:
             self._adopt(job, rounds, died or one, found)
             return
+        if died is None:
+            self._check_free(made)
         state.write(job.folder, [*rounds, one])  # before there is anything to be found again
         if not links:
             sending.copy_images(self._local_lines(job, made), self._pacs, self._account, job)
@@ -238,15 +241,26 @@ class GroundTruthLabeling:
             secrets.add_job_key(self._account, secret, one.name)
         try:
             told = self._account.call("sagemaker", "create_labeling_job", made.name, **made.request)
-        except AwsError:
+        except AwsError as error:
             # the answer alone may have been lost
             if (made_after_all := self._found(made.name)) is not None:
                 self._adopt(job, rounds, one, made_after_all)
                 return
             self._withdraw(one)
+            if "ResourceInUse" in str(error):
+                raise _taken(one.name) from error
             raise
         started = replace(one, arn=str(told["LabelingJobArn"]), status="InProgress")
         state.write(job.folder, [*rounds, started])
+
+    def _check_free(self, made: Plan) -> None:
+        """Refuse a name under which another job's files lie: names are one in any case."""
+        try:
+            there = json.loads(objects.read(self._account, f"{made.base}/{jobs.FILE}"))
+        except MissingError:
+            return
+        if there != made.settings:
+            raise _taken(made.name)
 
     def _local_lines(self, job: Job, made: Plan) -> list[dict[str, Any]]:
         wanted = {sending.local_source(line) for line in made.lines}
@@ -269,10 +283,7 @@ class GroundTruthLabeling:
         """
         tags = {tag["Key"]: tag["Value"] for tag in found.get("Tags", ())}
         if tags.get(request.SHA_TAG) != one.sha:
-            raise JobError(
-                f"job.name: {one.name!r} is the name of another labeling job of this account, "
-                "and Ground Truth never takes one twice; choose another"
-            )
+            raise _taken(one.name)
         _log.info("job %s was begun before; following it", one.name)
         started = replace(one, arn=str(found["LabelingJobArn"]), status="InProgress")
         state.write(job.folder, [*rounds, started])
@@ -332,3 +343,10 @@ class GroundTruthLabeling:
             _log.warning("the links of job %s still open its images: %s", one.name, error)
             return one
         return replace(one, secret="")
+
+
+def _taken(name: str) -> JobError:
+    return JobError(
+        f"job.name: {name!r} is the name of another labeling job of this account, and Ground Truth "
+        "never takes one twice; choose another"
+    )

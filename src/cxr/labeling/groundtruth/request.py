@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cxr.contract import jobs, manifest
-from cxr.errors import JobError
+from cxr.errors import ConfigError, JobError
 from cxr.infra.aws import Account, requests
 from cxr.labeling import Job, page
 from cxr.labeling.groundtruth.settings import Settings
@@ -64,7 +64,7 @@ def plan(
 
     Raises:
         AwsError: The API would refuse the request.
-        ConfigError: No bucket is known.
+        ConfigError: No bucket is known, or tasks would end before their time limit.
         JobError: There is nothing to label, or more than one labeling job takes.
         ManifestError: No job may have this name.
     """
@@ -72,6 +72,11 @@ def plan(
     if not 1 <= len(lines) <= MAX_OBJECTS:
         raise JobError(
             f"{job.input_manifest}: expected 1 to {MAX_OBJECTS} images to label, met {len(lines)}"
+        )
+    if given.availability_s < job.task_time_limit_s:
+        raise ConfigError(
+            "labeling.availability_s: expected at least job.task_time_limit_s "
+            f"({job.task_time_limit_s}), met {given.availability_s}"
         )
     template = page.template_text()
     if len(template) > MAX_TEMPLATE:
