@@ -4,7 +4,7 @@ The session fixture `aws` (tests/conftest.py) starts it and sets AWS_ENDPOINT_UR
 the environment, so that boto3 and the SageMaker SDK use it; subprocesses get `aws.environment`.
 
     bucket = aws.bucket("cxr-tests")             # made, if it is not there
-    role = aws.role("labeling")                  # trusts sagemaker.amazonaws.com
+    role = aws.role("labeling")                  # trusts sagemaker.amazonaws.com, may do all
     arn = aws.function("pre", {"pre.py": "…"}, "pre.handler", {"CXR_JOBS": "…"})  # or a zip's bytes
     aws.team                                     # ARN of a private workteam
     aws.client("sagemaker")                      # a boto3 client; yours work too
@@ -16,6 +16,8 @@ the environment, so that boto3 and the SageMaker SDK use it; subprocesses get `a
     aws.training.interrupt("job")                # take a spot job's machine away
     with aws.faults.throttle("sagemaker:Describe*", times=3): …  # see aws_double.faults
     aws.reset()                                  # a fresh account
+
+Jobs and Lambdas may do here what the policies of their roles allow, and no more.
 
 Tests share the account: name your jobs, buckets and functions apart. Workers' answers are the
 form's fields, as crowd-form collects them. Containers find /opt/ml at CXR_ML_ROOT; more of their

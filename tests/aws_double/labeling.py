@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from aws_double import tasks
+from aws_double import policies, tasks
 from aws_double.account import Account
 from aws_double.calls import ACCOUNT, REGION, Call, RefusedError
 from aws_double.faults import Faults
@@ -191,6 +191,7 @@ class Labeling:
             raise RefusedError("ValidationException", told)
         self._check_places(request)
         self._check_people(request)
+        _check_role(request)
         for tag in request.get("Tags", ()):
             if tag["Key"].lower().startswith("aws:"):
                 raise RefusedError("ValidationException", f"tags: {tag['Key']} is reserved")
@@ -262,6 +263,28 @@ _SUMMARY = (
     "LabelingJobName", "LabelingJobArn", "CreationTime", "LastModifiedTime", "LabelingJobStatus",
     "LabelCounters", "FailureReason", "LabelingJobOutput", "InputConfig",
 )  # fmt: skip
+
+
+def _check_role(request: Mapping[str, Any]) -> None:
+    """Refuse a role that may not do what the job will do with it."""
+    role, human, output = request["RoleArn"], request["HumanTaskConfig"], request["OutputConfig"]
+    reads = [
+        request["InputConfig"]["DataSource"]["S3DataSource"]["ManifestS3Uri"],
+        human["UiConfig"]["UiTemplateS3Uri"],
+        *filter(None, [request.get("LabelCategoryConfigS3Uri")]),
+    ]
+    for uri in reads:
+        policies.need(role, "s3:GetObject", policies.object_arn(uri))
+    written = f"{output['S3OutputPath'].rstrip('/')}/{request['LabelingJobName']}/manifests/x"
+    policies.need(role, "s3:PutObject", policies.object_arn(written))
+    for arn in (
+        human["PreHumanTaskLambdaArn"],
+        human["AnnotationConsolidationConfig"]["AnnotationConsolidationLambdaArn"],
+    ):
+        policies.need(role, "lambda:InvokeFunction", arn)
+    key = output.get("KmsKeyId", "")
+    for action in ("kms:GenerateDataKey", "kms:Decrypt") if key.startswith("arn:") else ():
+        policies.need(role, action, key)
 
 
 def _check_categories(content: bytes) -> None:

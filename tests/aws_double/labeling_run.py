@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
+from aws_double import policies
 from aws_double.tasks import Task
 
 if TYPE_CHECKING:
@@ -121,11 +122,12 @@ class _Run:
             if fault["number"] == item.number:
                 self._fail(item, "ClientError: the pre-annotation Lambda failed")
                 return False
-        event = {
-            "version": "2018-10-16",
-            "labelingJobArn": self.job.arn,
-            "dataObject": item.line,
-        }
+        arn, role = self.job.arn, self.job.request["RoleArn"]
+        event = {"version": "2018-10-16", "labelingJobArn": arn, "dataObject": item.line}
+        image = item.line.get("source-ref")
+        if image and not policies.allows(role, "s3:GetObject", policies.object_arn(image)):
+            self._fail(item, f"ClientError: {role} may not read {image}")
+            return False
         try:
             task_input = self._task_input(
                 self._call(self.job.human["PreHumanTaskLambdaArn"], event)

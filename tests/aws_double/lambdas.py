@@ -16,13 +16,15 @@ import threading
 import time
 import uuid
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import boto3
 
+Credentials = Callable[[str], dict[str, str]]
+"""ARN of a role → variables by which a process has it."""
 _RUNTIME = ("boto3", "botocore", "s3transfer", "jmespath", "dateutil", "urllib3", "six.py")
 _MOST = 6 * 1024 * 1024  # bytes of a synchronous request and of its reply
 _ENVIRONMENT = 4096  # bytes
@@ -75,8 +77,8 @@ class Lambdas:
         logs: Function name → all that it has written and that Lambda wrote for it.
     """
 
-    def __init__(self, environment: Mapping[str, str], folder: Path) -> None:
-        self._environment, self._folder = dict(environment), folder
+    def __init__(self, credentials: Credentials, folder: Path) -> None:
+        self._credentials, self._folder = credentials, folder
         self._warm: dict[str, _Warm] = {}
         self._lock = threading.Lock()
         self.logs = Logs(folder / "lambda-logs")
@@ -121,7 +123,7 @@ class Lambdas:
     def environment(self, function: Any, variables: Mapping[str, str]) -> dict[str, str]:
         """Give the whole environment of a function's process."""
         return {
-            **self._environment,
+            **self._credentials(function.role),
             **variables,
             "PATH": "/usr/bin:/bin",
             "PYTHONPATH": str(self._runtime),

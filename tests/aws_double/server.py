@@ -3,6 +3,7 @@
 See the package's docstring for how tests use it.
 """
 
+import hashlib
 import json
 import logging
 import os
@@ -26,7 +27,7 @@ from moto.moto_server.werkzeug_app import (
 )
 from werkzeug.serving import make_server
 
-from aws_double import calls, cloudformation, shapes, storage, tasks
+from aws_double import calls, cloudformation, policies, shapes, storage, tasks
 from aws_double.account import Account
 from aws_double.calls import ACCOUNT, REGION, Call, RefusedError
 from aws_double.faults import Faults
@@ -37,8 +38,6 @@ from aws_double.training import Training
 from aws_double.workteams import Workteams
 
 ROOT = Path(__file__).parents[2]
-_ROLE_KEY = "ASIADOUBLESROLE00000"
-"""What Lambdas and training jobs have for credentials; faults are not theirs."""
 _SWITCHES = {
     "AWS_EC2_METADATA_DISABLED": "true",
     "SAGEMAKER_VALIDATE_ROLE": "false",
@@ -73,25 +72,23 @@ class Aws:
         self.environment = self._credentials("AKIATESTERSKEY000000") | _SWITCHES
         self._signed_in = 0
         self._clients: dict[tuple[str, str], Any] = {}
-        role = self._credentials(_ROLE_KEY)
+        self._roles: dict[str, str] = {}
         self._own = Account(self.endpoint)
         self.faults = Faults()
-        self.faults.exempt.add(_ROLE_KEY)
-        self._begin(role)
+        self._begin()
         self._was = LambdaSimpleBackend.invoke
         LambdaSimpleBackend.invoke = self._invoked
 
-    def _begin(self, role: Mapping[str, str]) -> None:
+    def _begin(self) -> None:
         folder = Path(tempfile.mkdtemp(dir=self._folder))
-        self._role = dict(role)
-        self._lambdas = Lambdas(role, folder)
+        self._lambdas = Lambdas(self._assumed, folder)
         self.logs, self._teams = self._lambdas.logs, Workteams()
         self.team = next(iter(self._teams.arns))
         self._stacks = cloudformation.Stacks(self._teams)
         shim = ROOT / "templates" / "portal" / "crowd-shim.js"
         self.labeling = Labeling(self._own, self._lambdas, self.faults, self._teams, shim)
         self.workers = self.labeling.workers
-        self.training = Training(self._own, self.faults, role, folder)
+        self.training = Training(self._own, self.faults, self._assumed, folder)
         self._operations: dict[str, Callable[[Call], dict[str, Any]]] = {
             **self._teams.operations,
             **self.labeling.operations,
@@ -122,8 +119,13 @@ class Aws:
         """Make a bucket, if there is none of the name, and give the name."""
         return storage.bucket(name, region)
 
-    def role(self, name: str, service: str = "sagemaker.amazonaws.com") -> str:
-        """Make a role that a service may assume, and give its ARN."""
+    def role(
+        self,
+        name: str,
+        service: str = "sagemaker.amazonaws.com",
+        policy: Mapping[str, Any] | None = None,
+    ) -> str:
+        """Make a role that a service may assume, with a policy or all rights; give its ARN."""
         trust = {
             "Version": "2012-10-17",
             "Statement": [
@@ -135,6 +137,7 @@ class Aws:
         if known:
             return str(known[0].arn)
         made = iam.create_role(name, json.dumps(trust), "/", None, "", [], "3600")
+        iam.put_role_policy(name, "all", json.dumps(policy or policies.EVERYTHING))
         return str(made.arn)
 
     def function(
@@ -176,7 +179,7 @@ class Aws:
     def reset(self) -> None:
         """Forget everything: a fresh account."""
         self._end()
-        self._begin(self._role)
+        self._begin()
         for service in ("s3", "iam", "lambda", "logs", "secretsmanager", "kms", "cloudformation"):
             for backend in get_backend(service).values():
                 for one in backend.values():
@@ -207,6 +210,11 @@ class Aws:
         try:
             call = calls.read(environ)
             self.faults.judge(call)
+            if call.key in self._roles:
+                policies.judge(self._roles[call.key], call)
+            if call.operation == "SimulatePrincipalPolicy":
+                told = policies.simulated(cloudformation.read_form(calls.body(environ)))
+                return "200 OK", [("Content-Type", "text/xml")], told
             if call.service == "s3":
                 return storage.answer(call, environ)
             if call.service in ("sagemaker", "secretsmanager", "logs", "kms", "cognito-idp"):
@@ -232,6 +240,13 @@ class Aws:
         if failed:
             response_headers["x-amz-function-error"] = failed
         return content
+
+    def _assumed(self, arn: str) -> dict[str, str]:
+        """Give credentials of a role, by which its policies bind whoever has them."""
+        key = "ASIA" + hashlib.sha256(arn.encode()).hexdigest()[:16].upper()
+        self._roles[key] = arn
+        self.faults.exempt.add(key)
+        return self._credentials(key)
 
     def _credentials(self, key: str) -> dict[str, str]:
         return {

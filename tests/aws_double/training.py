@@ -7,9 +7,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from aws_double.account import Account
+from aws_double import policies
+from aws_double.account import Account, split
 from aws_double.calls import ACCOUNT, REGION, Call, RefusedError
 from aws_double.faults import Faults
+from aws_double.lambdas import Credentials
 
 _LAST_STATES = ("Completed", "Failed", "Stopped")
 _MOST_LOGGED = 1_000_000  # lines, of one job
@@ -127,9 +129,14 @@ class Training:
     """
 
     def __init__(
-        self, account: Account, faults: Faults, role: Mapping[str, str], folder: Path
+        self, account: Account, faults: Faults, credentials: Credentials, folder: Path
     ) -> None:
-        self.account, self.faults, self.role, self.folder = account, faults, dict(role), folder
+        self.account, self.faults, self.credentials, self.folder = (
+            account,
+            faults,
+            credentials,
+            folder,
+        )
         self.jobs: dict[str, TrainingJob] = {}
         self.container: dict[str, str] = {"CXR_NO_INSTALL": "1"}
         self.grace_s = 120.0
@@ -216,11 +223,17 @@ class Training:
         if len(set(names)) != len(names):
             raise RefusedError("ValidationException", "inputDataConfig: channel names repeat")
         for channel in request.get("InputDataConfig", ()):
-            self._check_channel(channel)
+            self._check_channel(channel, request["RoleArn"])
+        writes = [f"{output['S3OutputPath'].rstrip('/')}/{name}/output/model.tar.gz"]
         if "CheckpointConfig" in request:
-            account.need_bucket(request["CheckpointConfig"]["S3Uri"], "checkpointConfig.s3Uri")
+            where = request["CheckpointConfig"]["S3Uri"].rstrip("/")
+            account.need_bucket(where, "checkpointConfig.s3Uri")
+            policies.need(request["RoleArn"], "s3:GetObject", policies.object_arn(f"{where}/x"))
+            writes.append(f"{where}/x")
+        for uri in writes:
+            policies.need(request["RoleArn"], "s3:PutObject", policies.object_arn(uri))
 
-    def _check_channel(self, channel: Mapping[str, Any]) -> None:
+    def _check_channel(self, channel: Mapping[str, Any], role: str) -> None:
         field = f"inputDataConfig.{channel['ChannelName']}"
         source = channel["DataSource"].get("S3DataSource")
         if source is None or source["S3DataType"] != "S3Prefix":
@@ -228,7 +241,11 @@ class Training:
         if channel.get("InputMode", "File") != "File":
             raise RefusedError("ValidationException", f"{field}: the double knows File mode alone")
         self.account.need_bucket(source["S3Uri"], field)
-        if not self.account.keys(source["S3Uri"]):
+        keys, bucket = self.account.keys(source["S3Uri"]), split(source["S3Uri"])[0]
+        policies.need(role, "s3:ListBucket", f"arn:aws:s3:::{bucket}")
+        for key in keys[:1]:
+            policies.need(role, "s3:GetObject", f"arn:aws:s3:::{bucket}/{key}")
+        if not keys:
             told = f'{field}: No S3 objects found under S3 URL "{source["S3Uri"]}"'
             raise RefusedError("ValidationException", told)
 

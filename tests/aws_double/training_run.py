@@ -206,7 +206,12 @@ class _Run:
             "CXR_ML_ROOT": str(host.ml),
         }
         given: Mapping[str, str] = self.request.get("Environment", {})
-        return {**told, **self.all.role, **self.all.container, **given}
+        return {
+            **told,
+            **self.all.credentials(self.request["RoleArn"]),
+            **self.all.container,
+            **given,
+        }
 
     # while it runs
 
