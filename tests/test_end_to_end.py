@@ -171,6 +171,41 @@ def test_run_scores_every_image_of_another_job(demo: Path) -> None:
 
 
 @pytest.mark.slow
+def test_an_output_manifest_of_the_public_sample_trains_and_is_scored(demo: Path) -> None:
+    jobs = demo / "jobs"
+    path = jobs / "sample" / "manifests" / "output" / "output.manifest"
+    path.parent.mkdir(parents=True)
+    lines = (jobs / "demo" / "manifests" / "output" / "output.manifest").read_text().splitlines()
+    path.write_text("".join(json.dumps(of_the_sample(json.loads(line))) + "\n" for line in lines))
+
+    done = cxr("train", "experiment=demo", "data.job=sample", "name=sample", *QUICK, root=demo)
+    cxr("evaluate", "run=sample", "data=job", "data.job=sample", "draws=100", root=demo)
+
+    run = demo / "runs" / "sample"
+    assert "labels: readers" in done.stdout
+    assert len(json.loads((run / "run.json").read_text())["label_names"]) == 14
+    assert (run / "evaluations" / "sample" / "report.html").is_file()
+
+
+def of_the_sample(line: dict) -> dict:
+    """The same line as the published sample's Lambdas and page would leave it."""
+    held = []
+    for answer in line["demo"]["annotationsFromAllWorkers"]:
+        said = json.loads(json.loads(answer["annotationData"]["content"])["annotation"])
+        boxes = {item["label"]: item["state"] == "present" for item in said["findings"]}
+        drawn = {"label": [name for name in boxes if boxes[name]], "imageurl": "https://o.example"}
+        content = json.dumps({"disease": boxes, "labels": json.dumps(drawn)})
+        held.append({"workerId": answer["workerId"], "annotationData": {"content": content}})
+    told = {"type": "groundtruth/custom", "job-name": "labeling-job/a-2", "human-annotated": "yes"}
+    return {
+        "source": line["source"],
+        "labels": line["labels"],
+        "a-2": {"annotationsFromAllWorkers": held},
+        "a-2-metadata": told | {"creation-date": "2021-01-15T05:22:56.000000"},
+    }
+
+
+@pytest.mark.slow
 def test_nothing_identifying_reaches_logs_or_mlflow(demo: Path) -> None:
     cxr("train", "experiment=demo", "name=private", *QUICK, root=demo)
     manifest = demo / "jobs" / "demo" / "manifests" / "output" / "output.manifest"

@@ -106,6 +106,16 @@ def test_uid_beside_an_s3_uri_finds_the_instance(tmp_path):
     assert cohort.examples[0].sop_instance_uid == "1"
 
 
+def test_an_address_of_orthanc_names_its_instance(tmp_path):
+    name = "502b0a4b-5cb43965-7f092716-bd6fe6d6-4f7fc3ce"
+    given = line("x") | {"source-ref": f"https://orthanc.example:8042/instances/{name}/file"}
+    del given["source"]
+
+    (example,) = examples.read(written(tmp_path, given), Shelf(name)).examples
+
+    assert example.sop_instance_uid == name
+
+
 def test_the_same_image_with_other_labels_is_refused(tmp_path):
     path = written(tmp_path, line("1"), line("1", ("absent", "present")))
 

@@ -1,5 +1,6 @@
 """Answers of the published sample's page, and manifests that hold nothing else."""
 
+import csv
 import json
 
 import pytest
@@ -11,6 +12,7 @@ from specimens import LABELS, form
 from cxr.contract import annotation, consolidate, foreign, labels, manifest
 from cxr.contract.labels import State
 from cxr.errors import AnnotationError, LabelError
+from cxr.labeling import Job, output
 
 NAMES = event("pre_annotation_public_sample")["dataObject"]["labels"]
 SAMPLE = labels.from_data_object({"labels": NAMES})
@@ -240,3 +242,31 @@ def test_of_several_attributes_only_the_wanted_one_is_read():
 def test_the_portals_page_is_never_taken_for_the_samples():
     with pytest.raises(AnnotationError, match=r"expected a form with .annotation."):
         consolidate.read_content(json.dumps(sample("Edema")), SAMPLE)
+
+
+def rows(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_job_that_goes_on_where_the_sample_ended_tables_its_answers_too(tmp_path):
+    job = Job("AnnotateDICOM-2", tmp_path, SAMPLE)
+    old = line(sample("Edema", roi=RECTANGLE), sample("Edema", "Fracture"), sample("Fracture"))
+    new = {"source": "another", "labels": NAMES}
+    ours = consolidate.consolidate({"ann": form("p" + "a" * 13, SAMPLE)}, SAMPLE)
+
+    path = output.write(
+        job, [(old, None), (new, ours)], human_annotated=True, label_source="readers"
+    )
+
+    first, second = (manifest.labelled(read) for read in manifest.read(path))
+    table = rows(tmp_path / "labels.csv")
+    answers = rows(tmp_path / "answers.csv")
+    (region,) = rows(tmp_path / "rois.csv")
+    assert (first.states["Edema"], first.states["Pneumonia"]) == ("present", "not_mentioned")
+    assert second.states["Atelectasis"] == "present"
+    assert [row["Edema"] for row in table] == ["present", "absent"]
+    assert {row["state"] for row in answers if row["worker_id"] == "w2"} == {
+        "present", "not_mentioned"
+    }  # fmt: skip
+    assert (region["label"], region["x_min"], region["y_max"]) == ("Edema", "10.5", "40.25")

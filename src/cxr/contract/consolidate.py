@@ -218,13 +218,8 @@ def read_any(content: str, label_set: LabelSet) -> Annotation:
     Raises:
         AnnotationError: It is neither.
     """
-    try:
-        form = json.loads(content)
-    except (ValueError, RecursionError, TypeError) as error:
-        raise AnnotationError("expected a form", "content") from error
-    return (
-        foreign.read(form, label_set) if foreign.is_one(form) else read_content(content, label_set)
-    )
+    form = _form(content)
+    return foreign.read(form, label_set) if foreign.is_one(form) else _read(form, label_set)
 
 
 def read_content(content: str, label_set: LabelSet) -> Annotation:
@@ -233,10 +228,20 @@ def read_content(content: str, label_set: LabelSet) -> Annotation:
     Raises:
         AnnotationError: It is not.
     """
+    return _read(_form(content), label_set)
+
+
+def _form(content: str) -> Any:
     try:
-        form = json.loads(content)
+        return json.loads(content)
+    except (ValueError, RecursionError, TypeError) as error:
+        raise AnnotationError(f'expected a form with "{annotation.FIELD}"', "content") from error
+
+
+def _read(form: Any, label_set: LabelSet) -> Annotation:
+    try:
         text = form[annotation.FIELD]
-    except (ValueError, RecursionError, TypeError, KeyError) as error:
+    except (TypeError, KeyError) as error:
         raise AnnotationError(f'expected a form with "{annotation.FIELD}"', "content") from error
     if not isinstance(text, str):
         raise AnnotationError(f"expected a JSON string, met {type(text).__name__}", "annotation")

@@ -82,8 +82,8 @@ def write(
 
     def merged(line: Mapping[str, Any]) -> dict[str, Any]:
         label = made.attributes.get(manifest.source(line))
-        if label is None:
-            return dict(line)
+        if label is None:  # its label may be an earlier job's, which only collected answers
+            return consolidate.completed(line, job.name)
         told = meta | _how(job, line) if read else meta
         return {**line, job.name: label, job.name + manifest.METADATA: told}
 
@@ -148,7 +148,7 @@ def _tables(job: Job) -> _Told:
             writers["rois"].writerows([*image, *_roi(roi)] for roi in found.rois)
             for item in found.document.get(consolidate.FROM_ALL, ()):
                 worker, content = item["workerId"], item["annotationData"]["content"]
-                answer = consolidate.read_content(content, labels.from_data_object(line))
+                answer = consolidate.read_any(content, labels.from_data_object(line))
                 told.add(source, worker, answer)
                 writers["answers"].writerows(
                     [*image, _cell(worker), *row] for row in _answer(answer)

@@ -4,6 +4,7 @@ A line that cannot be used is left out and counted under its reason, so that the
 how many images left at which step.
 """
 
+import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -23,6 +24,7 @@ UNUSABLE = "called unusable by readers"
 NOT_IN_PACS = "not in the PACS"
 REPEATED = "repeated in the manifest"
 UNREADABLE = "pixels cannot be read"
+_ORTHANC_FILE = re.compile(r"/instances/([0-9a-f]{8}(?:-[0-9a-f]{8}){4})/file$")
 
 
 @dataclass(frozen=True)
@@ -185,8 +187,12 @@ class _Said:
 
 def _names(line: Mapping[str, Any]) -> tuple[str, str]:
     uid = str(line.get("sop-instance-uid", ""))
-    # an S3 URI says nothing to a PACS, the UID beside it does
-    return str(line.get("source") or uid or line["source-ref"]), uid
+    if line.get("source") or uid:  # an S3 URI says nothing to a PACS, the UID beside it does
+        return str(line.get("source") or uid), uid
+    address = str(line["source-ref"])
+    # the published sample's first manifests name images by Orthanc's own addresses
+    known = _ORTHANC_FILE.search(address)
+    return known[1] if known else address, uid
 
 
 def _example(line: Mapping[str, Any], labelled: Labelled, instance: Instance) -> Example:
