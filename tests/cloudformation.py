@@ -362,8 +362,11 @@ def pass_role(template):
 def fixed_names(template):
     """No name that stops a second stack of the same kind in the account."""
     for name, resource in resources(template).items():
-        if resource["Type"] in ("AWS::Cognito::UserPoolGroup", "AWS::EC2::VPCEndpoint"):
-            continue  # a name within its pool, and a service's of AWS
+        if resource["Type"] in (
+            "AWS::Cognito::UserPoolGroup", "AWS::EC2::VPCEndpoint",
+            "AWS::RDS::DBClusterParameterGroup",
+        ):  # fmt: skip
+            continue  # a name within its pool, a service's of AWS, a database's version
         for key in NAMES:
             value = resource.get("Properties", {}).get(key)
             for option in options(value):
@@ -383,11 +386,22 @@ def encryption(template):
             if not certain(given, path):
                 yield f"{name}.{path}: missing"
         if resource["Type"] == "AWS::S3::Bucket":
+            # a load balancer's logs cannot be written where a key of ours encrypts
+            kinds = {"AES256"} if name in _balancers_logs(template) else {"aws:kms"}
             rules = given.get("BucketEncryption", {}).get("ServerSideEncryptionConfiguration", [])
             for rule in rules or [{}]:
                 default = rule.get("ServerSideEncryptionByDefault", {})
-                if default.get("SSEAlgorithm") != "aws:kms" or not default.get("KMSMasterKeyID"):
+                keyed = "KMSMasterKeyID" in default or kinds == {"AES256"}
+                if default.get("SSEAlgorithm") not in kinds or not keyed:
                     yield f"{name}.BucketEncryption: expected aws:kms with a key"
+
+
+def _balancers_logs(template):
+    """The buckets of a template that load balancers write their access logs to."""
+    for given in properties(template, "AWS::ElasticLoadBalancingV2::LoadBalancer").values():
+        for attribute in given.get("LoadBalancerAttributes", []):
+            if attribute["Key"] == "access_logs.s3.bucket" and isinstance(attribute["Value"], dict):
+                yield attribute["Value"].get("Ref")
 
 
 def public_access(template):

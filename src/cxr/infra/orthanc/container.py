@@ -1,8 +1,8 @@
 """The gateway as what a container runs: nginx, told by environment variables and a shared secret.
 
-    python -m cxr.infra.orthanc.container                    serve until SIGTERM
-    python -m cxr.infra.orthanc.container health             exit with 0 if it answers as it should
-    python -m cxr.infra.orthanc.container certificate FILE   write a certificate and its key
+    python -m cxr.infra.orthanc.container          serve until SIGTERM
+    python -m cxr.infra.orthanc.container front    be Orthanc's neighbour instead; see front.py
+    python -m cxr.infra.orthanc.container health   exit with 0 if either answers as it should
 
 It has no PACS of its own beside it and no data root: Orthanc is another container, whose address
 may change, and the keys that verify links are in Secrets Manager, where they change while this
@@ -28,8 +28,16 @@ from types import FrameType
 from cxr.contract.signing import Keys
 from cxr.errors import AwsError, ConfigError, CxrError, PacsError
 from cxr.infra.aws import Account, secrets
-from cxr.infra.orthanc import gateway, judging, processes, programs
-from cxr.infra.orthanc.environment import Settings
+from cxr.infra.orthanc import (
+    environment,
+    front,
+    gateway,
+    judging,
+    processes,
+    programs,
+    selfsigned,
+)
+from cxr.infra.orthanc.environment import Front, Settings
 
 _RETRY_S = 3.0  # at the start, while there is nothing to go on with
 _END_S = 20.0  # for downloads under way; ECS kills what has not ended after 30
@@ -81,44 +89,25 @@ def serve(settings: Settings) -> None:
             _stop(nginx)
 
 
-def healthy(settings: Settings) -> bool:
-    """Say whether nginx answers and refuses who has no token, which its judge alone does."""
-    host, _, port = settings.listen.rpartition(":")
+def healthy(listen: str) -> bool:
+    """Say whether who has neither token nor password is refused, as the judge and Orthanc do.
+
+    Args:
+        listen: Where nginx does, as `address:port`.
+    """
+    host, _, port = listen.rpartition(":")
     here = "127.0.0.1" if host == "0.0.0.0" else host
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE  # it drew the certificate itself
     connection = http.client.HTTPSConnection(here, int(port), timeout=_PROBE_S, context=context)
     try:
-        connection.request("GET", "/")
+        connection.request("GET", "/system")
         return connection.getresponse().status == 401
     except (OSError, http.client.HTTPException):
         return False
     finally:
         connection.close()
-
-
-def certificate(path: Path) -> None:
-    """Write a key and a certificate that it signed itself to one file, as nginx and Orthanc read.
-
-    It encrypts; it proves nothing. A load balancer asks no target for more.
-
-    Raises:
-        ConfigError: openssl is missing, or the folder cannot be written.
-    """
-    parts = [path.with_name(f".{path.name}.{kind}") for kind in ("key", "certificate")]
-    drawn = subprocess.run(
-        [programs.program("openssl"), "req", "-x509", "-newkey", "ec", "-nodes", "-pkeyopt",
-         "ec_paramgen_curve:prime256v1", "-days", "3650", "-subj", f"/CN={path.stem}",
-         "-keyout", parts[0], "-out", parts[1]],
-        capture_output=True, text=True, check=False, umask=0o077,
-    )  # fmt: skip
-    if drawn.returncode:
-        reason = (drawn.stderr.strip().splitlines() or ["no reason given"])[-1]
-        raise ConfigError(f"{path}: expected a certificate of openssl's, met {reason[:200]}")
-    processes.write_private(path, "".join(part.read_text() for part in parts))
-    for part in parts:
-        part.unlink()
 
 
 def main(words: Sequence[str]) -> int:
@@ -128,14 +117,12 @@ def main(words: Sequence[str]) -> int:
         match [*words]:
             case []:
                 serve(Settings.read(os.environ))
+            case ["front"]:
+                front.serve(Front.read(os.environ))
             case ["health"]:
-                return 0 if healthy(Settings.read(os.environ)) else 1
-            case ["certificate", path]:
-                certificate(Path(path))
+                return 0 if healthy(environment.listen(os.environ)) else 1
             case _:
-                raise ConfigError(
-                    f"expected nothing, health, or certificate FILE, met {' '.join(words)!r}"
-                )
+                raise ConfigError(f"expected nothing, front or health, met {' '.join(words)!r}")
     except CxrError as error:
         _log.error("%s: %s", type(error).__name__, error)
         return 1
@@ -216,10 +203,8 @@ def _prepared(settings: Settings) -> Path:
     place = settings.folder / "gateway"
     for made in (place, place / "temp", settings.folder / "logs"):
         made.mkdir(mode=0o700, parents=True, exist_ok=True)
-    log = settings.folder / "logs" / "gateway-access.log"
-    log.unlink(missing_ok=True)
-    log.symlink_to("/dev/stdout")
-    certificate(place / _CERTIFICATE)
+    front.to_stdout(settings.folder / "logs" / "gateway-access.log")
+    selfsigned.write(place / _CERTIFICATE)
     return place / _CERTIFICATE
 
 

@@ -67,11 +67,57 @@ class Settings:
             region=_given(environ, "AWS_REGION", "such as eu-central-1"),
             host=_matching(environ, "CXR_HOST", r"[A-Za-z0-9.-]+(:\d+)?", "the host of links"),
             origins=_origins(environ),
-            listen=_listen(environ),
+            listen=listen(environ),
             proxies=_networks(environ),
             poll_s=_poll(environ),
-            folder=Path(environ.get("CXR_FOLDER") or "/var/lib/cxr").absolute(),
+            folder=_folder(environ),
         )
+
+
+@dataclass(frozen=True)
+class Front:
+    """What the container is told that brings TLS to an Orthanc beside it.
+
+    Attributes:
+        upstream: Of Orthanc, as `host:port`.
+        listen: As `address:port`.
+        proxies: As `Settings.proxies`.
+        folder: As `Settings.folder`.
+    """
+
+    upstream: str
+    listen: str
+    proxies: tuple[str, ...]
+    folder: Path
+
+    @classmethod
+    def read(cls, environ: Mapping[str, str]) -> "Front":
+        """Check and take the variables named in `docs/aws.md`.
+
+        Raises:
+            ConfigError: One is missing or wrong.
+        """
+        tls, upstream = _upstream(environ)
+        if tls:
+            raise ConfigError(f"CXR_UPSTREAM: expected http:// to a neighbour, met {upstream!r}")
+        return cls(upstream, listen(environ), _networks(environ), _folder(environ))
+
+
+def listen(environ: Mapping[str, str]) -> str:
+    """Say where nginx shall listen.
+
+    Raises:
+        ConfigError: It is no IPv4 address with a port.
+    """
+    given = environ.get("CXR_LISTEN") or "0.0.0.0:8443"
+    host, _, port = given.rpartition(":")
+    try:
+        ipaddress.IPv4Address(host)
+        if 0 < int(port) < 65536:
+            return given
+    except ValueError:
+        pass
+    raise ConfigError(f"CXR_LISTEN: expected address:port such as 0.0.0.0:8443, met {given!r}")
 
 
 def _given(environ: Mapping[str, str], name: str, what: str) -> str:
@@ -122,16 +168,8 @@ def _origins(environ: Mapping[str, str]) -> tuple[str, ...]:
     return found
 
 
-def _listen(environ: Mapping[str, str]) -> str:
-    given = environ.get("CXR_LISTEN") or "0.0.0.0:8443"
-    host, _, port = given.rpartition(":")
-    try:
-        ipaddress.IPv4Address(host)
-        if 0 < int(port) < 65536:
-            return given
-    except ValueError:
-        pass
-    raise ConfigError(f"CXR_LISTEN: expected address:port such as 0.0.0.0:8443, met {given!r}")
+def _folder(environ: Mapping[str, str]) -> Path:
+    return Path(environ.get("CXR_FOLDER") or "/var/lib/cxr").absolute()
 
 
 def _networks(environ: Mapping[str, str]) -> tuple[str, ...]:

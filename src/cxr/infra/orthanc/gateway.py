@@ -221,8 +221,8 @@ def files(keys: Keys, credentials: tuple[str, str], **parameters: Any) -> dict[s
     }
 
 
-def rendered(**parameters: Any) -> str:
-    """Fill in `templates/nginx/gateway.conf`; its first use of each parameter says what it is."""
+def rendered(template: str = "gateway.conf", **parameters: Any) -> str:
+    """Fill in one of `templates/nginx`; its first use of each parameter says what it is."""
     import jinja2
 
     environment = jinja2.Environment(
@@ -233,7 +233,7 @@ def rendered(**parameters: Any) -> str:
         autoescape=False,  # nginx's language, not HTML; paths are checked by `plain`
     )
     environment.filters["pattern"] = lambda text: re.sub(r"([^A-Za-z0-9:/-])", r"\\\1", text)
-    return environment.get_template("gateway.conf").render(**parameters)
+    return environment.get_template(template).render(**parameters)
 
 
 def _tls(section: pacs_schema.OrthancPacs) -> Mapping[str, str] | None:
