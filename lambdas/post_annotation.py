@@ -160,7 +160,7 @@ def _said(about: str, own: LabelSet | None) -> LabelSet:
     """Give what a whole line asks, where one is passed; else what the batch's answers answer."""
     try:
         line = json.loads(about)
-    except ValueError:  # the value of `source`, as Ground Truth passes it
+    except (ValueError, RecursionError):  # the value of `source`, as Ground Truth passes it
         line = None
     if isinstance(line, dict) and "labels" in line:
         return labels.from_data_object(line)

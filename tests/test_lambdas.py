@@ -5,10 +5,13 @@ import re
 
 import lambda_site
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from lambda_site import EVENTS, JOBS, KEY, PAYLOAD, event
 from specimens import document
 
 from cxr.contract import jobs, labels, signing
+from cxr.infra.aws import lambdas
 from cxr.labeling import handlers
 
 LOCAL = {
@@ -190,6 +193,48 @@ def test_one_answer_that_is_none_costs_no_other_object(on_aws, tmp_path, capsys,
     assert not set(re.findall(r"\w+", line)) & {"Miller", "Anna", "1932", "0a1b", SOURCE[:8]}
 
 
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["content", "s3Uri", "workerId", "annotation", "disease", "labels"]),
+            inner,
+        )
+    ),
+    max_leaves=6,
+)
+ANSWERED = st.fixed_dictionaries(
+    {},
+    optional=dict.fromkeys(
+        ("image", "findings", "rois", "quality", "comment", "skipped", "timing"), JSON
+    ),
+).map(lambda changes: json.dumps({"annotation": json.dumps(document("aapa", NAMES) | changes)}))
+GIVEN = st.fixed_dictionaries(
+    {},
+    optional={
+        "workerId": JSON,
+        "annotationData": st.fixed_dictionaries({"content": JSON | ANSWERED}) | JSON,
+    },
+)
+ITEM = JSON | st.fixed_dictionaries(
+    {"datasetObjectId": st.just("1"), "annotations": st.lists(GIVEN, max_size=2) | JSON},
+    optional={"dataObject": JSON | st.fixed_dictionaries({"content": JSON.map(json.dumps)})},
+)
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(ITEM)
+def test_no_object_however_odd_costs_another(on_aws, item):
+    lambda_site.put(on_aws, f"{PAYLOAD}odd.json", [*event("consolidation_request")[:1], item])
+    given = event("post_annotation")
+    given["payload"]["s3Uri"] = f"s3://{lambda_site.BUCKET}/{PAYLOAD}odd.json"
+
+    entries = handlers.load("post_annotation")(given, None)
+
+    assert entries[0] == expected("consolidation_request")[0]
+
+
 def test_on_this_machine_an_answer_that_is_none_is_shown(tmp_path):
     given, _ = broken(tmp_path, '{"annotation": "{}"}')
 
@@ -301,3 +346,60 @@ def test_a_file_of_the_functions_machine_is_never_read(on_aws, tmp_path):
 
     with pytest.raises(Exception, match=r"^error ParamValidationError"):
         handlers.load("post_annotation")(given, None)
+
+
+@pytest.fixture(scope="module")
+def deployed(aws, secret, tmp_path_factory):
+    """Both functions, from the zip, as the stack deploys them."""
+    path = tmp_path_factory.mktemp("zip") / "lambdas.zip"
+    lambdas.build(path)
+    given = {"CXR_JOBS": JOBS, "CXR_TOKEN_SECRET": secret, "CXR_PACS_URL": "https://pacs.example/"}
+    for name in ("pre_annotation", "post_annotation"):
+        aws.function(f"told-{name}", path.read_bytes(), f"{name}.handler", given)
+    return aws
+
+
+def invoked(aws, name, given):
+    reply = aws.client("lambda").invoke(FunctionName=f"told-{name}", Payload=json.dumps(given))
+    return json.loads(reply["Payload"].read()), reply.get("FunctionError")
+
+
+def test_what_runs_on_aws_answers_the_same(deployed):
+    lambda_site.put(deployed, f"{PAYLOAD}told.json", event("consolidation_request"))
+    given = event("post_annotation")
+    given["payload"]["s3Uri"] = f"s3://{lambda_site.BUCKET}/{PAYLOAD}told.json"
+
+    task, _ = invoked(deployed, "pre_annotation", event("pre_annotation_chained"))
+    labelled, _ = invoked(deployed, "post_annotation", given)
+
+    assert signed(json.dumps(task))[0] == expected("pre_annotation_chained")
+    assert labelled == expected("consolidation_request")
+
+
+def test_no_log_holds_an_answer_a_source_a_worker_or_a_token(deployed, tmp_path):
+    line = event("pre_annotation_chained")
+    bad = event("pre_annotation_chained")
+    bad["dataObject"] |= {"source": SECRETLY, "labels": f"Edema,{SECRETLY}"}
+    _, batch = broken(tmp_path, json.dumps({"annotation": json.dumps({"schema": SECRETLY})}))
+    batch.append({"datasetObjectId": SECRETLY, "annotations": [{"workerId": [SECRETLY]}]})
+    lambda_site.put(deployed, f"{PAYLOAD}log.json", batch)
+    given = event("post_annotation")
+    given["payload"]["s3Uri"] = f"s3://{lambda_site.BUCKET}/{PAYLOAD}log.json"
+    lost = event("post_annotation")
+    lost["payload"]["s3Uri"] = f"s3://{lambda_site.BUCKET}/{SOURCE}.json"
+
+    task, _ = invoked(deployed, "pre_annotation", line)
+    refused, failed = invoked(deployed, "pre_annotation", bad)
+    labelled, _ = invoked(deployed, "post_annotation", given)
+    unread, unfound = invoked(deployed, "post_annotation", lost)
+
+    told = deployed.logs["told-pre_annotation"] + deployed.logs["told-post_annotation"]
+    told += json.dumps([refused, unread])
+    assert failed
+    assert unfound
+    assert [entry["datasetObjectId"] for entry in labelled] == ["0"]
+    token = task["taskInput"]["imageUrl"].partition("token=")[2]
+    hidden = {*re.findall(r"\w+", SECRETLY), SOURCE[:8], "0a1b", "0a1c", "Cardiomegaly", token}
+    assert not [word for word in hidden if word in told]
+    assert '"consolidated":1' in told  # it is the log that was searched
+    assert '{"object":"?","error":"AnnotationError","field":"annotations[0].workerId"' in told
