@@ -6,13 +6,14 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup viewer demo test check lint bench clean
+.PHONY: help setup viewer demo test check lint checkov bench clean
 
 help:
 	@echo "make setup   install into .venv and build the viewer"
 	@echo "make demo    the whole way through, on synthetic radiographs, in about four minutes"
 	@echo "make test    install what the tests need and run all of them"
 	@echo "make check   ruff, mypy --strict and the tests"
+	@echo "make checkov hold the CloudFormation templates to checkov, in a venv of its own"
 	@echo "make bench   measure; one section: make bench SECTION=pixels"
 	@echo "make clean   remove .venv and what was built; data in var/ stays"
 
@@ -44,6 +45,9 @@ lint: setup
 	$(BIN)/mypy
 
 check: lint test
+
+checkov:
+	$(PYTHON) scripts/checkov.py
 
 bench: setup
 	$(BIN)/python scripts/bench.py $(SECTION)

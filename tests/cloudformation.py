@@ -7,9 +7,11 @@ copy with one thing changed, by which a test proves that a rule can fail.
 """
 
 import copy
+import functools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import yaml
@@ -111,7 +113,11 @@ _Loader.yaml_implicit_resolvers = {
 
 def load(path):
     """Give a template of `templates/cloudformation` by its name, or any by its path."""
-    path = path if isinstance(path, Path) else FOLDER / path
+    return copy.deepcopy(_loaded(path if isinstance(path, Path) else FOLDER / path))
+
+
+@functools.cache
+def _loaded(path):
     return parse(path.read_text())
 
 
@@ -285,6 +291,29 @@ def may(template, role):
             for action in statement.actions:
                 found.setdefault(action, []).extend(statement.resources)
     return found
+
+
+def allowed(template, role, action, resource, **known):
+    """Whether a role's policies allow an action on a resource; Deny there is none.
+
+    Args:
+        template: With the role.
+        role: Its logical ID.
+        action: Such as s3:GetObject.
+        resource: An ARN.
+        known: What stands for `${name}`, with dots and colons as underscores; the rest stays.
+    """
+    for offered, patterns in may(template, role).items():
+        if fnmatchcase(action, offered):
+            for pattern in patterns:
+                filled = re.sub(
+                    r"\$\{([^}]+)\}",
+                    lambda met: known.get(re.sub(r"\W+", "_", met[1]), met[0]),
+                    pattern,
+                )
+                if fnmatchcase(resource, filled):
+                    return True
+    return False
 
 
 # ---- rules: a template → one line per fault
