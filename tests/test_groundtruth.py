@@ -15,10 +15,11 @@ from ground_truth import answers, run
 from cxr.contract import manifest, signing
 from cxr.errors import AwsError, JobError
 from cxr.infra.aws import ExpiredError
-from cxr.labeling import Job, Reader
+from cxr.labeling import Job, Reader, withdrawal
 from cxr.labeling.answers import Answers
 from cxr.labeling.local import LocalLabeling
 from cxr.labeling.lock import JobLock
+from cxr.pacs.withdrawn import Images
 
 
 @pytest.fixture(scope="module")
@@ -403,3 +404,45 @@ def test_credentials_of_another_account_are_refused(cloud, tmp_path):
 def test_a_clock_that_is_off_is_named(cloud, aws, tmp_path):
     with aws.faults.clock(3600), pytest.raises(AwsError, match="check this machine's clock"):
         run(cloud.backend(), cloud.job("skewed", tmp_path))
+
+
+def test_a_patient_who_withdraws_leaves_this_machine(cloud, aws, tmp_path):
+    aws.workers["withdrawn"] = answers
+    job = cloud.job("withdrawn", tmp_path)
+    backend = cloud.backend()
+    run(backend, job)
+    backend.preview_files(job, signing.keys_from_text(ground_truth.KEY))
+    lines = list(manifest.read(job.input_manifest))
+    first = cloud.pacs.find(lines[0]["source"])  # the only one of its study
+    gone = Images("mark", (first,))
+
+    withdrawal.remove(job.folder, gone, b"k" * 32)
+
+    found = [one for one in job.folder.rglob("*") if one.is_file()]
+    assert not [one for one in found if first.orthanc_id in one.read_text()]
+    assert len(list((job.folder / "annotations" / "worker-response").rglob("*.json"))) == 2
+
+    # what is fetched after that brings nothing back
+    path = job.folder / "groundtruth.json"
+    path.write_text(path.read_text().replace('"fetched": true', '"fetched": false'))
+    shutil.rmtree(job.folder / "annotations")
+    path = run(cloud.backend(), job)
+    found = [one for one in job.folder.rglob("*") if one.is_file()]
+    assert not [one for one in found if first.orthanc_id in one.read_text()]
+    assert len(states(path, "withdrawn")) == 2
+
+
+def test_the_task_input_renders_as_ground_truth_renders_it(cloud, aws, tmp_path):
+    job = cloud.job("rendered", tmp_path)
+    folder = cloud.backend().preview_files(job, signing.keys_from_text(ground_truth.KEY))
+    asked = json.loads((folder / "render-ui-template.json").read_text())
+
+    answer = aws.client("sagemaker").render_ui_template(**asked)
+
+    assert answer["Errors"] == []
+    given = json.loads((folder / "task-input.json").read_text())
+    assert json.loads(asked["Task"]["Input"]) == given
+    assert given["page"]["comments"] is False
+    assert given["source"] in answer["RenderedContent"]
+    assert {one.stat().st_mode & 0o777 for one in folder.iterdir()} == {0o600}
+    assert "rendered" not in aws.labeling.jobs

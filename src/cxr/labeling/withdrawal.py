@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cxr.contract import manifest
 from cxr.errors import JobError
 from cxr.labeling import audit, lock, selection
 from cxr.labeling.database import Database
@@ -91,6 +92,8 @@ def remove(folder: Path, images: Images, key: bytes) -> None:
         if path.exists():
             with _database(path) as db:
                 numbers = _objects(db, images)
+        elif (folder / selection.GROUND_TRUTH).exists():
+            numbers = [n for n, line in _numbered(folder) if images.hold(line)]
         _from_files(folder, images, numbers)
         if path.exists():
             _from_database(path, images, key)
@@ -204,7 +207,18 @@ def _alone(text: str | None, images: Images) -> str | None:
     return json.dumps(line)
 
 
+def _numbered(folder: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    path = folder / "input.manifest"
+    return enumerate(manifest.read(path)) if path.exists() else enumerate(())
+
+
 def _from_files(folder: Path, images: Images, numbers: list[int]) -> None:
+    annotations = folder / "annotations"
+    for number in numbers:  # first, since manifests may be all that knows them
+        for place in annotations.glob(f"worker-response/*/{number}"):
+            shutil.rmtree(place)
+    if (folder / "preview").exists():
+        shutil.rmtree(folder / "preview")  # one task, of whomever
     for path in sorted(folder.rglob("*.part")):
         path.unlink()  # of a writer that was killed
     for path in sorted(folder.rglob("*.manifest")):
@@ -212,10 +226,6 @@ def _from_files(folder: Path, images: Images, numbers: list[int]) -> None:
     for path in sorted(folder.rglob("*.csv")):
         if path.is_file():
             withdrawn.rewrite(path, images.without)
-    annotations = folder / "annotations"
-    for number in numbers:
-        for place in annotations.glob(f"worker-response/*/{number}"):
-            shutil.rmtree(place)
     for path in sorted(annotations.glob("consolidated-annotation/**/*.json")):
         withdrawn.rewrite(path, lambda text: _requests(text, images))
 

@@ -4,7 +4,6 @@ Ground Truth takes no new customers since 2026-07-30. What a job has on this mac
 folder: the state in `groundtruth.json`, downloads where the local portal would have put them.
 """
 
-import json
 import logging
 import time
 from collections.abc import Callable
@@ -13,19 +12,27 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from cxr import progress
-from cxr.contract import jobs, manifest
+from cxr.contract import manifest
 from cxr.contract.signing import Keys
 from cxr.errors import AwsError, JobError
-from cxr.infra.aws import Account, BusyError, ExpiredError, MissingError, objects, requests, secrets
-from cxr.labeling import Job, Status, lock, page, preview, selection
-from cxr.labeling.groundtruth import collecting, request, sending, settings, state
+from cxr.infra.aws import Account, BusyError, ExpiredError
+from cxr.labeling import Job, Status, lock, selection
+from cxr.labeling.groundtruth import (
+    beginning,
+    collecting,
+    rendering,
+    request,
+    sending,
+    settings,
+    state,
+)
+from cxr.labeling.groundtruth.beginning import Beginning
 from cxr.labeling.groundtruth.request import Plan
 from cxr.labeling.groundtruth.settings import Settings
 from cxr.labeling.groundtruth.state import Round
 from cxr.pacs import Pacs
 
 T = TypeVar("T")
-_SHOWN = ("instructions", "examples", "page")
 _log = logging.getLogger(__name__)
 
 
@@ -71,9 +78,7 @@ class GroundTruthLabeling:
         return replace(job, page=replace(job.page, comments=comments))
 
     def preview_files(self, job: Job, keys: Keys) -> Path:
-        """Write one task as a request RenderUiTemplate, and its input alone, and give the folder.
-
-        Nothing is uploaded: what the page loads from S3 is there once the job has been started.
+        """Write one task as a request RenderUiTemplate, and give its folder; AWS is not asked.
 
         Args:
             job: What is asked.
@@ -83,31 +88,8 @@ class GroundTruthLabeling:
             AwsError: The API would refuse the request.
             JobError: There is nothing to show.
         """
-        made = self._plan(job, [])
-        line = preview.first_line(job)
-        shown = next(one for one in made.lines if sending.local_source(one) == line["source"])
-        kid, key = next(iter(keys.by_id.items()))
         pacs_url = self._given.pacs_url or self._pacs.gateway or "https://pacs.invalid"
-        environment = {
-            "CXR_PACS_URL": pacs_url,
-            "CXR_TOKEN_KEY": f"{kid}:{key.hex()}",
-            "CXR_TOKEN_TTL_S": str(made.settings["tokenTtlS"]),
-            "CXR_VIEWER_URL": made.settings["viewerUrl"],
-            "CXR_PAGE": json.dumps({k: made.settings[k] for k in _SHOWN}),
-            "CXR_TEMPLATE_SHA": made.settings["templateSha"],
-            "CXR_VIEWER_SHA": made.settings["viewerSha"],
-        }
-        task = preview.task_input(job, dict(shown), environment)
-        rendered = {
-            "UiTemplate": {"Content": page.template_text()},
-            "Task": {"Input": json.dumps(task)},
-            "RoleArn": self._given.role_arn,
-        }
-        requests.check("sagemaker", "RenderUiTemplate", rendered)
-        folder = job.folder / "preview"
-        preview.write(folder, "task-input.json", task)
-        preview.write(folder, "render-ui-template.json", rendered)
-        return folder
+        return rendering.write(job, self._plan(job, []), keys, pacs_url)
 
     def start(self, job: Job, manifest: Path, *, requeue: bool = False) -> None:
         """Ask Ground Truth for the job, or find the one that was asked for; again is harmless.
@@ -133,11 +115,12 @@ class GroundTruthLabeling:
             if not collecting.missing(job, rounds):
                 _log.info("nothing is left to offer again: every image has its label")
                 return
-            self._begin(job, self._plan(job, rounds), rounds)
+            self._beginning(job).begin(self._plan(job, rounds), rounds)
         elif not rounds:
-            self._begin(job, self._plan(job, []), [])
+            self._beginning(job).begin(self._plan(job, []), [])
         elif rounds[-1].status == state.CREATING:
-            self._begin(job, self._plan(job, rounds[:-1]), rounds[:-1], died=rounds[-1])
+            *before, died = rounds
+            self._beginning(job).begin(self._plan(job, before), before, died)
 
     def status(self, job: Job) -> Status:
         """Ask how far the labeling job is; one that is over is not asked again."""
@@ -159,7 +142,11 @@ class GroundTruthLabeling:
             AwsError: AWS is not reached or refuses; the job goes on without us.
             KeyboardInterrupt: Ctrl-C; likewise.
         """
-        goes_on = f"job {self._last(job).name} goes on in Ground Truth, and the same command"
+        one = self._last(job)
+        goes_on = f"job {one.name} goes on in Ground Truth, and the same command"
+        if not one.over:
+            team = (self._given.workteam_arn or "").rpartition("/")[2]
+            _log.info("job %s is before the team %s; Ctrl-C leaves it there", one.name, team)
         try:
             status = self._patient(lambda: self.status(job))
             with progress.bar("labelled", status.total, done=status.labelled) as advance:
@@ -213,80 +200,8 @@ class GroundTruthLabeling:
         shown = sending.offered(lines, self._account, job, copied=copied)
         return request.plan(job, self._given, self._account, shown, name)
 
-    def _begin(self, job: Job, made: Plan, rounds: list[Round], died: Round | None = None) -> None:
-        """Bring one labeling job about.
-
-        Args:
-            job: Whose it is.
-            made: What is asked.
-            rounds: Those before.
-            died: What was asked where a process died while asking.
-        """
-        self._account.check()
-        objects.check_region(self._account)
-        links = self._given.images == "links"
-        secret = (self._given.token_secret_arn or "") if links else ""
-        one = Round(made.name, made.sha, made.base, len(made.lines), secret=secret)
-        found = self._found(made.name)
-        if found is not None:
-            self._adopt(job, rounds, died or one, found)
-            return
-        if died is None:
-            self._check_free(made)
-        state.write(job.folder, [*rounds, one])  # before there is anything to be found again
-        if not links:
-            sending.copy_images(self._local_lines(job, made), self._pacs, self._account, job)
-        sending.send(made, self._account, job)
-        if secret:
-            secrets.add_job_key(self._account, secret, one.name)
-        try:
-            told = self._account.call("sagemaker", "create_labeling_job", made.name, **made.request)
-        except AwsError as error:
-            # the answer alone may have been lost
-            if (made_after_all := self._found(made.name)) is not None:
-                self._adopt(job, rounds, one, made_after_all)
-                return
-            self._withdraw(one)
-            if "ResourceInUse" in str(error):
-                raise _taken(one.name) from error
-            raise
-        started = replace(one, arn=str(told["LabelingJobArn"]), status="InProgress")
-        state.write(job.folder, [*rounds, started])
-
-    def _check_free(self, made: Plan) -> None:
-        """Refuse a name under which another job's files lie: names are one in any case."""
-        try:
-            there = json.loads(objects.read(self._account, f"{made.base}/{jobs.FILE}"))
-        except MissingError:
-            return
-        if there != made.settings:
-            raise _taken(made.name)
-
-    def _local_lines(self, job: Job, made: Plan) -> list[dict[str, Any]]:
-        wanted = {sending.local_source(line) for line in made.lines}
-        lines = manifest.read(job.input_manifest)
-        return [line for line in lines if manifest.source(line) in wanted]
-
-    def _found(self, name: str) -> dict[str, Any] | None:
-        try:
-            return self._account.call(
-                "sagemaker", "describe_labeling_job", name, LabelingJobName=name
-            )
-        except MissingError:
-            return None
-
-    def _adopt(self, job: Job, rounds: list[Round], one: Round, found: dict[str, Any]) -> None:
-        """Go on with a labeling job that is there, if it is the one that was asked for.
-
-        Raises:
-            JobError: It is another's.
-        """
-        tags = {tag["Key"]: tag["Value"] for tag in found.get("Tags", ())}
-        if tags.get(request.SHA_TAG) != one.sha:
-            raise _taken(one.name)
-        _log.info("job %s was begun before; following it", one.name)
-        started = replace(one, arn=str(found["LabelingJobArn"]), status="InProgress")
-        state.write(job.folder, [*rounds, started])
+    def _beginning(self, job: Job) -> Beginning:
+        return Beginning(job, self._pacs, self._account, self._given)
 
     def _last(self, job: Job) -> Round:
         rounds = state.read(job.folder)
@@ -325,28 +240,10 @@ class GroundTruthLabeling:
         for number, one in enumerate(rounds, 1):
             if not one.over:
                 continue
-            now = self._withdraw(one)
+            now = beginning.withdraw(self._account, one)
             if not now.fetched:
                 collecting.fetch(self._account, job, now, number)
                 now = replace(now, fetched=True)
             if now != one:
                 rounds = [*rounds[: number - 1], now, *rounds[number:]]
                 state.write(job.folder, rounds)
-
-    def _withdraw(self, one: Round) -> Round:
-        """End a round's links; where AWS refuses, the next run tries again."""
-        if not one.secret:
-            return one
-        try:
-            secrets.remove_job_key(self._account, one.secret, one.name)
-        except AwsError as error:
-            _log.warning("the links of job %s still open its images: %s", one.name, error)
-            return one
-        return replace(one, secret="")
-
-
-def _taken(name: str) -> JobError:
-    return JobError(
-        f"job.name: {name!r} is the name of another labeling job of this account, and Ground Truth "
-        "never takes one twice; choose another"
-    )

@@ -47,7 +47,12 @@ def fetch(account: Account, job: Job, one: Round, number: int) -> None:
         return  # it failed before there was anything
     objects.download(account, where, path)
     path.chmod(0o600)
-    _fetch_responses(account, job, one, number, _numbers(job, path))
+    numbers = _numbers(job, path)
+    _fetch_responses(account, job, one, number, numbers)
+    if -1 in numbers:  # of a patient who has withdrawn since
+        kept = zip(list(manifest.read(path)), numbers, strict=True)
+        manifest.write(path, (line for line, n in kept if n >= 0), max_line=None)
+        path.chmod(0o600)
 
 
 def _output_manifest(account: Account, one: Round) -> str | None:
