@@ -7,6 +7,7 @@ Orthanc's password still to give; what changes the server itself is closed to ev
 """
 
 import os
+import subprocess
 from pathlib import Path
 
 from cxr.infra.orthanc import gateway, judging, processes, programs, selfsigned
@@ -46,6 +47,15 @@ def serve(settings: Front) -> None:
 
 
 def to_stdout(log: Path) -> None:
-    """Have what is written to a log come out of the container, where ECS collects it."""
+    """Have what nginx writes to a log come out of this process, where ECS collects it.
+
+    nginx opens the log by its name, which an ordinary user may not do with an output that root
+    has made; so this process gets an output of its own, and another one copies it.
+    """
     log.unlink(missing_ok=True)
     log.symlink_to("/dev/stdout")
+    copying = subprocess.Popen([programs.program("cat")], stdin=subprocess.PIPE)
+    if copying.stdin is None:
+        raise RuntimeError("a process was started without the pipe that was asked for")
+    os.dup2(copying.stdin.fileno(), 1)
+    copying.stdin.close()
