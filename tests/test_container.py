@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -32,7 +33,7 @@ NAMES = ("Edema", "No Finding")
 EDITS = (
     "data.job=chest", "data.image_size=[32,32]", "data.batch_size=16", "data.folds=3",
     "model.net._target_=monai.networks.nets.DenseNet", "+model.net.init_features=4",
-    "+model.net.growth_rate=2", "+model.net.block_config=[1,1]", "trainer.max_epochs=60",
+    "+model.net.growth_rate=2", "+model.net.block_config=[1,1]", "trainer.max_epochs=20",
     "trainer.accelerator=cpu", "trainer.precision=32-true", "draws=100", "objective=val/loss",
 )  # fmt: skip
 
@@ -115,12 +116,15 @@ def booted(ml, **environment):
 
 @pytest.fixture(scope="module")
 def interrupted(tmp_path_factory, home):
-    """A job of two processes whose machine is taken away, and which goes on on another one."""
-    first, second = (tmp_path_factory.mktemp(name) / "ml" for name in ("first", "second"))
-    for ml in (first, second):
+    """A job of two processes whose machine is taken away, and which goes on on two others."""
+    names = ("first", "second", "third")
+    first, second, third = (tmp_path_factory.mktemp(name) / "ml" for name in names)
+    for ml in (first, second, third):
         shutil.copytree(home[0] / "channels", ml / "input" / "data")
+    hosts = ["127.0.0.1", "127.0.0.2"]
     give(first, ordered())
-    give(second, ordered())
+    give(second, ordered(), hosts=hosts, current_host=hosts[0])
+    give(third, ordered(), hosts=hosts, current_host=hosts[1])
     log = []
     with started(first, CXR_PROCESSES="2") as process:
         for said in process.stdout:
@@ -129,15 +133,21 @@ def interrupted(tmp_path_factory, home):
                 process.send_signal(signal.SIGTERM)
                 break
         log.append(process.communicate(timeout=120)[0])
-    shutil.copytree(first / "checkpoints", second / "checkpoints")
-    with started(second, CXR_PROCESSES="2") as again:
+    for ml in (second, third):  # as SageMaker does, on every host
+        shutil.copytree(first / "checkpoints", ml / "checkpoints")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    with started(second, CXR_PORT=port) as again, started(third, CXR_PORT=port) as beside:
         told = again.communicate(timeout=300)[0]
-    return first, second, process.returncode, "".join(log), again.returncode, told
+        other = beside.communicate(timeout=60)[0]
+    assert beside.returncode == again.returncode, told + other
+    return first, second, process.returncode, "".join(log), again.returncode, told, third, other
 
 
 @pytest.mark.slow
 def test_a_job_that_is_stopped_ends_with_143_and_a_whole_checkpoint(interrupted):
-    first, _, code, log, _, _ = interrupted
+    first, _, code, log, *_ = interrupted
 
     assert code == 143, log
     assert not (first / "output" / "failure").exists()
@@ -149,13 +159,13 @@ def test_a_job_that_is_stopped_ends_with_143_and_a_whole_checkpoint(interrupted)
 
 @pytest.mark.slow
 def test_a_job_that_is_started_again_goes_on_in_the_same_run(interrupted):
-    first, second, _, _, code, log = interrupted
+    first, second, _, _, code, log, *_ = interrupted
     runs = second / "checkpoints" / "runs"
 
     assert code == 0, log
     assert "run shipped-1 goes on from its checkpoint" in log
-    epochs = [int(n) for n in re.findall(r"^epoch (\d+)/60", log, re.MULTILINE)]
-    assert epochs == list(range(epochs[0], 61))
+    epochs = [int(n) for n in re.findall(r"^epoch (\d+)/20", log, re.MULTILINE)]
+    assert epochs == list(range(epochs[0], 21))
     assert epochs[0] >= 4  # told first, then kept
     before, after = (
         json.loads((ml / "checkpoints" / "runs" / "shipped-1" / "run.json").read_text())
@@ -167,7 +177,7 @@ def test_a_job_that_is_started_again_goes_on_in_the_same_run(interrupted):
             (after["run_id"], "FINISHED")
         ]
         steps = tracked.execute("SELECT step FROM metrics WHERE key = 'val/loss' ORDER BY step")
-        assert {step for (step,) in steps} == set(range(1, 61))
+        assert {step for (step,) in steps} == set(range(1, 21))
 
 
 @pytest.mark.slow
@@ -190,13 +200,20 @@ def test_a_job_trains_what_a_run_at_home_would(interrupted, home):
 
 @pytest.mark.slow
 def test_two_processes_leave_one_run_and_one_voice(interrupted):
-    _, second, _, before, _, log = interrupted
+    first, second, _, before, _, log, third, other = interrupted
     runs = second / "checkpoints" / "runs"
 
     assert sorted(p.name for p in runs.iterdir()) == ["mlflow.db", "shipped-1"]
     assert before.count("48 images of 16 patients") == 1
     assert log.count("report: ") == 1
-    assert log.count("epoch 60/60") == 1
+    assert len(re.findall("^epoch 20/20", log, re.MULTILINE)) == 1
+    assert "epoch" not in other
+    assert list((third / "model").iterdir()) == []
+    was, now = (
+        {p.relative_to(ml): p.read_bytes() for p in (ml / "checkpoints").rglob("*") if p.is_file()}
+        for ml in (first, third)
+    )
+    assert now == was
 
 
 @pytest.mark.slow
@@ -220,13 +237,14 @@ def test_the_model_comes_with_all_that_belongs_to_it(interrupted):
 
 @pytest.mark.slow
 def test_the_log_has_metrics_and_names_nobody(interrupted, home):
-    _, _, _, before, _, log = interrupted
+    _, _, _, before, _, log, _, other = interrupted
 
-    assert re.search(r"^val/loss=\d\S* epoch=60$", log, re.MULTILINE)
+    assert re.search(r"^val/loss=\d\S* epoch=20$", log, re.MULTILINE)
     assert re.search(r"^test/auroc/Edema=\d\S*$", log, re.MULTILINE)
     named = ["SECRET", *home[1].sop_instance_uids, "9.1", "1.2.5."]
-    assert [name for name in named if re.search(rf"\b{re.escape(name)}\b", before + log)] == []
-    assert "Traceback" not in log
+    said = before + log + other
+    assert [name for name in named if re.search(rf"\b{re.escape(name)}\b", said)] == []
+    assert "Traceback" not in said
 
 
 @pytest.mark.slow

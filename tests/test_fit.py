@@ -1,6 +1,7 @@
 """Training learns, keeps its best epoch, and ends sanely however it ends."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -157,6 +158,30 @@ def test_resuming_a_finished_run_changes_nothing(tmp_path):
     assert (again.best_score, again.best_epoch) == (first.best_score, first.best_epoch)
     assert again.epochs == 4
     assert (tmp_path / "best.ckpt").read_bytes() == before
+
+
+def test_a_run_resumed_in_another_folder_knows_its_best_epoch(tmp_path):
+    told = []
+
+    def stop_after_three(metrics, epoch):
+        told.append(metrics["val/auroc_macro"])
+        if epoch == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "here", log_metrics=stop_after_three)
+    shutil.move(tmp_path / "here", tmp_path / "there")
+    worse = learnable()
+    worse._arrays[2][:] = 1 - worse._arrays[2]
+    again = fit.fit(
+        classifier(), worse, folder=tmp_path / "there", max_epochs=4, accelerator="cpu",
+        precision="32-true", resume_from=tmp_path / "there" / "last.ckpt",
+    )  # fmt: skip
+
+    assert (again.epochs, again.best_score) == (4, max(told[:2]))
+    best = torch.load(tmp_path / "there" / "best.ckpt", weights_only=True)
+    assert best["epoch"] == int(np.argmax(told[:2]))
+    assert sorted(p.name for p in tmp_path.rglob("*.ckpt")) == ["best.ckpt", "last.ckpt"]
 
 
 def test_patience_stops_early(tmp_path):

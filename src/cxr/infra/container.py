@@ -20,20 +20,18 @@ import traceback
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
-ML = "CXR_ML_ROOT"
-"""Variable with another folder than /opt/ml, for whoever plays SageMaker."""
+ML = "CXR_ML_ROOT"  # a variable with another folder than /opt/ml, for whoever plays SageMaker
 STOPPED = 128 + signal.SIGTERM
 _LONGEST = 1024  # characters of a FailureReason, API DescribeTrainingJob
-_PORT = 29500
+_PORT = os.environ.get("CXR_PORT", "29500")  # where the hosts meet, on the first one
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
-_RESULTS = (
-    "best.ckpt", "model.onnx", "run.json", "metrics.json", "model-card.md", "model-card.json",
-)  # fmt: skip
+_MODEL = ("best.ckpt", "model.onnx", "run.json", "metrics.json")
+_RESULTS = (*_MODEL, "model-card.md", "model-card.json")
 
 
 class JobError(Exception):
@@ -95,10 +93,7 @@ def _run(ml: Path, training: "_Training") -> None:
 
 
 def read_order(ml: Path) -> dict[str, Any]:
-    """Read what is to be run: `config` and `name`, from the one hyperparameter `cxr`.
-
-    Args:
-        ml: The folder that is /opt/ml in a container.
+    """Read what is to be run, `config` and `name`, from the one hyperparameter `cxr` below `ml`.
 
     Raises:
         JobError: It is not there, or not of this form.
@@ -106,7 +101,7 @@ def read_order(ml: Path) -> dict[str, Any]:
     path = ml / "input" / "config" / "hyperparameters.json"
     try:
         order = json.loads(json.loads(path.read_text())["cxr"])
-        if isinstance(order, str):  # the SDK's own driver encodes once more
+        if isinstance(order, str):  # encoded once more by the SDK's driver
             order = json.loads(order)
         if isinstance(order, dict) and "z" in order:
             order = json.loads(zlib.decompress(base64.b64decode(order["z"])))
@@ -166,12 +161,7 @@ def _gpus() -> int:
 
 
 def is_whole(runs: Path, name: str) -> bool:
-    """Say whether a run can go on; what is torn is cleared away, so that the run begins anew.
-
-    Args:
-        runs: The folder that outlives a machine.
-        name: Of the run.
-    """
+    """Say whether a run in `runs` can go on; what is torn goes, so that the run begins anew."""
     last, record, tracked = runs / name / "last.ckpt", runs / name / "run.json", runs / "mlflow.db"
     for part in (runs / name).glob(".*.part"):
         part.unlink()
@@ -198,11 +188,8 @@ def _is_whole_database(path: Path) -> bool:
     if not path.exists():
         return True  # tracked elsewhere
     try:
-        connection = sqlite3.connect(path)
-        try:
-            return bool(connection.execute("PRAGMA quick_check").fetchone() == ("ok",))
-        finally:
-            connection.close()
+        with closing(sqlite3.connect(path)) as opened:
+            return bool(opened.execute("PRAGMA quick_check").fetchone() == ("ok",))
     except sqlite3.Error:
         return False
 
@@ -248,17 +235,18 @@ def _link(link: Path, target: Path) -> None:
 def command(root: Path, hosts: Hosts, processes: int) -> list[str]:
     """Give what trains on this host: one process, or torchrun for this host's part of many."""
     itself = str(Path(__file__).resolve())
-    train = [itself, "--rank", "--config-dir", str(root / "conf"), "--config-name", "shipped"]
+    train = [itself, "cxr.train", "--config-dir", str(root / "conf"), "--config-name", "shipped"]
     train.append("hydra.job.name=train")
+    python = [sys.executable, "-u"]
     if len(hosts.names) == 1 and processes == 1:
-        return [sys.executable, "-u", *train]
+        return [*python, *train]
     meet = ["--standalone"]
     if len(hosts.names) > 1:
         meet = [
             f"--nnodes={len(hosts.names)}", f"--node-rank={hosts.here}",
             f"--master-addr={hosts.names[0]}", f"--master-port={_PORT}",
         ]  # fmt: skip
-    torchrun = [sys.executable, "-m", "torch.distributed.run", *meet]
+    torchrun = [*python, itself, "torch.distributed.run", *meet]
     return [*torchrun, f"--nproc-per-node={processes}", "--max-restarts=0", *train]
 
 
@@ -283,10 +271,12 @@ def hand_over(run: Path, model: Path) -> None:
     for name in _RESULTS:
         if (run / name).exists():
             shutil.copyfile(run / name, model / name)
-    without = run / "report-without-pictures.html"
-    report = without if without.exists() else run / "report.html"
-    if report.exists():
-        shutil.copyfile(report, model / "report.html")
+    for name in (
+        "report.html",
+        "report-without-pictures.html",
+    ):  # where that is, the other has some
+        if (run / name).exists():
+            shutil.copyfile(run / name, model / "report.html")
 
 
 class _Training:
@@ -313,8 +303,7 @@ class _Training:
             why = f"killed by signal {-code}, mostly for want of memory" if code < 0 else code
             raise JobError(f"{what} ended with {why}; see the job's log")
 
-    def _stop(self, number: int, frame: FrameType | None) -> None:
-        del number, frame
+    def _stop(self, *_: object) -> None:
         self.stopped = True
         if self._process is not None:
             self._process.terminate()
@@ -332,12 +321,12 @@ def _tell(ml: Path, reason: str) -> bool:
     return True
 
 
-def rank(arguments: Sequence[str]) -> int:
-    """Be one process of the training, the only one or one of many, and give its exit code."""
+def below(module: str, arguments: Sequence[str]) -> int:
+    """Be `python -m module`, and give its exit code; why it failed is told in one line."""
     ml = Path(os.environ.get(ML, "/opt/ml"))
-    sys.argv = ["cxr.train", *arguments]
+    sys.argv = [module, *arguments]
     try:
-        runpy.run_module("cxr.train", run_name="__main__", alter_sys=True)
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
     except SystemExit as end:
         if end.code is None or isinstance(end.code, int):
             return end.code or 0
@@ -348,15 +337,14 @@ def rank(arguments: Sequence[str]) -> int:
         reason = f"{type(error).__name__}: {error}"
     else:
         return 0
-    _tell(ml, reason)
-    _say(reason)
+    if _tell(ml, reason):
+        _say(reason)
     return 1
 
 
 def _say(text: str) -> None:
     sys.stderr.write(text + "\n")
-    sys.stderr.flush()
 
 
 if __name__ == "__main__":
-    sys.exit(rank(sys.argv[2:]) if sys.argv[1:2] == ["--rank"] else boot())
+    sys.exit(below(sys.argv[1], sys.argv[2:]) if sys.argv[1:] else boot())

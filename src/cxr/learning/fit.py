@@ -6,7 +6,6 @@ KeyboardInterrupt, SIGTERM as SystemExit(143). Under torchrun all its processes 
 and the first one alone writes and tells.
 """
 
-import io
 import logging
 import signal
 import time
@@ -20,19 +19,17 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from lightning_fabric.plugins import TorchCheckpointIO
-from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.strategies import DDPStrategy
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from cxr.errors import ConfigError, DataError
-from cxr.learning import predictions, ranks
+from cxr.learning import keeping, ranks
 from cxr.learning.dataset import CxrData
 from cxr.learning.model import Classifier
 
-BEST, LAST = "best", "last"
 Log = Callable[[Mapping[str, float], int], None]
 
 
@@ -111,10 +108,10 @@ def fit(
             num_nodes=here.hosts,
             strategy=DDPStrategy() if here.world > 1 else "auto",  # gloo, on GPUs nccl
             use_distributed_sampler=False,  # the batches know of ranks themselves
-            plugins=[_WholeFiles()],
+            plugins=[keeping.WholeFiles()],
             precision=resolved,  # type: ignore[arg-type]
             gradient_clip_val=gradient_clip,
-            callbacks=[epochs, *_keepers(folder, objective, mode, patience)],
+            callbacks=[epochs, *keeping.keepers(folder, objective, mode, patience)],
             default_root_dir=folder,
             logger=False,
             num_sanity_val_steps=0,
@@ -123,7 +120,7 @@ def fit(
         )
         _run(trainer, model, data, resume_from)
     return Fitted(
-        checkpoint_path=folder / f"{BEST}.ckpt",
+        checkpoint_path=folder / f"{keeping.BEST}.ckpt",
         best_score=epochs.best_score,
         best_epoch=epochs.best_epoch,
         epochs=trainer.current_epoch,
@@ -168,25 +165,6 @@ def resolve_precision(precision: str, accelerator: str = "auto") -> str:
     return "bf16-mixed" if fast else "32-true"
 
 
-def _keepers(folder: Path, objective: str, mode: str, patience: int | None) -> list[Callback]:
-    """Give what stops early, then what writes the best and the last epoch."""
-    stop = [EarlyStopping(objective, mode=mode, patience=patience)] if patience else []
-    best = _checkpoint(folder, BEST, monitor=objective, mode=mode, save_weights_only=True)
-    return [*stop, best, _checkpoint(folder, LAST)]
-
-
-def _checkpoint(folder: Path, name: str, **kinds: Any) -> ModelCheckpoint:
-    return ModelCheckpoint(
-        folder,
-        filename=name,
-        save_top_k=1,
-        enable_version_counter=False,
-        auto_insert_metric_name=False,
-        save_on_train_epoch_end=True,
-        **kinds,
-    )
-
-
 def _run(trainer: pl.Trainer, model: Classifier, data: CxrData, resume_from: Path | None) -> None:
     """Fit, and let Ctrl-C and SIGTERM out as what they are.
 
@@ -202,23 +180,6 @@ def _run(trainer: pl.Trainer, model: Classifier, data: CxrData, resume_from: Pat
             signal.signal(signal.SIGINT, interrupt)
             raise KeyboardInterrupt from None
         raise
-
-
-class _WholeFiles(TorchCheckpointIO):
-    """Checkpoints are replaced in one step.
-
-    Lightning 2.6 writes into the folder for temporary files and moves from there, which copies
-    where that is another disk: a machine taken away meanwhile would leave half a file.
-    """
-
-    def save_checkpoint(
-        self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
-    ) -> None:
-        del storage_options
-        written = io.BytesIO()
-        torch.save(checkpoint, written)
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        predictions.replace_bytes(Path(path), written.getvalue())
 
 
 @contextmanager
