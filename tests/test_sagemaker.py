@@ -3,15 +3,18 @@
 import json
 import math
 import re
+import signal
+import threading
+import time
+from contextlib import contextmanager
 
 import pytest
 from sagemaker_site import BUCKET, Site
 
-from cxr.errors import RunError
+from cxr.errors import AwsError, ConfigError, RunError
 from cxr.infra.tracking import opened
 
 pytestmark = pytest.mark.aws
-EPOCH = re.compile(r"epoch \d/2 ")
 
 
 @pytest.fixture(scope="module")
@@ -32,16 +35,29 @@ def stored(site):
     return {item["Key"]: item["Size"] for item in listed.get("Contents", ())}
 
 
-def sent(site, name="one"):
-    return site.aws.training.jobs[f"cxr-{name}"].request
-
-
 @pytest.fixture(scope="module")
 def trained(site):
-    """A spot job whose machine is taken away after its first epoch."""
+    """A spot job: followed, left by Ctrl-C, then its machine is taken away, and followed again."""
+    run = ("name=one", "aws.tags={project: cxr, ward: 4b}", "onnx=true")
     with site.aws.faults.interrupt("epoch 1/2 "):
-        best = site.train("name=one", "aws.tags={project: cxr, ward: 4b}", "onnx=true")
+        with pytest.raises(KeyboardInterrupt), ctrl_c(site, "cxr-one"):
+            site.train(*run)
+        best = site.train(*run, "resume=true")
     return site, best
+
+
+@contextmanager
+def ctrl_c(site, job):
+    """Press it once a job is under way."""
+
+    def press():
+        while job not in site.aws.training.jobs:
+            time.sleep(0.05)
+        time.sleep(0.5)
+        signal.raise_signal(signal.SIGINT)
+
+    threading.Thread(target=press, daemon=True).start()
+    yield
 
 
 @pytest.mark.slow
@@ -51,6 +67,7 @@ def test_a_spot_job_goes_on_from_its_checkpoint_and_its_run_lies_here_as_if_trai
 
     job = site.aws.training.jobs["cxr-one"]
     assert job.attempts == 2
+    assert list(site.aws.training.jobs) == ["cxr-one"]
     states = [passed["Status"] for passed in job.transitions]
     assert states.count("Interrupted") == 1
     log = (run / "job.log").read_text()
@@ -170,3 +187,167 @@ def test_an_instance_without_a_price_says_where_to_set_one():
         "no price is listed for ml.p6.48xlarge: set it in compute.prices_usd, an hour in USD, for "
         "a ceiling; at most 3 × 2 h are paid for"
     )
+
+
+# without a training that is run: what goes wrong
+
+
+@pytest.mark.slow
+def test_a_job_that_fails_says_why_and_is_started_again_only_on_request(site, told):
+    faults = site.aws.faults
+
+    with (
+        faults.job_fails("AlgorithmError: val has no finding, exit code: 1", "cxr-bad*"),
+        pytest.raises(RunError, match="cxr-bad failed: AlgorithmError: val has no finding"),
+    ):
+        site.train("name=bad")
+    with pytest.raises(RunError, match=r"cxr-bad failed: .*; add resume=true to start a new job"):
+        site.train("name=bad")
+    with (
+        faults.job_fails("CapacityError: none left", "cxr-bad-try2"),
+        pytest.raises(RunError, match="cxr-bad-try2 failed: CapacityError: none left"),
+    ):
+        site.train("name=bad", "resume=true")
+
+    first, second = (site.aws.training.jobs[n].request for n in ("cxr-bad", "cxr-bad-try2"))
+    assert first["CheckpointConfig"] == second["CheckpointConfig"]
+    assert first["InputDataConfig"] == second["InputDataConfig"]
+    assert first["HyperParameters"] == second["HyperParameters"]
+
+
+@pytest.mark.slow
+def test_a_stopped_job_is_told_as_stopped(site, told):
+    def stop():
+        while "cxr-halt" not in site.aws.training.jobs:
+            time.sleep(0.05)
+        site.aws.client("sagemaker").stop_training_job(TrainingJobName="cxr-halt")
+
+    threading.Thread(target=stop, daemon=True).start()
+    with pytest.raises(RunError, match="cxr-halt stopped"):
+        site.train("name=halt")
+
+
+@pytest.mark.slow
+def test_what_was_sent_is_not_sent_again(site, told):
+    with site.aws.faults.job_fails("no"):
+        with pytest.raises(RunError, match="cxr-first failed"):
+            site.train("name=first")
+        told.clear()
+        with pytest.raises(RunError, match="cxr-second failed"):
+            site.train("name=second", "model.optimizer.lr=1e-2")
+
+    assert not [r for r in told.messages if r.startswith("sending")]
+    first, second = (site.aws.training.jobs[n].request for n in ("cxr-first", "cxr-second"))
+    assert first["InputDataConfig"] == second["InputDataConfig"]
+
+
+@pytest.mark.slow
+def test_following_outlasts_throttling_and_an_expired_sign_in(site, told):
+    def repair():
+        while not [m for m in told.messages if "following waits" in m]:
+            time.sleep(0.05)
+        left.set()
+
+    left = threading.Event()
+    threading.Thread(target=repair, daemon=True).start()
+    with site.aws.faults.job_fails("over", "cxr-worn"), site.aws.faults.throttle("sagemaker:D*", 3):
+        expired(site, left)
+        with pytest.raises(RunError, match="cxr-worn failed: over"):
+            site.train("name=worn")
+
+    assert [m for m in told.messages if "have expired or are unknown" in m]
+    assert "following cxr-worn again" in told.messages
+
+
+def expired(site, until):
+    """Let credentials expire once the job is taken, until somebody signs in."""
+
+    def run():
+        while "cxr-worn" not in site.aws.training.jobs:
+            time.sleep(0.01)
+        with site.aws.faults.expire():
+            until.wait(30)
+
+    threading.Thread(target=run, daemon=True).start()
+
+
+@pytest.mark.slow
+def test_without_leave_to_read_logs_a_job_is_followed_all_the_same(site, told):
+    with (
+        site.aws.faults.job_fails("over", "cxr-mute"),
+        site.aws.faults.deny("logs:DescribeLogStreams"),
+        pytest.raises(RunError, match="cxr-mute failed: over"),
+    ):
+        site.train("name=mute")
+
+    (warned,) = [m for m in told.messages if "logs:DescribeLogStreams" in m]
+    assert "not allowed" in warned
+    assert "followed without its log" in warned
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("fault", "match"),
+    [
+        (("deny", "sagemaker:CreateTrainingJob"),
+         "sagemaker:CreateTrainingJob on cxr-denied: not allowed"),
+        (("foreign", BUCKET), f"s3:[A-Za-z]+ on s3://{BUCKET}/.*: not allowed"),
+        (("clock", 3600.0), "check this machine's clock"),
+        (("expire", 0), "have expired or are unknown; sign in"),
+    ],
+)  # fmt: skip
+def test_a_refusal_names_action_and_resource_and_leaves_nothing_half_begun(site, fault, match):
+    name, given = fault
+
+    with getattr(site.aws.faults, name)(given), pytest.raises(AwsError, match=match):
+        site.train("name=denied")
+
+    assert "cxr-denied" not in site.aws.training.jobs
+    assert not (site.root / "runs" / "denied" / "sagemaker.json").exists()
+
+
+def test_wrong_labels_are_refused_before_anything_is_sent(site):
+    before = stored(site)
+
+    with pytest.raises(ConfigError, match="objective: expected a label of job 'few'"):
+        site.train("name=typo", "objective=val/auroc/Edemma", "data.image_size=[32,32]")
+
+    assert stored(site) == before
+    assert "cxr-typo" not in site.aws.training.jobs
+
+
+def test_a_role_is_needed_and_its_place_named(site):
+    with pytest.raises(ConfigError, match=r"compute\.role_arn: expected the output TrainingRole"):
+        site.train("name=roleless", "compute.role_arn=null")
+
+
+@pytest.mark.slow
+def test_a_job_of_this_name_that_another_site_started_is_not_taken_for_ours(site, tmp_path):
+    with site.aws.faults.job_fails("over"), pytest.raises(RunError, match="cxr-ours failed"):
+        site.train("name=ours")
+    (site.root / "runs" / "ours" / "sagemaker.json").unlink()
+
+    with pytest.raises(RunError, match="called cxr-ours is in the account already, of another run"):
+        site.train("name=ours", "seed=9")
+    with pytest.raises(RunError, match="cxr-ours failed: over; add resume=true"):
+        site.train("name=ours")  # the same settings: the file was lost, and the job is ours
+
+
+@pytest.mark.slow
+def test_a_sweep_runs_its_jobs_abreast_and_names_the_trial_that_failed(site):
+    with site.aws.faults.job_fails("AlgorithmError: NaN", "cxr-sweep-1"):
+        done = site.command(
+            "train", "-m", "name=sweep", "model.optimizer.lr=1e-3,1e-1",
+            "trainer.max_epochs=1", "compute.at_once=2",
+        )  # fmt: skip
+        _, err = done.communicate(timeout=300)
+
+    assert done.returncode == 1, err
+    last = err.splitlines()[-1]
+    assert last.startswith("1 of 2 trials ended without a result: trial 1 (")
+    assert "cxr-sweep-1 failed: AlgorithmError: NaN" in last
+    assert "Traceback" not in err
+    good, bad = (site.aws.training.jobs[f"cxr-sweep-{k}"] for k in range(2))
+    assert bad.created < good.finished
+    assert good.request["InputDataConfig"] == bad.request["InputDataConfig"]
+    assert (site.root / "runs" / "sweep-0" / "best.ckpt").is_file()

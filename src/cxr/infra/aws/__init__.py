@@ -24,6 +24,10 @@ _BUSY = {
     "Throttling", "ThrottlingException", "TooManyRequestsException", "RequestLimitExceeded",
     "SlowDown", "ServiceUnavailable", "InternalFailure",
 }  # fmt: skip
+_AWAY = {
+    "EndpointConnectionError", "ConnectTimeoutError", "ReadTimeoutError", "ConnectionClosedError",
+    "HTTPClientError", "ProxyConnectionError",
+}  # fmt: skip
 _ELSEWHERE = {
     "PermanentRedirect",
     "301",
@@ -41,7 +45,7 @@ class MissingError(AwsError):
 
 
 class BusyError(AwsError):
-    """AWS asks to be asked less often, even after all tries; later the same call works."""
+    """AWS is busy or out of reach, even after all tries; later the same call works."""
 
 
 @dataclass(frozen=True)
@@ -223,4 +227,6 @@ def _unreached(error: Exception, action: str, resource: str) -> AwsError:
     if name in ("UnauthorizedSSOTokenError", "SSOTokenLoadError", "TokenRetrievalError"):
         return ExpiredError(f"{action} on {resource}: the sign-in has expired; aws sso login")
     where = os.environ.get("AWS_ENDPOINT_URL", "AWS")
-    return AwsError(f"{action} on {resource}: {where} was not reached or understood: {error}"[:400])
+    # a network that is away for a while is waited out like an AWS that is busy
+    kind = BusyError if name in _AWAY else AwsError
+    return kind(f"{action} on {resource}: {where} was not reached or understood: {error}"[:400])

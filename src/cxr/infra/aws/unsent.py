@@ -4,6 +4,7 @@ The SageMaker SDK builds a request and sends it under a name of its own making; 
 has our name, is checked first, and can be shown without credentials.
 """
 
+from functools import cache
 from typing import Any, NoReturn
 
 
@@ -19,6 +20,7 @@ class CaughtError(Exception):
         self.request = request
 
 
+@cache  # it reads megabytes of service descriptions
 def session(region: str, service: str, operation: str) -> Any:
     """Give a boto3 session that raises `CaughtError` instead of sending one operation.
 

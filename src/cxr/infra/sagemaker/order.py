@@ -85,7 +85,8 @@ def base_name(run: str) -> str:
     'cxr-lr-0-1-875c9b68'
     """
     plain = re.sub("-+", "-", re.sub("[^A-Za-z0-9]", "-", run)).strip("-")
-    if plain == run and len(run) <= _LONGEST_NAME and not _AGAIN.search(run):
+    # AWS does not tell capitals apart
+    if plain == run.lower() and len(run) <= _LONGEST_NAME and not _AGAIN.search(run):
         return f"cxr-{run}"
     told_apart = sha256(run.encode()).hexdigest()[:8]
     return f"cxr-{plain[:_LONGEST_NAME].rstrip('-')}-{told_apart}"
