@@ -48,6 +48,9 @@ def arguments(**changes):
         "job.synthetic.columns": 80,
     }
     words |= {name.replace("__", "."): value for name, value in changes.items()}
+    if words["labeling"] != "groundtruth":  # which has no such keys
+        ours = {f"labeling.{name}" for name in (*ARNS, "poll_s")}
+        words = {name: value for name, value in words.items() if name not in ours}
     return [f"{name}={value}" for name, value in words.items()]
 
 
