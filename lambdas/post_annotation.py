@@ -18,6 +18,8 @@ from cxr.errors import AnnotationError, CxrError
 
 ENVIRONMENT: Mapping[str, str] = os.environ
 """The function's configuration; the local portal, which is no function, puts its own here."""
+MOST = 5_500_000
+"""Bytes of a reply; Lambda takes 6 MB at most, and refuses the whole batch beyond."""
 _LABEL_SETS: telling.Kept[LabelSet | None] = telling.Kept(300)
 
 
@@ -43,7 +45,8 @@ def handler(event: dict[str, Any], context: object) -> list[dict[str, Any]]:
 
     Returns:
         One entry per data object, in the payload's order. In Lambda, one whose answers cannot be
-        understood is left out: to Ground Truth it has failed, and the others have not.
+        understood is left out: to Ground Truth it has failed, and the others have not. Of a batch
+        too large for a reply, the longest answers are left where Ground Truth keeps them.
 
     Raises:
         CxrError: Nothing could be read; on this machine also where an answer cannot be
@@ -58,12 +61,13 @@ def handler(event: dict[str, Any], context: object) -> list[dict[str, Any]]:
 
     try:
         made = _entries(event, note)
+        shortened = _shortened(made)
     except Exception as error:  # noqa: BLE001 - the function's edge: what leaves it is logged
         refused = telling.nameless(error)
     else:
         telling.tell(
             "post-annotation", context, job=jobs.name_of(event.get("labelingJobArn")),
-            consolidated=len(made), failed=failed,
+            consolidated=len(made), shortened=shortened, failed=failed,
         )  # fmt: skip
         return made
     raise refused
@@ -97,6 +101,23 @@ def _entries(
         entry["consolidatedAnnotation"] = {"content": {attribute: content}}
         made.append(entry)
     return made
+
+
+def _shortened(entries: list[dict[str, Any]]) -> int:
+    """Take out of the largest entries every worker's answer until all fit, and say of how many.
+
+    What was consolidated of them stays; the answers themselves are under `worker-response` too.
+    """
+    sizes = [len(json.dumps(entry)) + 2 for entry in entries]
+    count = 0
+    for i in sorted(range(len(sizes)), key=sizes.__getitem__, reverse=True):
+        if sum(sizes) <= MOST:
+            break
+        for content in entries[i]["consolidatedAnnotation"]["content"].values():
+            del content[consolidate.FROM_ALL]
+        sizes[i] = len(json.dumps(entries[i])) + 2
+        count += 1
+    return count
 
 
 def _object(item: Any) -> _Object:

@@ -235,6 +235,29 @@ def test_no_object_however_odd_costs_another(on_aws, item):
     assert entries[0] == expected("consolidation_request")[0]
 
 
+def test_a_batch_too_large_for_a_reply_keeps_every_label(on_aws, capsys):
+    small, second = event("consolidation_request")
+    long = json.dumps({"annotation": json.dumps(document("paaa", NAMES, comment="x" * 2_000_000))})
+    batch = [small]
+    for i in range(1, 5):
+        held = [{"workerId": "w", "annotationData": {"content": long}}]
+        batch.append(second | {"datasetObjectId": str(i), "annotations": held})
+    lambda_site.put(on_aws, f"{PAYLOAD}long.json", batch)
+    given = event("post_annotation")
+    given["payload"]["s3Uri"] = f"s3://{lambda_site.BUCKET}/{PAYLOAD}long.json"
+
+    entries = handlers.load("post_annotation")(given, None)
+
+    assert len(json.dumps(entries)) < 6_000_000
+    assert entries[0] == expected("consolidation_request")[0]
+    contents = [entry["consolidatedAnnotation"]["content"]["chest-1"] for entry in entries]
+    assert {content["findings"][0]["state"] for content in contents[1:]} == {"present"}
+    assert ["annotationsFromAllWorkers" in content for content in contents] == [
+        True, False, False, True, True
+    ]  # fmt: skip
+    assert json.loads(capsys.readouterr().out)["shortened"] == 2
+
+
 def test_on_this_machine_an_answer_that_is_none_is_shown(tmp_path):
     given, _ = broken(tmp_path, '{"annotation": "{}"}')
 

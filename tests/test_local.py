@@ -111,6 +111,9 @@ def test_worker_responses_and_requests_lie_where_ground_truth_puts_them(labelled
     )
     (entry, *_) = json.loads(request.read_text())
     assert set(entry) == {"datasetObjectId", "dataObject", "annotations"}
+    lines = list(manifest.read(job.input_manifest))
+    # of a line, Ground Truth passes the source and nothing else
+    assert entry["dataObject"] == {"content": lines[int(entry["datasetObjectId"])]["source"]}
     assert again == job.output_manifest
 
 
