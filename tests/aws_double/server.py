@@ -27,7 +27,7 @@ from moto.moto_server.werkzeug_app import (
 )
 from werkzeug.serving import make_server
 
-from aws_double import calls, cloudformation, policies, shapes, storage, tasks
+from aws_double import calls, cloudformation, policies, rotation, shapes, storage, tasks
 from aws_double.account import Account
 from aws_double.calls import ACCOUNT, REGION, Call, RefusedError
 from aws_double.faults import Faults
@@ -148,9 +148,12 @@ class Aws:
         environment: Mapping[str, str] | None = None,
         timeout_s: int = 30,
     ) -> str:
-        """Deploy a function from a zip's bytes, or from file names and texts; give its ARN."""
+        """Deploy a function, anew, from a zip's bytes or file names and texts; give its ARN."""
         role = self.role(f"{name}-role", "lambda.amazonaws.com")
-        made = self.client("lambda").create_function(
+        functions = self.client("lambda")
+        if any(f["FunctionName"] == name for f in functions.list_functions()["Functions"]):
+            functions.delete_function(FunctionName=name)
+        made = functions.create_function(
             FunctionName=name,
             Runtime="python3.13",
             Role=role,
@@ -221,6 +224,8 @@ class Aws:
                 shapes.check(call)
             if call.operation in ("CreateStack", "UpdateStack"):
                 cloudformation.check(cloudformation.read_form(calls.body(environ)))
+            if call.action == "secretsmanager:RotateSecret":
+                return calls.answer(rotation.rotate(call))
             if call.service == "sagemaker" and call.operation in self._operations:
                 return calls.answer(self._operations[call.operation](call))
         except RefusedError as error:

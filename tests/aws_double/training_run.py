@@ -11,53 +11,29 @@ import shutil
 import signal
 import subprocess
 import sys
-import tarfile
 import tempfile
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
 from aws_double.account import split
+from aws_double.machines import ML, Host, packed, rebase, send, state
 
 if TYPE_CHECKING:
     from aws_double.training import Training, TrainingJob
 
-_ML = "/opt/ml"
 _SRC = Path(__file__).parents[2] / "src"
 _LOGS = "/aws/sagemaker/TrainingJobs"
-_SCRIPTS = (".sh", ".py", ".json")
 _POLL_S, _SYNC_S = 0.1, 1.0
 
 
 def run(training: "Training", job: "TrainingJob") -> None:
     """Run a job to its end, in a thread of its own."""
     _Run(training, job).run()
-
-
-@dataclass
-class _Host:
-    """One machine of a job.
-
-    Attributes:
-        name: As resourceconfig.json has it.
-        ml: What stands for /opt/ml.
-        log: What the process writes.
-        read: Bytes of the log that have been seen.
-    """
-
-    name: str
-    ml: Path
-    log: Path
-    process: "subprocess.Popen[bytes] | None" = None
-    read: int = 0
-    stream: str = ""
-    sent: dict[str, tuple[float, int]] = field(default_factory=dict)
 
 
 class _Run:
@@ -118,15 +94,15 @@ class _Run:
 
     # the machines
 
-    def _host(self, name: str, number: int) -> _Host:
+    def _host(self, name: str, number: int) -> Host:
         base = self.folder / str(self.job.attempts) / str(number)
         ml = base / "opt" / "ml"
         for part in ("input/config", "input/data", "model", "output/data", "checkpoints", "code"):
             (ml / part).mkdir(parents=True)
         stream = f"{self.job.name}/algo-{number}-{int(time.time())}"
-        return _Host(name, ml, base / "log.txt", stream=stream)
+        return Host(name, ml, base / "log.txt", stream=stream)
 
-    def _filled(self, host: _Host, names: list[str]) -> None:
+    def _filled(self, host: Host, names: list[str]) -> None:
         config, resources = host.ml / "input" / "config", self.request["ResourceConfig"]
         channels = {}
         for channel in self.request.get("InputDataConfig", ()):
@@ -136,7 +112,7 @@ class _Run:
             folder.mkdir()
             self._fetch(channel["DataSource"]["S3DataSource"]["S3Uri"], folder)
             if name.startswith("sm_"):
-                _rebase(folder, host.ml)
+                rebase(folder, host.ml)
         documents = {
             "hyperparameters": self.request.get("HyperParameters", {}),
             "inputdataconfig": channels,
@@ -161,11 +137,11 @@ class _Run:
         if checkpoints:
             self._fetch(checkpoints["S3Uri"].rstrip("/") + "/", self._checkpoints(host))
             for path in self._checkpoints(host).rglob("*"):
-                host.sent[str(path)] = _state(path)
+                host.sent[str(path)] = state(path)
 
-    def _checkpoints(self, host: _Host) -> Path:
+    def _checkpoints(self, host: Host) -> Path:
         given = self.request.get("CheckpointConfig", {}).get("LocalPath", "/opt/ml/checkpoints")
-        folder = Path(given.replace(_ML, str(host.ml)))
+        folder = Path(given.replace(ML, str(host.ml)))
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
@@ -179,10 +155,10 @@ class _Run:
             path.parent.mkdir(parents=True, exist_ok=True)
             self.account.s3.download_file(bucket, key, str(path))
 
-    def _start(self, host: _Host) -> None:
+    def _start(self, host: Host) -> None:
         spec = self.request["AlgorithmSpecification"]
         command = [*spec.get("ContainerEntrypoint", ()), *spec.get("ContainerArguments", ())]
-        command = [part.replace(_ML, str(host.ml)) for part in command]
+        command = [part.replace(ML, str(host.ml)) for part in command]
         with host.log.open("wb") as log:
             try:
                 host.process = subprocess.Popen(
@@ -192,7 +168,7 @@ class _Run:
             except (OSError, IndexError, ValueError) as error:
                 log.write(f"the container did not start: {error}\n".encode())
 
-    def _environment(self, host: _Host) -> dict[str, str]:
+    def _environment(self, host: Host) -> dict[str, str]:
         """Give what a container's process has: what the job says, and its role's credentials."""
         told = {
             "PATH": f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin",
@@ -215,7 +191,7 @@ class _Run:
 
     # while it runs
 
-    def _watch(self, hosts: list[_Host]) -> str:
+    def _watch(self, hosts: list[Host]) -> str:
         """Wait for the processes; say why they were ended, or nothing where they did."""
         longest = self.request["StoppingCondition"].get("MaxRuntimeInSeconds", 86_400)
         began = synced = time.monotonic()
@@ -239,10 +215,10 @@ class _Run:
             time.sleep(_POLL_S)
         return ""
 
-    def _terminate(self, hosts: list[_Host]) -> None:
+    def _terminate(self, hosts: list[Host]) -> None:
         """Send SIGTERM, and SIGKILL to what is still there after the grace."""
         for host in hosts:
-            _signal(host, signal.SIGTERM, group=False)
+            send(host, signal.SIGTERM, group=False)
         end = time.monotonic() + self.all.grace_s
         while any(h.process and h.process.poll() is None for h in hosts):
             if time.monotonic() > end or (self.all.grace_s == 0):
@@ -250,11 +226,11 @@ class _Run:
             time.sleep(_POLL_S)
             end = min(end, time.monotonic() + self.all.grace_s)
         for host in hosts:
-            _signal(host, signal.SIGKILL, group=True)
+            send(host, signal.SIGKILL, group=True)
             if host.process:
                 host.process.wait()
 
-    def _read(self, host: _Host) -> bool:
+    def _read(self, host: Host) -> bool:
         """Send new lines of a log to CloudWatch; say whether one of them costs the machine."""
         ended = host.process is None or host.process.poll() is not None
         with host.log.open("rb") as log:
@@ -273,7 +249,7 @@ class _Run:
                 return True
         return False
 
-    def _sync(self, host: _Host) -> None:
+    def _sync(self, host: Host) -> None:
         """Copy new and changed checkpoints to S3."""
         config = self.request.get("CheckpointConfig")
         if not config:
@@ -281,26 +257,26 @@ class _Run:
         folder = self._checkpoints(host)
         for path in sorted(folder.rglob("*")):
             try:
-                if path.is_file() and host.sent.get(str(path)) != _state(path):
-                    state, content = _state(path), path.read_bytes()
+                if path.is_file() and host.sent.get(str(path)) != state(path):
+                    found, content = state(path), path.read_bytes()
                     where = f"{config['S3Uri'].rstrip('/')}/{path.relative_to(folder).as_posix()}"
                     self.account.put(where, content)
-                    host.sent[str(path)] = state
+                    host.sent[str(path)] = found
             except FileNotFoundError:  # a temporary file has been renamed meanwhile
                 continue
 
     # the end
 
-    def _uploaded(self, hosts: list[_Host]) -> None:
+    def _uploaded(self, hosts: list[Host]) -> None:
         self.job.goes("Uploading", "Uploading generated training model")
         key = self.request["OutputDataConfig"].get("KmsKeyId")
         model, data = hosts[0].ml / "model", hosts[0].ml / "output" / "data"
-        self.account.put(self.job.artifacts, _packed(model), key)
+        self.account.put(self.job.artifacts, packed(model), key)
         if any(data.iterdir()):
             where = self.job.artifacts.rpartition("/")[0]
-            self.account.put(f"{where}/output.tar.gz", _packed(data), key)
+            self.account.put(f"{where}/output.tar.gz", packed(data), key)
 
-    def _judged(self, hosts: list[_Host], why: str) -> None:
+    def _judged(self, hosts: list[Host], why: str) -> None:
         if why == "stopped":
             self._ends("Stopped")
         elif why == "too long":
@@ -312,7 +288,7 @@ class _Run:
             ]
             self._ends("Failed", self._failure(*bad[0])) if bad else self._ends("Completed")
 
-    def _failure(self, host: _Host, code: int) -> str:
+    def _failure(self, host: Host, code: int) -> str:
         told = host.ml / "output" / "failure"
         text = told.read_text(errors="replace") if told.exists() else "\n".join(self.job.lines[-5:])
         return f"AlgorithmError: {text[:1024].strip()}, exit code: {code}"
@@ -320,36 +296,3 @@ class _Run:
     def _ends(self, status: str, reason: str = "") -> None:
         self.job.reason = reason[:1024]
         self.job.goes(status, reason, status)
-
-
-def _signal(host: _Host, number: signal.Signals, *, group: bool) -> None:
-    if host.process is None:
-        return
-    try:
-        if group:
-            os.killpg(host.process.pid, number)
-        elif host.process.poll() is None:
-            host.process.send_signal(number)
-    except ProcessLookupError:
-        return
-
-
-def _state(path: Path) -> tuple[float, int]:
-    found = path.stat()
-    return found.st_mtime, found.st_size
-
-
-def _packed(folder: Path) -> bytes:
-    made = BytesIO()
-    with tarfile.open(fileobj=made, mode="w:gz") as archive:
-        for path in sorted(folder.iterdir()):
-            archive.add(path, arcname=path.name)
-    return made.getvalue()
-
-
-def _rebase(folder: Path, ml: Path) -> None:
-    """Let the SDK's own scripts, which know nothing of CXR_ML_ROOT, find their files."""
-    for path in folder.rglob("*"):
-        if path.suffix in _SCRIPTS and path.is_file():
-            path.write_text(path.read_text().replace(_ML, str(ml)))
-            path.chmod(0o755)
