@@ -78,6 +78,23 @@ def test_both_backends_write_the_same_manifest(cloud, aws, tmp_path, rule):
     assert (job.folder / "failed.csv").read_text() == "index,source,reason\n"
 
 
+def test_a_batch_too_large_for_a_reply_loses_no_answer(cloud, aws, tmp_path):
+    def long(task, worker):
+        said = json.loads(answers(task, worker)["annotation"])
+        return {"annotation": json.dumps(said | {"comment": "x" * 1_200_000})}
+
+    aws.workers["long"] = long
+    job = cloud.job("long", tmp_path)
+
+    path = run(cloud.backend(), job)
+
+    lines = [manifest.labelled(line, "long").document for line in manifest.read(path)]
+    assert '"shortened":1' in aws.logs["labels-post_annotation"]
+    assert [len(document["annotationsFromAllWorkers"]) for document in lines] == [2, 2, 2]
+    assert {len(document["findings"]) for document in lines} == {4}
+    assert (job.folder / "answers.csv").read_text().count("\n") == 1 + 3 * 2 * 4
+
+
 def states(path, name):
     """Source → state of the finding they differ on; None where there is no label."""
     lines = manifest.read(path)

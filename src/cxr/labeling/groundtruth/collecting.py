@@ -99,12 +99,33 @@ def labelled(job: Job, rounds: Sequence[Round]) -> dict[str, dict[str, Any]]:
         ManifestError: A line is none.
     """
     found: dict[str, dict[str, Any]] = {}
+    shortened: dict[str, Mapping[str, Any]] = {}
     for line in _lines(job, rounds):
         value = line.get(job.name)
         if isinstance(value, dict) and job.name + manifest.METADATA in line:
             source = sending.local_source(line)
+            if source not in found and consolidate.FROM_ALL not in value:
+                shortened[source] = line
             found.setdefault(source, _as_of_here(value, line, job))
+    if shortened:
+        for number, line in enumerate(manifest.read(job.input_manifest)):
+            if (source := manifest.source(line)) in shortened:
+                whole = found[source] | {consolidate.FROM_ALL: _responses(job, number)}
+                found[source] = _as_of_here(whole, shortened[source], job)
     return found
+
+
+def _responses(job: Job, number: int) -> list[dict[str, Any]]:
+    """Give what workers said of an image, from where Ground Truth keeps it.
+
+    The post-annotation Lambda leaves answers out where a batch is too large for its reply.
+    """
+    folder = job.folder / "annotations" / "worker-response"
+    return [
+        {"workerId": a["workerId"], "annotationData": {"content": a["answerContent"]}}
+        for path in sorted(folder.glob(f"*/{number}/*.json"))
+        for a in json.loads(path.read_text())["answers"]
+    ]
 
 
 def _lines(job: Job, rounds: Sequence[Round]) -> Iterator[dict[str, Any]]:
