@@ -829,3 +829,27 @@ def test_a_link_leads_through_gateway_and_front_to_orthanc(as_told, aws, tmp_pat
     finally:
         gateway.terminate()
         assert gateway.wait(20) == 0
+
+
+def test_every_pattern_holds_for_the_whole_value():
+    patterns = {
+        n: p["AllowedPattern"] for n, p in TEMPLATE["Parameters"].items() if "AllowedPattern" in p
+    }
+
+    assert len(patterns) > 10
+    assert [n for n, p in patterns.items() if not (p.startswith("^") and p.endswith("$"))] == []
+
+
+def test_the_docs_name_parameters_outputs_and_variables_that_there_are():
+    text = (ROOT / "docs" / "aws.md").read_text()
+    section = text[text.index("\n## PACS\n") : text.index("\n## Ground Truth\n")]
+    known = {*TEMPLATE["Parameters"], *TEMPLATE["Outputs"]}
+
+    named = set(re.findall(r"`([A-Z][a-z0-9A-Z]+)(?:[:=] ?\w+)?`", section))
+    named |= set(re.findall(r"(?m)^   ([A-Z][A-Za-z0-9]+): ", section))
+    told_of = set(re.findall(r"`(CXR_\w+)", section)) - {"CXR_PACS_URL", "CXR_PACS_PASSWORD"}
+
+    assert named - known - {"LocalNetworkAccessAllowedForUrls"} == set()
+    assert len(named) > 12
+    source = (ROOT / "src" / "cxr" / "infra" / "orthanc" / "environment.py").read_text()
+    assert told_of == set(re.findall(r'"(CXR_\w+)"', source))
