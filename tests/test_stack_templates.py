@@ -43,6 +43,11 @@ def test_cfn_lint_sees_a_misspelt_property_and_a_missing_condition():
     assert {"E3002", "W1030"} <= {match.rule.id for match in lint(spoiled)}
 
 
+@pytest.mark.parametrize("name", cf.names())
+def test_a_template_fits_into_the_request(name):
+    assert len((cf.FOLDER / name).read_bytes()) <= 51_200  # API: CreateChangeSet, TemplateBody
+
+
 # ---- what a role may do, and what not, by the keys that jobs have in the bucket
 
 OWN = {"Bucket_Arn": "arn:aws:s3:::b", "JobsPrefix": "cxr"}
@@ -68,6 +73,11 @@ RUN = "arn:aws:s3:::b/cxr/training"
         ("LabelingRole", "s3:GetObject", "arn:aws:s3:::b/other/secret", False),
         ("LabelingRole", "lambda:InvokeFunction", "${PreLabelFunction.Arn}", True),
         ("LabelingRole", "lambda:InvokeFunction", "arn:aws:lambda:x:1:function:SageMaker-a", False),
+        ("LauncherRole", "s3:PutObject", f"{JOB}/settings.json", True),
+        ("LauncherRole", "iam:PassRole", "${LabelingRole.Arn}", True),
+        ("LauncherRole", "iam:PassRole", "${PreLabelRole.Arn}", False),
+        ("LauncherRole", "s3:PutObject", f"{RUN}/channels/code/1a/boot.py", False),
+        ("LauncherRole", "lambda:InvokeFunction", "${PreLabelFunction.Arn}", False),
         ("NotebookRole", "s3:GetObject", f"{JOB}/output/chest-1/manifests/output.manifest", True),
         ("NotebookRole", "s3:PutObject", f"{JOB}/settings.json", False),
     ],
@@ -111,13 +121,13 @@ def test_labelling_may_use_its_key_as_ground_truth_asks_and_grant_it_to_aws_alon
     assert all(s.conditions["kms:grantisforawsresource"] == ["true"] for s in grants)
 
 
-def test_the_secret_of_links_is_for_the_first_lambda_alone():
+def test_of_all_lambdas_the_first_alone_reads_the_keys_of_links():
     template = cf.load("labeling.yaml")
     readers = [
         s.of for s in cf.statements(template) if "secretsmanager:GetSecretValue" in s.actions
     ]
 
-    assert readers == ["PreLabelRole"]
+    assert readers == ["PreLabelRole", "LauncherRole"]  # who starts a job gives it a key
     assert cf.may(template, "PreLabelRole")["secretsmanager:GetSecretValue"] == [
         "${TokenKeySecretArn}"
     ]

@@ -17,7 +17,7 @@ import yaml
 
 from cxr import places, progress
 from cxr.errors import AwsError, ConfigError
-from cxr.infra.aws import Account, packages, stacks
+from cxr.infra.aws import Account, stacks
 
 KINDS = ("pacs", "labeling", "training")
 PASSED_ON = {
@@ -29,7 +29,6 @@ PASSED_ON = {
     "JobsPrefix": "JobsPrefix",
 }
 """Parameter → the output of another stack that fills it."""
-_BODY_BYTES = 51_200  # more has to lie in S3 (API: CreateChangeSet)
 _log = logging.getLogger(__name__)
 
 
@@ -131,16 +130,12 @@ def deploy(
             raise ConfigError(f"{key}: expected {parameter.says}, met none; add {key}=…")
     kept = [{"ParameterKey": k, "UsePreviousValue": True} for k in had & set(known) - set(given)]
     values = [{"ParameterKey": k, "ParameterValue": v} for k, v in given.items()]
-    body = {"TemplateBody": text}
-    if len(text.encode()) > _BODY_BYTES:
-        bucket = given.get("LambdaBucket") or packages.upload(account)["LambdaBucket"]
-        body = {"TemplateURL": packages.upload_text(account, bucket, f"{kind}.yaml", text)}
     made = account.call(
         "cloudformation", "create_change_set", name,
-        StackName=name, ChangeSetName=f"cxr-{time.time_ns()}",
+        StackName=name, TemplateBody=text, ChangeSetName=f"cxr-{time.time_ns()}",
         ChangeSetType="UPDATE" if before else "CREATE",
         Parameters=values + kept, Capabilities=["CAPABILITY_IAM"],
-        Tags=[{"Key": key, "Value": value} for key, value in account.tags.items()], **body,
+        Tags=[{"Key": key, "Value": value} for key, value in account.tags.items()],
     )  # fmt: skip
     if total := _changes(account, name, made["Id"]):
         seen = _events(account, made["StackId"], set())

@@ -46,14 +46,6 @@ def upload(account: Account, bucket: str | None = None) -> dict[str, str]:
     return found
 
 
-def upload_text(account: Account, bucket: str, name: str, text: str) -> str:
-    """Store a text, such as a template, under its digest, and give its https address."""
-    plain = Account(account.region, account.profile, account.expected)
-    key = f"cxr/{hashlib.sha256(text.encode()).hexdigest()[:32]}/{name}"
-    objects.write(plain, f"s3://{bucket}/{key}", text.encode())
-    return f"https://{bucket}.s3.{account.region}.amazonaws.com/{key}"
-
-
 def _files() -> dict[str, Path]:
     """Give parameter and file of what is there: a checkout may have no viewer built."""
     found = {}
