@@ -8,7 +8,7 @@ from aws_double import changesets
 
 from cxr import config, schema
 from cxr.errors import AwsError, ConfigError
-from cxr.infra.aws import Account, deployment, stacks
+from cxr.infra.aws import Account, deployment, packages, stacks
 
 KEY = "arn:aws:kms:eu-central-1:123456789012:key/1234abcd"
 TEAM = "arn:aws:sagemaker:eu-central-1:123456789012:workteam/private-crowd/others"
@@ -252,6 +252,18 @@ def test_a_permission_that_is_missing_is_named(aws):
         pytest.raises(AwsError, match="cloudformation:CreateChangeSet on denied: not allowed"),
     ):
         deployment.deploy(Account(aws.region), "training", "denied", {})
+
+
+@pytest.mark.parametrize("kind", ["labeling", "training"])
+def test_an_account_takes_two_stacks_of_a_kind(aws, kind):
+    account = Account(aws.region)
+    code = packages.upload(account) if kind == "labeling" else {}
+    given = {key: code[key] for key in ("LambdaBucket", "LambdaKey") if key in code}
+
+    one, two = (deployment.deploy(account, kind, f"{kind}-{n}", given) for n in ("one", "two"))
+
+    shared = {key for key in one.outputs if one.outputs[key] == two.outputs[key]}
+    assert shared == {"JobsPrefix"}
 
 
 @pytest.mark.parametrize("kind", ["labeling", "training"])
