@@ -282,16 +282,20 @@ def test_images_can_be_copied_and_labels_find_home(cloud, aws, tmp_path):
     job = cloud.job("copies", tmp_path)
     sources = [manifest.source(line) for line in manifest.read(job.input_manifest)]
 
-    path = run(cloud.backend(images="s3", token_secret_arn=None), job)
+    key = aws.client("kms").create_key()["KeyMetadata"]["Arn"]
+    own = cloud.account(kms_key=key)
+
+    path = run(cloud.backend(own, images="s3", token_secret_arn=None), job)
 
     assert list(states(path, "copies")) == sources
     assert None not in states(path, "copies").values()
     assert all("source-ref" not in line for line in manifest.read(path))
     given = aws.labeling.jobs["copies"].answering.tasks[0].input
     assert given["imageUrl"] == f"s3://{cloud.bucket}/cxr/jobs/copies/images/{sources[0]}.dcm"
-    key = given["imageUrl"].removeprefix(f"s3://{cloud.bucket}/")
-    copied = aws.client("s3").get_object(Bucket=cloud.bucket, Key=key)["Body"].read()
-    assert copied == cloud.pacs.retrieve(cloud.pacs.find(sources[0]))
+    place = given["imageUrl"].removeprefix(f"s3://{cloud.bucket}/")
+    copied = aws.client("s3").get_object(Bucket=cloud.bucket, Key=place)
+    assert copied["SSEKMSKeyId"] == key
+    assert copied["Body"].read() == cloud.pacs.retrieve(cloud.pacs.find(sources[0]))
     assert cloud.keys() == [ground_truth.KEY]
 
 

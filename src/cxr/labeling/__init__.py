@@ -165,7 +165,7 @@ class Status:
     """How far a job is.
 
     Attributes:
-        state: `InProgress`, `Completed` or `Stopped`, as DescribeLabelingJob names them.
+        state: `InProgress`, `Completed`, `Stopped` or `Failed`, as DescribeLabelingJob has it.
         labelled: Data objects with all their answers.
         total: Data objects.
         failed: Data objects that nobody could answer.

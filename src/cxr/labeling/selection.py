@@ -156,7 +156,7 @@ def from_manifest(folder: Path, existing: Path, label_set: LabelSet) -> Selectio
             yield line
 
     path = folder / "input.manifest"
-    return Selection(path, manifest.write(path, lines()), {})
+    return Selection(path, manifest.write(path, lines(), max_line=None), {})
 
 
 def begun(folder: Path, label_set: LabelSet) -> Selection | None:

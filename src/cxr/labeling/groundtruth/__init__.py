@@ -54,6 +54,7 @@ class GroundTruthLabeling:
         self._pacs, self._account, self._given = pacs, account, given
         self._lock: lock.JobLock | None = None
         self._counters: dict[str, int] = {}
+        self._total = 0
 
     def dry_run(self, job: Job, *, requeue: bool = False) -> dict[str, Any]:
         """Give the request that `start` would send, and what it would cost; AWS is not asked.
@@ -127,7 +128,9 @@ class GroundTruthLabeling:
         one = self._last(job)
         if not one.over:
             one = self._described(job, one)
-        total = sum(1 for _ in manifest.read(job.input_manifest))
+        if not self._total:
+            self._total = sum(1 for _ in manifest.read(job.input_manifest))
+        total = self._total
         counters = self._counters
         labelled = total - one.objects + counters.get("TotalLabeled", 0)
         failed = counters.get("FailedNonRetryableError", 0)

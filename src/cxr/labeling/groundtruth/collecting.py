@@ -6,11 +6,13 @@ import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from cxr import progress
 from cxr.contract import consolidate, labels, manifest
+from cxr.errors import AnnotationError
 from cxr.infra.aws import Account, objects
 from cxr.labeling import Job, output
 from cxr.labeling.groundtruth import sending
@@ -56,12 +58,12 @@ def fetch(account: Account, job: Job, one: Round, number: int) -> None:
 
 
 def _output_manifest(account: Account, one: Round) -> str | None:
-    found = [uri for uri, _ in objects.below(account, f"{one.output}/manifests/")]
+    stored = [uri for uri, _ in objects.below(account, f"{one.output}/manifests/")]
     whole = f"{one.output}/manifests/output/output.manifest"
-    if whole in found:
+    if whole in stored:
         return whole
     # a job that was stopped may have come no further
-    between = [uri for uri in found if "/manifests/intermediate/" in uri]
+    between = [uri for uri in stored if "/manifests/intermediate/" in uri]
     return max(between, key=lambda uri: [int(n) for n in re.findall(r"\d+", uri)], default=None)
 
 
@@ -92,40 +94,37 @@ def _fetch_responses(
             advance(count)
 
 
-def labelled(job: Job, rounds: Sequence[Round]) -> dict[str, dict[str, Any]]:
-    """Give source → label attribute by majority, of all rounds that are on this machine.
+@dataclass(frozen=True)
+class Found:
+    """What the rounds on this machine say.
+
+    Attributes:
+        labels: Source → label attribute by majority.
+        reasons: Source → why there is none.
+    """
+
+    labels: dict[str, dict[str, Any]] = field(default_factory=dict)
+    reasons: dict[str, str] = field(default_factory=dict)
+
+
+def found(job: Job, rounds: Sequence[Round]) -> Found:
+    """Read all rounds that are on this machine; the first label of an image is the one.
 
     Raises:
         ManifestError: A line is none.
     """
-    found: dict[str, dict[str, Any]] = {}
-    shortened: dict[str, Mapping[str, Any]] = {}
+    told = Found()
     for line in _lines(job, rounds):
+        source, meta = sending.local_source(line), line.get(job.name + manifest.METADATA)
         value = line.get(job.name)
-        if isinstance(value, dict) and job.name + manifest.METADATA in line:
-            source = sending.local_source(line)
-            if source not in found and consolidate.FROM_ALL not in value:
-                shortened[source] = line
-            found.setdefault(source, _as_of_here(value, line, job))
-    if shortened:
-        for number, line in enumerate(manifest.read(job.input_manifest)):
-            if (source := manifest.source(line)) in shortened:
-                whole = found[source] | {consolidate.FROM_ALL: _responses(job, number)}
-                found[source] = _as_of_here(whole, shortened[source], job)
-    return found
-
-
-def _responses(job: Job, number: int) -> list[dict[str, Any]]:
-    """Give what workers said of an image, from where Ground Truth keeps it.
-
-    The post-annotation Lambda leaves answers out where a batch is too large for its reply.
-    """
-    folder = job.folder / "annotations" / "worker-response"
-    return [
-        {"workerId": a["workerId"], "annotationData": {"content": a["answerContent"]}}
-        for path in sorted(folder.glob(f"*/{number}/*.json"))
-        for a in json.loads(path.read_text())["answers"]
-    ]
+        if isinstance(meta, dict) and "failure-reason" in meta:
+            told.reasons[source] = str(meta["failure-reason"])
+        elif isinstance(value, dict) and meta is not None and source not in told.labels:
+            try:
+                told.labels[source] = _as_of_here(value, line, job)
+            except (AnnotationError, ValueError, KeyError, TypeError) as error:
+                told.reasons[source] = f"an answer cannot be understood: {error}"
+    return told
 
 
 def _lines(job: Job, rounds: Sequence[Round]) -> Iterator[dict[str, Any]]:
@@ -156,51 +155,45 @@ def merge(job: Job, rounds: Sequence[Round]) -> Path:
     """Write the job's output manifest, tables and `failed.csv`, and give the manifest's path.
 
     Raises:
-        CxrError: What was downloaded cannot be understood.
+        ManifestError: What was downloaded is no manifest.
     """
-    found = labelled(job, rounds)
+    told = found(job, rounds)
     lines = list(manifest.read(job.input_manifest))
     path = output.write(
         job,
         # what another job's output brought along stays as it is
-        ((line, None if job.name in line else found.get(manifest.source(line))) for line in lines),
+        (
+            (line, None if job.name in line else told.labels.get(manifest.source(line)))
+            for line in lines
+        ),
         human_annotated=True,
         label_source="readers",
     )
-    _list_failed(job, rounds, lines, found)
+    _list_failed(job, lines, told)
     return path
 
 
 def missing(job: Job, rounds: Sequence[Round]) -> list[dict[str, Any]]:
     """Give the job's lines that have no label yet."""
-    found = labelled(job, rounds)
-    return [one for one in sending.unlabelled(job) if manifest.source(one) not in found]
+    told = found(job, rounds)
+    return [one for one in sending.unlabelled(job) if manifest.source(one) not in told.labels]
 
 
-def _list_failed(
-    job: Job,
-    rounds: Sequence[Round],
-    lines: Sequence[Mapping[str, Any]],
-    found: Mapping[str, Any],
-) -> None:
-    reasons = {}
-    for answered in _lines(job, rounds):
-        told = answered.get(job.name + manifest.METADATA)
-        if isinstance(told, dict) and "failure-reason" in told:
-            reasons[sending.local_source(answered)] = str(told["failure-reason"])
-    part = job.folder / f"{FAILED}.part"
+def _list_failed(job: Job, lines: Sequence[Mapping[str, Any]], told: Found) -> None:
+    path = job.folder / FAILED
+    part = path.with_name(f"{FAILED}.part")
     count = 0
     with part.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["index", "source", "reason"])
         for number, line in enumerate(lines):
             source = manifest.source(line)
-            if job.name not in line and source not in found:
+            if job.name not in line and source not in told.labels:
                 count += 1
-                writer.writerow([number, source, reasons.get(source, _UNANSWERED)])
-    part.replace(job.folder / FAILED)
+                writer.writerow([number, source, told.reasons.get(source, _UNANSWERED)])
+    part.replace(path)
     if count:
         _log.warning(
             "%d of %d images have no label; %s says why, and requeue=true offers them again",
-            count, len(lines), job.folder / FAILED,
+            count, len(lines), path,
         )  # fmt: skip
