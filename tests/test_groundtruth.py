@@ -61,7 +61,7 @@ def plain(path, name):
         yield line.replace(at, "<time>")
 
 
-@pytest.mark.parametrize("rule", ["majority", "any_present", "dawid_skene"])
+@pytest.mark.parametrize("rule", ["majority", "dawid_skene"])
 def test_both_backends_write_the_same_manifest(cloud, aws, tmp_path, rule):
     name = f"same-{rule.replace('_', '-')}"
     aws.workers[name] = answers

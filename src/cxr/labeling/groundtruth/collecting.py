@@ -114,6 +114,7 @@ def found(job: Job, rounds: Sequence[Round]) -> Found:
         ManifestError: A line is none.
     """
     told = Found()
+    own = {manifest.source(line): n for n, line in enumerate(manifest.read(job.input_manifest))}
     for line in _lines(job, rounds):
         source, meta = sending.local_source(line), line.get(job.name + manifest.METADATA)
         value = line.get(job.name)
@@ -121,10 +122,25 @@ def found(job: Job, rounds: Sequence[Round]) -> Found:
             told.reasons[source] = str(meta["failure-reason"])
         elif isinstance(value, dict) and meta is not None and source not in told.labels:
             try:
+                if consolidate.FROM_ALL not in value:
+                    value = value | {consolidate.FROM_ALL: _responses(job, own.get(source))}
                 told.labels[source] = _as_of_here(value, line, job)
             except (AnnotationError, ValueError, KeyError, TypeError) as error:
                 told.reasons[source] = f"an answer cannot be understood: {error}"
     return told
+
+
+def _responses(job: Job, number: int | None) -> list[dict[str, Any]]:
+    """Give what workers said of an image, from where Ground Truth keeps it.
+
+    The post-annotation Lambda leaves answers out where a batch is too large for its reply.
+    """
+    folder = job.folder / "annotations" / "worker-response"
+    return [
+        {"workerId": a["workerId"], "annotationData": {"content": a["answerContent"]}}
+        for path in sorted(folder.glob(f"*/{number}/*.json"))
+        for a in json.loads(path.read_text())["answers"]
+    ]
 
 
 def _lines(job: Job, rounds: Sequence[Round]) -> Iterator[dict[str, Any]]:
