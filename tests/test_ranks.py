@@ -28,8 +28,9 @@ fitted = test_fit.fit.fit(
     test_fit.classifier(), data, folder=folder / "run", max_epochs=2, accelerator="cpu",
     precision="32-true", log_metrics=lambda metrics, epoch: told.append(dict(metrics)),
 )
+share = float(ranks.share(test_fit.torch.tensor(1 + 3 * rank)))
 (folder / f"rank-{rank}.json").write_text(
-    json.dumps({"told": told, "best": fitted.best_score, "epochs": fitted.epochs})
+    json.dumps({"told": told, "best": fitted.best_score, "epochs": fitted.epochs, "share": share})
 )
 if rank == 1:  # the images of this one end too early
     data._arrays = (data._arrays[0][:20], *data._arrays[1:])
@@ -90,6 +91,15 @@ def test_validation_counts_each_image_once(together):
 
 
 @pytest.mark.slow
+def test_a_process_weighs_what_it_has_targets_for(together):
+    folder, _, _ = together
+
+    shares = [json.loads((folder / f"rank-{n}.json").read_text())["share"] for n in (0, 1)]
+
+    assert shares == [pytest.approx(2 * 1 / 5), pytest.approx(2 * 4 / 5)]
+
+
+@pytest.mark.slow
 def test_all_processes_fail_when_one_does(together):
     folder, done, seconds = together
 
@@ -136,3 +146,4 @@ def test_one_process_keeps_its_rows_as_they_are():
     rows = (torch.arange(3), torch.ones(3, 2))
 
     assert ranks.gathered(rows) is rows
+    assert ranks.share(torch.tensor(7)) == 1

@@ -173,7 +173,8 @@ class Classifier(pl.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Give the loss of one batch."""
-        loss = masked_bce(self(batch["image"]), batch["targets"], batch["mask"])
+        mask = batch["mask"]
+        loss = masked_bce(self(batch["image"]), batch["targets"], mask) * ranks.share(mask.sum())
         self.log(
             "train/loss", loss,
             on_step=False, on_epoch=True, sync_dist=True, batch_size=len(batch["image"]),

@@ -52,6 +52,19 @@ def hush() -> None:
         logging.getLogger().setLevel(logging.ERROR)
 
 
+def share(count: Tensor) -> Tensor | float:
+    """Weigh this process's mean, so that the mean over processes is that over all they counted.
+
+    Args:
+        count: What its own mean is over, a scalar on the device of the training.
+    """
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return 1.0
+    total = count.clone()
+    distributed.all_reduce(total)
+    return count * distributed.get_world_size() / total.clamp(min=1)
+
+
 def gathered(tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     """Join every process's rows of each tensor, however many rows each has; the same in all.
 
