@@ -11,10 +11,9 @@ from cxr.errors import ConfigError
 def main(cfg: schema.Serve, _: DictConfig) -> None:
     """Serve QIDO-RS, WADO-RS, WADO-URI and STOW-RS until Ctrl-C."""
     if not isinstance(cfg.pacs, pacs_schema.FolderPacs):
-        raise ConfigError(
-            f"pacs: expected pacs=folder, which this command serves, met a server that answers "
-            f"at {cfg.pacs.url!r} itself"
-        )
+        url = getattr(cfg.pacs, "url", None)
+        met = f"a server that answers at {url!r} itself" if url else "what a training job was sent"
+        raise ConfigError(f"pacs: expected pacs=folder, which this command serves, met {met}")
     from cxr import root
     from cxr.contract import signing
     from cxr.infra import http
