@@ -15,8 +15,9 @@ sys.path.insert(0, str(Path(__file__).parent / "scripts"))
 import viewer
 
 FOLDERS = (
-    "conf", "lambdas", "templates/cloudformation", "templates/gateway", "templates/ingest",
-    "templates/nginx", "templates/phrases", "templates/portal", "templates/report",
+    "conf", "lambdas", "scripts/notebooks", "templates/cloudformation", "templates/gateway",
+    "templates/ingest", "templates/nginx", "templates/phrases", "templates/portal",
+    "templates/report",
 )  # fmt: skip
 FILES = ("templates/worker.liquid.html", "templates/viewer/commands.json")
 

@@ -34,6 +34,7 @@ ROOT = Path(__file__).resolve().parents[1]
 CONSTRAINTS = ROOT / "constraints.txt"
 SDIST_ONLY = ("antlr4-python3-runtime",)  # hydra asks for it; PyPI has no wheel of it
 IN_SAGEMAKER = ("torch", "torchvision", "torchaudio", "triton", "nvidia-*", "cuda-*")
+FOR_SAGEMAKER = ("sagemaker-mlflow>=0.3",)  # with which a job logs to SageMaker's MLflow
 SAGEMAKER_PYTHON, SAGEMAKER_PLATFORM = "3.13", "manylinux_2_28_x86_64"
 _FETCHED = re.compile(r"\s*(?:Downloading|Using cached|Processing) \S+\.whl(?!\.)")
 _log = logging.getLogger("bundle")
@@ -47,11 +48,13 @@ class Target:
         python: Such as 3.13.
         platform: A wheel's platform tag, such as manylinux_2_28_x86_64; None is this machine's.
         extras: Of cxr.
+        also: More requirements, such as ipykernel for notebooks.
     """
 
     python: str = f"{sys.version_info.major}.{sys.version_info.minor}"
     platform: str | None = None
     extras: tuple[str, ...] = ()
+    also: tuple[str, ...] = ()
 
     @property
     def options(self) -> list[str]:
@@ -112,6 +115,7 @@ def make(
         _fetch(chosen, target, house, options)
     wheels = bundle_files.wheels(house)
     requires = {wheel.name: wheel.requires for wheel in wheels}
+    requires["cxr"] += target.also
     edges, _ = closure.reach(requires, target.extras, target.environment, leave_out)
     lock = ROOT / "templates" / "viewer" / "package-lock.json"
     (out / "sbom.cdx.json").write_text(sbom.document(wheels, edges, lock, stamp))
@@ -178,6 +182,7 @@ def _resolve(
     while True:
         found = _report(wheel, target, [*options, *more])
         requires = {name: told["metadata"].get("requires_dist", []) for name, told in found.items()}
+        requires["cxr"] = [*requires["cxr"], *target.also]
         edges, unmet = closure.reach(requires, target.extras, target.environment, leave_out)
         if not set(unmet) - set(more):
             break
@@ -203,7 +208,7 @@ def _report(wheel: Path, target: Target, options: Sequence[str]) -> dict[str, di
             _pip(
                 "install", "-q", "--dry-run", "--ignore-installed", "--target", scratch,
                 "--report", str(path), "-c", str(CONSTRAINTS), *target.options, *options,
-                f"cxr{extras} @ {wheel.resolve().as_uri()}",
+                f"cxr{extras} @ {wheel.resolve().as_uri()}", *target.also,
             )
         )  # fmt: skip
         told = json.loads(path.read_text())["install"]
@@ -249,6 +254,7 @@ def _arguments(words: Sequence[str]) -> argparse.Namespace:
     add("--python", help="of the target, such as 3.13; this one's unless given")
     add("--platform", help="of the target, such as manylinux_2_28_x86_64")
     add("--extra", action="append", default=[], help="of cxr, such as aws; may be repeated")
+    add("--also", nargs="+", default=[], metavar="REQUIREMENT", help="such as ipykernel")
     add("--leave-out", action="append", default=[], metavar="PATTERN", help="what the target has")
     add("--for-sagemaker", action="store_true", help="leave out what SageMaker's images have")
     add("--pins", type=Path, help="requirements.txt of an earlier bundle: its files again")
@@ -268,6 +274,7 @@ def main(words: Sequence[str]) -> None:
         given.python or (SAGEMAKER_PYTHON if at_sagemaker else here.python),
         given.platform or (SAGEMAKER_PLATFORM if at_sagemaker else None),
         tuple(given.extra),
+        (*given.also, *(FOR_SAGEMAKER if at_sagemaker else ())),
     )
     leave_out = (*given.leave_out, *(IN_SAGEMAKER if at_sagemaker else ()))
     begun = time.monotonic()

@@ -98,7 +98,8 @@ def _statements(arn: str) -> Iterator[dict[str, Any]]:
         for document in documents:
             whole = json.loads(document) if isinstance(document, str) else document
             given = whole["Statement"]
-            yield from given if isinstance(given, list) else [given]
+            # moto leaves a null where AWS::NoValue takes a statement out
+            yield from filter(None, given if isinstance(given, list) else [given])
 
 
 def _matches(patterns: str | list[str], text: str, flags: int = 0) -> bool:
