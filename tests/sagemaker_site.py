@@ -63,7 +63,7 @@ class Site:
         """Start a command as a user does."""
         told = self.overrides if aws else [f"root={self.root}"]
         return subprocess.Popen(
-            [sys.executable, "-m", f"cxr.{name}", *told, *overrides],
+            [sys.executable, "-m", f"cxr.{name}", *overrides[:1], *told, *overrides[1:]],
             cwd=ROOT, env={**os.environ, **self.aws.environment}, text=True,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip

@@ -105,7 +105,11 @@ def test_evaluation_here_finds_the_fetched_run_and_its_figures(trained):
     again = json.loads(
         (site.root / "runs" / "one" / "evaluations" / "few" / "metrics.json").read_text()
     )
-    assert again == metrics
+    # intervals differ: patients have other names here, and so another place in the bootstrap
+    assert {k: v["auroc"] for k, v in again["labels"].items()} == {
+        k: v["auroc"] for k, v in metrics["labels"].items()
+    }
+    assert again["images"] == metrics["images"]
 
 
 @pytest.mark.slow
@@ -334,20 +338,23 @@ def test_a_job_of_this_name_that_another_site_started_is_not_taken_for_ours(site
 
 
 @pytest.mark.slow
-def test_a_sweep_runs_its_jobs_abreast_and_names_the_trial_that_failed(site):
-    with site.aws.faults.job_fails("AlgorithmError: NaN", "cxr-sweep-1"):
-        done = site.command(
-            "train", "-m", "name=sweep", "model.optimizer.lr=1e-3,1e-1",
-            "trainer.max_epochs=1", "compute.at_once=2",
-        )  # fmt: skip
+def test_a_sweep_runs_its_jobs_abreast_and_names_every_trial_that_failed(site):
+    faults = site.aws.faults
+    with (
+        faults.job_fails("AlgorithmError: NaN", "cxr-sweep-0"),
+        faults.job_fails("CapacityError: none left", "cxr-sweep-1"),
+    ):
+        done = site.command("train", "-m", "name=sweep", "model.optimizer.lr=1e-3,1e-1")
         _, err = done.communicate(timeout=300)
 
     assert done.returncode == 1, err
     last = err.splitlines()[-1]
-    assert last.startswith("1 of 2 trials ended without a result: trial 1 (")
-    assert "cxr-sweep-1 failed: AlgorithmError: NaN" in last
+    assert last.startswith("2 of 2 trials ended without a result: trial 0 (")
+    assert "model.optimizer.lr=0.1" in last
+    assert "cxr-sweep-0 failed: AlgorithmError: NaN" in last
+    assert "cxr-sweep-1 failed: CapacityError: none left" in err
     assert "Traceback" not in err
-    good, bad = (site.aws.training.jobs[f"cxr-sweep-{k}"] for k in range(2))
-    assert bad.created < good.finished
-    assert good.request["InputDataConfig"] == bad.request["InputDataConfig"]
-    assert (site.root / "runs" / "sweep-0" / "best.ckpt").is_file()
+    assert err.index("trial 1 (") < err.index("failed: ")  # begun before the first was over
+    first, second = (site.aws.training.jobs[f"cxr-sweep-{k}"].request for k in (0, 1))
+    assert first["InputDataConfig"] == second["InputDataConfig"]
+    assert err.count("sending cache") <= 1

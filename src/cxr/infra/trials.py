@@ -26,6 +26,7 @@ from omegaconf import OmegaConf
 from cxr.errors import RunError
 
 _log = logging.getLogger(__name__)
+_CTRL_C = {signal.SIGINT}
 
 
 def run(
@@ -112,9 +113,12 @@ class _Abreast:
         here, there = self._fork.Pipe(duplex=False)
         process = self._fork.Process(target=self._child, args=(number, there))
         _log.info("%s begins", self._name(number))
+        # in the midst of a fork, Python drops what Ctrl-C raises
+        signal.pthread_sigmask(signal.SIG_BLOCK, _CTRL_C)
         process.start()
         there.close()
         self._running.append(_Trial(number, process, here))
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _CTRL_C)
 
     def _gather(self) -> None:
         """Wait for the next trial that ends."""
@@ -143,6 +147,7 @@ class _Abreast:
 
     def _child(self, number: int, answer: Connection) -> None:
         os.setpgrp()  # the terminal's Ctrl-C comes through the parent, once
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _CTRL_C)
         try:
             done = run_job(
                 hydra_context=self._context, task_function=self._task,
