@@ -1,10 +1,14 @@
 """The double's account: Lambdas, roles, bad days, buckets, secrets and stacks."""
 
 import json
+import threading
 
 import aws_requests
+import cloudformation
 import pytest
 import requests
+from aws_double.server import Aws, zipped
+from aws_double.tasks import until
 from aws_requests import NARROW, refused, store
 from botocore.exceptions import ClientError
 
@@ -221,3 +225,55 @@ def test_deployed_zip_rotates_a_secret(aws, tmp_path):
     text = secrets.get_secret_value(SecretId="double-keys")["SecretString"]
     assert text.endswith(" " + kept)
     assert "ab" * 32 not in aws.logs["double-keys"]
+
+
+def test_stack_whose_function_has_no_code_is_rolled_back(aws):
+    body = """
+Resources:
+  Function:
+    Type: AWS::Lambda::Function
+    Properties: {Code: {S3Bucket: double-labels, S3Key: none.zip}, Role: r, Runtime: python3.13}
+"""
+    stacks = aws.client("cloudformation")
+
+    stacks.create_stack(StackName="codeless", TemplateBody=body)
+
+    assert stacks.describe_stacks(StackName="codeless")["Stacks"][0]["StackStatus"] == (
+        "ROLLBACK_COMPLETE"
+    )
+    events = stacks.describe_stack_events(StackName="codeless")["StackEvents"]
+    assert any("NoSuchKey" in event.get("ResourceStatusReason", "") for event in events)
+
+
+@pytest.mark.parametrize("name", ["labeling", "training"])
+def test_our_templates_are_deployed(aws, name):
+    bucket = aws.bucket("double-code")
+    code = zipped({"pre_annotation.py": "", "post_annotation.py": ""})
+    aws.client("s3").put_object(Bucket=bucket, Key="lambdas.zip", Body=code)
+    given = {"labeling": {"LambdaBucket": bucket, "LambdaKey": "lambdas.zip"}, "training": {}}
+    stacks = aws.client("cloudformation")
+
+    stacks.create_stack(
+        StackName=f"double-{name}",
+        TemplateBody=(cloudformation.FOLDER / f"{name}.yaml").read_text(),
+        Parameters=[{"ParameterKey": k, "ParameterValue": v} for k, v in given[name].items()],
+        Capabilities=["CAPABILITY_IAM"],
+    )
+
+    made = stacks.describe_stacks(StackName=f"double-{name}")["Stacks"][0]
+    assert made["StackStatus"] == "CREATE_COMPLETE"
+    assert all(output["OutputValue"] for output in made["Outputs"])
+
+
+def test_nothing_is_left_of_a_double_that_was_stopped(aws):
+    before = threading.active_count()
+    other = Aws()
+    other.function("double-left", {"a.py": "def handler(event, context): ..."}, "a.handler")
+    other.client("lambda").invoke(FunctionName="double-left", Payload=b"{}")
+
+    other.stop()
+
+    assert until(lambda: threading.active_count() <= before, 10)
+    with pytest.raises(requests.ConnectionError):
+        requests.get(other.endpoint, timeout=5)
+    assert aws.client("s3").list_buckets()["Buckets"]

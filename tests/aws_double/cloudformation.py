@@ -13,18 +13,18 @@ from urllib.parse import parse_qs
 
 import yaml
 from moto.cloudformation import parsing
+from moto.cloudformation.models import CloudFormationBackend, Event
 from moto.cloudformation.utils import yaml_tag_constructor
 from moto.core.common_models import CloudFormationModel
-from moto.s3 import s3_backends
-from moto.s3.models import FakeBucket
+from moto.core.exceptions import ServiceException
 from moto.secretsmanager import secretsmanager_backends
 
-from aws_double import changesets
+from aws_double import changesets, resources
 from aws_double.calls import ACCOUNT, REGION, RefusedError
 from aws_double.workteams import Workteams
 
 _MADE = {
-    "AWS::IAM::Role", "AWS::IAM::Policy", "AWS::IAM::ManagedPolicy", "AWS::Lambda::Function",
+    "AWS::IAM::Role", "AWS::IAM::Policy", "AWS::IAM::ManagedPolicy",
     "AWS::Lambda::Permission", "AWS::Logs::LogGroup", "AWS::KMS::Key", "AWS::KMS::Alias",
     "AWS::EC2::SecurityGroup", "AWS::EC2::VPC", "AWS::EC2::Subnet",
     "AWS::SageMaker::NotebookInstance", "AWS::SageMaker::NotebookInstanceLifecycleConfig",
@@ -35,43 +35,8 @@ _REF_IS_ARN = {
     "AWS::ElasticLoadBalancingV2::Listener", "AWS::ElasticLoadBalancingV2::TargetGroup",
     "AWS::ECS::TaskDefinition", "AWS::CertificateManager::Certificate", "AWS::SNS::Topic",
 }  # fmt: skip
+_CREATE = CloudFormationBackend.create_stack
 _LONGEST = 51_200  # bytes of a template in the request
-_WAS = parsing.resource_class_from_type
-
-
-class Bucket(FakeBucket):
-    """A bucket with all of what its template says that jobs and browsers meet."""
-
-    @classmethod
-    def create_from_cloudformation_json(  # type: ignore[override]
-        cls,
-        resource_name: str,
-        cloudformation_json: Any,
-        account_id: str,
-        region_name: str,
-        **kwargs: Any,
-    ) -> FakeBucket:
-        made = FakeBucket.create_from_cloudformation_json(
-            resource_name, cloudformation_json, account_id, region_name, **kwargs
-        )
-        given = cloudformation_json.get("Properties", {})
-        backend, name = s3_backends[ACCOUNT]["aws"], made.name
-        rules = given.get("CorsConfiguration", {}).get("CorsRules", ())
-        if rules:
-            backend.put_bucket_cors(name, [_rule(rule) for rule in rules])
-        if "VersioningConfiguration" in given:
-            backend.put_bucket_versioning(name, given["VersioningConfiguration"]["Status"])
-        return made
-
-
-def _rule(rule: Mapping[str, Any]) -> dict[str, Any]:
-    names = {
-        "AllowedMethods": "AllowedMethod",
-        "AllowedOrigins": "AllowedOrigin",
-        "AllowedHeaders": "AllowedHeader",
-        "ExposedHeaders": "ExposeHeader",
-    }
-    return {names[key]: value for key, value in rule.items() if key in names}
 
 
 class StandIn(CloudFormationModel):
@@ -153,21 +118,74 @@ class Stacks:
     def __init__(self, teams: Workteams) -> None:
         self.teams = teams
         parsing.get_model_list()  # moto keeps the first answer, and StandIns are no models of its
-        self._kinds: dict[str, type[CloudFormationModel]] = {"AWS::S3::Bucket": Bucket}
+        self._kinds: dict[str, type[CloudFormationModel]] = {
+            "AWS::S3::Bucket": resources.Bucket,
+            "AWS::Lambda::Function": resources.Function,
+        }
         self._hooks = {
             "AWS::SageMaker::Workteam": self._team,
             "AWS::SecretsManager::Secret": _secret,
         }
-        parsing.resource_class_from_type = self._class
-        changesets.install()
+        self._failed: dict[str, list[tuple[str, str]]] = {}
+        self._moto: list[tuple[Any, str, Any]] = []
+        self._plain_class, self._plain_clean = parsing.resource_class_from_type, parsing.clean_json
+        self._plain_made = parsing.parse_and_create_resource
+        self._put(parsing, "resource_class_from_type", self._class)
+        self._put(parsing, "clean_json", self._resolved)
+        self._put(parsing, "parse_and_create_resource", self._made)
+        if CloudFormationBackend.create_stack is _CREATE:  # no other double is running
+            changesets.install()
+        for name in ("create_stack", "execute_change_set"):
+            self._put(CloudFormationBackend, name, self._settling(name))
 
     def stop(self) -> None:
         """Let moto be as it was."""
-        parsing.resource_class_from_type = _WAS
+        for place, name, was in reversed(self._moto):
+            setattr(place, name, was)
+
+    def _put(self, place: Any, name: str, better: Any) -> None:
+        self._moto.append((place, name, getattr(place, name)))
+        setattr(place, name, better)
+
+    def _resolved(self, document: Any, known: Any) -> Any:
+        """Resolve as moto does, but leave AWS::NoValue out of lists too."""
+        found = self._plain_clean(document, known)
+        return [item for item in found if item is not None] if isinstance(found, list) else found
+
+    def _made(self, logical: str, document: Any, known: Any, **where: Any) -> Any:
+        """Make a resource; what fails is stood in for until the stack is rolled back."""
+        try:
+            return self._plain_made(logical, document, known, **where)
+        except (ValueError, TypeError, AttributeError, KeyError, ServiceException) as error:
+            told = (logical, f"{type(error).__name__}: {error}")
+            self._failed.setdefault(known.stack_id, []).append(told)
+            made = self._class("AWS::Double::Failed")(logical, {})  # type: ignore[call-arg]
+            made.cf_resource_type, made.logical_resource_id = document["Type"], logical
+            return made
+
+    def _settling(self, name: str) -> Callable[..., Any]:
+        """Tell what failed by the stack's status and events, as CloudFormation does."""
+        plain = getattr(CloudFormationBackend, name)
+
+        def settled(backend: Any, *given: Any, **named: Any) -> Any:
+            answer = plain(backend, *given, **named)
+            for stack_id in [one for one in self._failed if one in backend.stacks]:
+                stack = backend.stacks[stack_id]
+                for logical, reason in self._failed.pop(stack_id):
+                    kind = stack.template_dict["Resources"][logical]["Type"]
+                    event = Event(
+                        stack_id, stack.name, logical, "", kind, "CREATE_FAILED", reason, None
+                    )
+                    stack.events.append(event)
+                stack.status = "ROLLBACK_COMPLETE"
+                stack._add_stack_event("ROLLBACK_COMPLETE")
+            return answer
+
+        return settled
 
     def _class(self, kind: str) -> type[CloudFormationModel]:
         if kind in _MADE:
-            return _WAS(kind)
+            return self._plain_class(kind)
         if kind not in self._kinds:
             body = {"kind": kind, "hooks": self._hooks}
             self._kinds[kind] = type("Made", (StandIn,), body)

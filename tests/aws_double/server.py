@@ -182,6 +182,7 @@ class Aws:
     def reset(self) -> None:
         """Forget everything: a fresh account."""
         self._end()
+        self._stacks.stop()
         self._begin()
         for service in ("s3", "iam", "lambda", "logs", "secretsmanager", "kms", "cloudformation"):
             for backend in get_backend(service).values():
