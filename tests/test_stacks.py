@@ -4,7 +4,6 @@ import functools
 
 import cloudformation as cf
 import pytest
-from aws_double import changesets
 
 from cxr import config, schema
 from cxr.errors import AwsError, ConfigError
@@ -14,6 +13,14 @@ KEY = "arn:aws:kms:eu-central-1:123456789012:key/1234abcd"
 TEAM = "arn:aws:sagemaker:eu-central-1:123456789012:workteam/private-crowd/others"
 
 pytestmark = pytest.mark.aws
+
+
+@pytest.fixture
+def changesets(aws):
+    """What a stack can be made to suffer; imported late, since few files need moto."""
+    from aws_double import changesets
+
+    return changesets
 
 
 @functools.cache
@@ -133,7 +140,7 @@ def test_an_output_that_cannot_be_is_named_with_its_stack(aws, training):
         stacks.fill(composed("labeling=local", f"aws.stack={name}"))
 
 
-def test_a_stack_that_was_never_finished_fills_nothing(aws, monkeypatch):
+def test_a_stack_that_was_never_finished_fills_nothing(aws, monkeypatch, changesets):
     name = made(aws, "fill-broken", TrainingRole="arn:aws:iam::123456789012:role/train")
     monkeypatch.setattr(changesets, "BUSY", ["CREATE_IN_PROGRESS"])
 
@@ -215,7 +222,7 @@ def test_a_parameter_without_a_default_must_be_given(aws):
         deployment.deploy(Account(aws.region), "labeling", "nothing-given", {})
 
 
-def test_it_waits_until_cloudformation_is_done(aws, monkeypatch):
+def test_it_waits_until_cloudformation_is_done(aws, monkeypatch, changesets):
     monkeypatch.setattr(changesets, "BUSY", ["CREATE_IN_PROGRESS", "CREATE_IN_PROGRESS"])
 
     met = deployment.deploy(Account(aws.region), "training", "slow-stack", {}, poll_s=0.01)
@@ -224,7 +231,7 @@ def test_it_waits_until_cloudformation_is_done(aws, monkeypatch):
     assert met.outputs["TrainingBucket"].startswith("slow-stack-bucket-")
 
 
-def test_an_update_that_fails_says_so_and_the_stack_stands(aws, monkeypatch):
+def test_an_update_that_fails_says_so_and_the_stack_stands(aws, monkeypatch, changesets):
     account = Account(aws.region)
     deployment.deploy(account, "training", "update-fails", {})
     monkeypatch.setitem(changesets.FAILING, "Bucket", "no")
@@ -235,7 +242,7 @@ def test_an_update_that_fails_says_so_and_the_stack_stands(aws, monkeypatch):
     assert stacks.read(account, "update-fails").outputs["TrainingRole"]
 
 
-def test_what_was_rolled_back_must_go_first(aws, monkeypatch):
+def test_what_was_rolled_back_must_go_first(aws, monkeypatch, changesets):
     account = Account(aws.region)
     monkeypatch.setitem(changesets.FAILING, "Key", "no")
     with pytest.raises(AwsError, match="ROLLBACK_COMPLETE"):
