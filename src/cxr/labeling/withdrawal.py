@@ -250,12 +250,15 @@ def _requests(text: str, images: Images) -> str:
         return text
     kept = []
     for item in json.loads(text):
-        content = item.get("dataObject", {}).get("content", "{}")
-        if not images.hold(json.loads(content)):
-            told: dict[str, Any] = dict(item)
-            if told.get("dataObject"):
-                told["dataObject"] = {"content": _alone(content, images)}
-            kept.append(told)
+        content = item.get("dataObject", {}).get("content", "")
+        if content in images.sources:
+            continue  # as Ground Truth has it: the source of a line, and no more
+        if content.startswith("{"):  # the whole line, as this portal once had it
+            if images.hold(json.loads(content)):
+                continue
+            content = _alone(content, images)
+            item = dict(item) | {"dataObject": {"content": content}}
+        kept.append(item)
     return json.dumps(kept)
 
 
