@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 import warnings
+from contextlib import contextmanager
 from pathlib import Path
 
 import cloudformation as cf
@@ -22,6 +23,7 @@ import requests
 
 from cxr.contract import signing
 from cxr.images import dicom, synth
+from cxr.infra.aws import lambdas
 from cxr.infra.orthanc import container, processes, settings
 from cxr.infra.orthanc.environment import Front, Settings
 
@@ -30,6 +32,7 @@ ROOT = Path(__file__).parents[1]
 RULES = {}
 SPOILED = []
 DIGEST = "sha256:" + "0" * 64
+NOTHING = "-".join(["0" * 8] * 5)  # no image has this Orthanc ID
 
 
 def rule(*spoiled):
@@ -177,8 +180,10 @@ WAYS_IN = {
     ("Resources.DatabaseFromOrthanc.Properties.SourceSecurityGroupId",
      {"Ref": "BalancerSecurityGroup"}),
     ("Resources.OrthancFromBalancer.Properties.FromPort", 1),
-    ("Resources.BalancerSecurityGroup.Properties.SecurityGroupIngress.0.CidrIp", "10.0.0.0/8"),
-    ("Resources.BalancerSecurityGroup.Properties.SecurityGroupIngress.0.FromPort", 443),
+    ("Resources.BalancerFromHospital1.Properties.CidrIp", "10.0.0.0/8"),
+    ("Resources.BalancerFromHospital1.Properties.FromPort", 443),
+    ("Resources.BalancerSecurityGroup.Properties.SecurityGroupIngress",
+     [{"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "CidrIp": "10.0.0.0/8"}]),
 )  # fmt: skip
 def who_reaches_whom_is_listed(template):
     met = set(reach(template))
@@ -211,7 +216,8 @@ def nothing_reaches_the_internet(template):
 GATEWAYS_OWN = {
     "GatewayService", "GatewayTask", "GatewayTargets", "ImageListener", "GatewaySecurityGroup",
     "GatewayFromBalancer", "OrthancFromGateway", "EndpointsFromGateway", "GatewayTaskRole",
-    "GatewayExecutionRole", "GatewayScaling", "GatewayScalingPolicy", "GatewayLogs",
+    "GatewayExecutionRole", "BalancerToGateway", "GatewayScaling", "GatewayScalingPolicy",
+    "GatewayLogs",
     "TokenKeySecret", "TokenKeyRotation", "RotateKeys", "RotateKeysRole", "RotateKeysPolicy",
     "RotateKeysPermission", "RotateKeysLogs",
 }  # fmt: skip
@@ -224,8 +230,8 @@ GATEWAYS_OWN = {
     ("Conditions.Worker2", {"Fn::Not": [{"Fn::Equals": ["a", ""]}]}),
     ("Conditions.Gateway", {"Fn::Equals": [{"Ref": "ImageDelivery"}, "s3"]}),
     ("Rules.NobodyElseIsLetIn", ...),
-    ("Resources.BalancerSecurityGroup.Properties.SecurityGroupIngress.5",
-     {"IpProtocol": "tcp", "FromPort": 443, "ToPort": 443, "CidrIp": "10.0.0.0/8"}),
+    ("Resources.BalancerFromReaders3.Condition", ...),
+    ("Resources.BalancerFromReaders3.Condition", "Hospital3"),
 )  # fmt: skip
 def way_b_lets_no_reader_in(template):
     yield from (
@@ -241,10 +247,10 @@ def way_b_lets_no_reader_in(template):
         for name, given in template["Conditions"].items()
         if {"Condition": "Gateway"} in given.get("Fn::And", [])
     }
-    for way in of(template, "BalancerSecurityGroup")["SecurityGroupIngress"]:
-        for port in {option["FromPort"] for option in cf.options(way)}:
-            if port == 443 and way.get("Fn::If", [""])[0] not in guarded:
-                yield "BalancerSecurityGroup: readers without a gateway"
+    for name, given in cf.resources(template, "AWS::EC2::SecurityGroupIngress").items():
+        readers = "WorkerCidrs" in json.dumps(given["Properties"])
+        if readers and given.get("Condition") not in guarded:
+            yield f"{name}: readers without a gateway"
     asserted = template["Rules"].get("NobodyElseIsLetIn", {})
     if asserted.get("RuleCondition") != {"Fn::Equals": [{"Ref": "ImageDelivery"}, "s3"]}:
         yield "Rules: networks of readers where none is let in"
@@ -564,8 +570,12 @@ def resolved(node, given):  # noqa: C901 one case each
 
 def let_in(delivery, hospital, workers):
     given = {"ImageDelivery": delivery, "HospitalCidrs": hospital, "WorkerCidrs": workers}
-    ways = resolved(of(TEMPLATE, "BalancerSecurityGroup")["SecurityGroupIngress"], given)
-    return sorted((way["FromPort"], way["CidrIp"]) for way in ways)
+    ways = [
+        resolved(resource["Properties"], given)
+        for resource in cf.resources(TEMPLATE, "AWS::EC2::SecurityGroupIngress").values()
+        if resolved({"Condition": resource["Condition"]} if "Condition" in resource else 1, given)
+    ]
+    return sorted((way["FromPort"], way["CidrIp"]) for way in ways if "CidrIp" in way)
 
 
 FIVE = [f"10.{number}.0.0/16" for number in range(1, 6)]
@@ -794,6 +804,27 @@ def test_the_health_check_of_orthancs_container_sees_password_and_end(as_told):
     assert check(orthanc_servers.free_port(), orthanc_servers.PASSWORD) == 1
 
 
+@contextmanager
+def gateway_before(front, secret, aws, folder):
+    """The gateway's container as a process; gives its port."""
+    port = orthanc_servers.free_port()
+    environment = aws.environment | {
+        "CXR_UPSTREAM": f"https://127.0.0.1:{front}", "CXR_TOKEN_SECRET": secret,
+        "CXR_ORTHANC_USERS": json.dumps({"cxr": orthanc_servers.PASSWORD}), "CXR_POLL_S": "0.3",
+        "CXR_HOST": "pacs.example.org", "CXR_LISTEN": f"127.0.0.1:{port}",
+        "CXR_FOLDER": str(folder / "state"),
+    }  # fmt: skip
+    process = subprocess.Popen(
+        [sys.executable, "-m", "cxr.infra.orthanc.container"],
+        env=os.environ | environment, stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        yield port
+    finally:
+        process.terminate()
+        assert process.wait(40) == 0
+
+
 @pytest.mark.orthanc
 @pytest.mark.aws
 def test_a_link_leads_through_gateway_and_front_to_orthanc(as_told, aws, tmp_path):
@@ -803,19 +834,8 @@ def test_a_link_leads_through_gateway_and_front_to_orthanc(as_told, aws, tmp_pat
     ask(front, "/instances", "POST", data=body)
     text = signing.new_keys("k1")
     secret = aws.client("secretsmanager").create_secret(Name="pacs-stack", SecretString=text)
-    port = orthanc_servers.free_port()
-    environment = aws.environment | {
-        "CXR_UPSTREAM": f"https://127.0.0.1:{front}", "CXR_TOKEN_SECRET": secret["ARN"],
-        "CXR_ORTHANC_USERS": json.dumps({"cxr": orthanc_servers.PASSWORD}),
-        "CXR_HOST": "pacs.example.org", "CXR_LISTEN": f"127.0.0.1:{port}",
-        "CXR_FOLDER": str(tmp_path / "state"),
-    }  # fmt: skip
-    gateway = subprocess.Popen(
-        [sys.executable, "-m", "cxr.infra.orthanc.container"],
-        env=os.environ | environment, stdout=subprocess.DEVNULL,
-    )  # fmt: skip
-    try:
-        deadline = time.monotonic() + 20
+    with gateway_before(front, secret["ARN"], aws, tmp_path) as port:
+        deadline = time.monotonic() + 60
         while not container.healthy(f"127.0.0.1:{port}") and time.monotonic() < deadline:
             time.sleep(0.1)
         token = signing.sign(
@@ -826,9 +846,6 @@ def test_a_link_leads_through_gateway_and_front_to_orthanc(as_told, aws, tmp_pat
 
         assert spoken(port, raw.encode()).startswith(b"HTTP/1.1 200")
         assert spoken(port, raw.replace(token, token[:-2]).encode()).startswith(b"HTTP/1.1 401")
-    finally:
-        gateway.terminate()
-        assert gateway.wait(20) == 0
 
 
 def test_every_pattern_holds_for_the_whole_value():
@@ -853,3 +870,95 @@ def test_the_docs_name_parameters_outputs_and_variables_that_there_are():
     assert len(named) > 12
     source = (ROOT / "src" / "cxr" / "infra" / "orthanc" / "environment.py").read_text()
     assert told_of == set(re.findall(r'"(CXR_\w+)"', source))
+
+
+@pytest.mark.parametrize(
+    ("delivery", "workers", "code", "good"),
+    [
+        ("gateway", "10.2.0.0/16", "code", True),
+        ("gateway", "", "code", False),
+        ("gateway", "10.2.0.0/16", "none", False),
+        ("s3", "", "none", True),
+        ("s3", "10.2.0.0/16", "code", False),
+    ],
+)
+def test_the_two_ways_are_not_mixed(delivery, workers, code, good):
+    given = {
+        "ImageDelivery": delivery, "WorkerCidrs": workers, "LambdaBucket": code, "LambdaKey": code,
+    }  # fmt: skip
+
+    asked = [
+        resolved(assertion["Assert"], given)
+        for one in TEMPLATE["Rules"].values()
+        if resolved(one["RuleCondition"], given)
+        for assertion in one["Assertions"]
+    ]
+
+    assert asked
+    assert all(asked) is good
+
+
+def deployed(aws, name, **more):
+    """The stack on the double, where containers and databases only have names; its outputs."""
+    registry = "123456789012.dkr.ecr.eu-central-1.amazonaws.com/cxr"
+    given = {
+        "VpcId": "vpc-1", "PrivateSubnets": "subnet-1,subnet-2", "S3PrefixListId": "pl-1",
+        "LoadBalancerSubnets": "subnet-1,subnet-2", "DomainName": "pacs.example.org",
+        "CertificateArn": "arn:aws:acm:eu-central-1:123456789012:certificate/0a",
+        "HospitalCidrs": "10.1.0.0/16", "OrthancImage": f"{registry}/orthanc@{DIGEST}",
+        "GatewayImage": f"{registry}/gateway@{DIGEST}",
+    } | more  # fmt: skip
+    client = aws.client("cloudformation")
+    client.create_stack(
+        StackName=name, TemplateBody=(cf.FOLDER / "pacs.yaml").read_text(),
+        Capabilities=["CAPABILITY_IAM"],
+        Parameters=[{"ParameterKey": k, "ParameterValue": v} for k, v in given.items()],
+    )  # fmt: skip
+    (made,) = client.describe_stacks(StackName=name)["Stacks"]
+    assert made["StackStatus"] == "CREATE_COMPLETE"
+    return {output["OutputKey"]: output["OutputValue"] for output in made["Outputs"]}
+
+
+@pytest.mark.aws
+def test_way_b_comes_up_without_gateway_and_keys(aws):
+    outputs = deployed(aws, "pacs-b", ImageDelivery="s3")
+
+    assert outputs["PacsUrl"] == "https://pacs.example.org:8443"
+    assert not {"ImageUrl", "TokenKeySecretArn", "GatewayServiceName"} & outputs.keys()
+
+
+@pytest.mark.aws
+@pytest.mark.orthanc
+@pytest.mark.slow
+def test_a_gateway_of_way_a_serves_from_the_first_rotation_on(aws, as_told, tmp_path):
+    _, front, _ = as_told
+    aws.bucket("pacs-code")
+    lambdas.build(tmp_path / "lambdas.zip")
+    aws.client("s3").upload_file(str(tmp_path / "lambdas.zip"), "pacs-code", "lambdas.zip")
+
+    outputs = deployed(
+        aws, "pacs-a", WorkerCidrs="10.2.0.0/16", LambdaBucket="pacs-code", LambdaKey="lambdas.zip"
+    )
+    assert outputs["ImageUrl"] == "https://pacs.example.org"
+    secret, client = outputs["TokenKeySecretArn"], aws.client("secretsmanager")
+    resource = aws.client("cloudformation").describe_stack_resource(
+        StackName="pacs-a", LogicalResourceId="RotateKeys"
+    )["StackResourceDetail"]["PhysicalResourceId"]
+    function = aws.client("lambda").get_function(FunctionName=resource)["Configuration"]
+    with gateway_before(front, secret, aws, tmp_path) as port:
+        time.sleep(1)
+        assert not container.healthy(f"127.0.0.1:{port}")  # what the stack drew is no key
+
+        days = TEMPLATE["Parameters"]["KeyRotationDays"]["Default"]
+        client.rotate_secret(
+            SecretId=secret, RotationLambdaARN=function["FunctionArn"],
+            RotationRules={"AutomaticallyAfterDays": days},
+        )  # fmt: skip
+
+        deadline = time.monotonic() + 60
+        while not container.healthy(f"127.0.0.1:{port}") and time.monotonic() < deadline:
+            time.sleep(0.1)
+        keys = signing.keys_from_text(client.get_secret_value(SecretId=secret)["SecretString"])
+        token = signing.sign(keys, [f"i:{NOTHING}"], ttl_s=60)
+        raw = f"GET /instances/{NOTHING}/file?token={token} HTTP/1.1\r\nHost: x\r\n\r\n"
+        assert spoken(port, raw.encode()).startswith(b"HTTP/1.1 404")  # Orthanc's own answer

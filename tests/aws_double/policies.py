@@ -11,6 +11,7 @@ from typing import Any
 from xml.sax.saxutils import escape
 
 from moto.iam import iam_backends
+from moto.secretsmanager import secretsmanager_backends
 
 from aws_double.calls import ACCOUNT, REGION, Call, RefusedError
 
@@ -114,4 +115,8 @@ def _resource(call: Call) -> str:
     named = call.request.get("SecretId") or call.request.get("KeyId")
     if named is None or str(named).startswith("arn:"):
         return str(named or call.resource)
+    if call.service == "secretsmanager":  # by its name or its ARN, it is the ARN that is allowed
+        secret = secretsmanager_backends[ACCOUNT][REGION].secrets.get(named)
+        if secret is not None:
+            return str(secret.arn)
     return f"arn:aws:{call.service}:{REGION}:{ACCOUNT}:{_PREFIX.get(call.service, '')}{named}"
