@@ -97,6 +97,7 @@ def test_a_failed_job_is_one_line_and_exit_1(cloud, aws, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.browser
 @pytest.mark.parametrize("where", ["groundtruth", "local"])
 def test_a_preview_is_the_real_page_on_the_real_image(cloud, browser, tmp_path, where):
     words = {"job__name": f"seen-{where}", "preview": "true"}
