@@ -269,6 +269,14 @@ def test_it_waits_for_the_first_keys(started, images):
     assert gateway.ask(link(images, FIRST))[0] == 200
 
 
+def test_it_waits_for_an_orthanc_that_has_no_address_yet(started):
+    gateway = started(FIRST, CXR_UPSTREAM="https://orthanc.nowhere.invalid:8443")
+
+    assert until(lambda: "waiting for Orthanc: orthanc.nowhere.invalid:8443" in gateway.told)
+    assert gateway.process.poll() is None
+    assert gateway.stop() == 0
+
+
 @pytest.mark.parametrize("texts", [(FIRST,), ("no keys",)], ids=["serving", "waiting for keys"])
 def test_sigterm_ends_it_and_nginx_cleanly(started, texts):
     gateway = started(*texts)

@@ -466,12 +466,17 @@ def exec_sessions_are_audited_and_there_is_no_key_pair(template):
     ("Resources.GatewayTask.Properties.ContainerDefinitions.0.ReadonlyRootFilesystem", False),
     ("Resources.GatewayTask.Properties.ContainerDefinitions.0.User", "root"),
     ("Resources.GatewayScaling.Properties.ResourceId", "service/x/y"),
+    ("Resources.GatewayService.DependsOn", ["ImageListener", "TokenKeyRotation"]),
+    ("Resources.OrthancService.DependsOn", ["PacsListener"]),
 )
 def services_heal_and_scale(template):
     for name, given in cf.properties(template, "AWS::ECS::Service").items():
         breaker = given["DeploymentConfiguration"].get("DeploymentCircuitBreaker")
         if breaker != {"Enable": True, "Rollback": True}:
             yield f"{name}: a bad deployment stays"
+    for name, first in (("GatewayService", "OrthancService"), ("OrthancService", "DatabaseWriter")):
+        if first not in template["Resources"][name]["DependsOn"]:
+            yield f"{name}: given up before there is {first}"
     orthanc = of(template, "OrthancService")
     if orthanc["DesiredCount"] != 1 or orthanc["DeploymentConfiguration"]["MaximumPercent"] != 100:
         yield "OrthancService: two to one index"
