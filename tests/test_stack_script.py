@@ -1,12 +1,16 @@
 """scripts/stack.py as a person runs it, on the AWS double."""
 
+import base64
+import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from cxr.contract import jobs, labels
 from cxr.infra.aws import Account, deployment, stacks
 
 ROOT = Path(__file__).parents[1]
@@ -87,15 +91,55 @@ def test_the_functions_run_the_uploaded_zip_with_the_stacks_own_settings(aws, la
     assert made["Configuration"]["Runtime"] == "python3.13"
 
 
-def test_the_notebook_instance_is_told_where_its_notebook_lies(aws, labeling):
+def test_the_deployed_function_answers_by_the_settings_in_the_stacks_bucket(aws, labeling):
     outputs, _ = labeling
+    bucket = outputs["SageMakerAnnotationS3Bucket"]
+    settings = jobs.Settings(
+        attribute="chest-1",
+        label_set=labels.LabelSet("chest", ("Pneumonia",)),
+        viewer_url="s3://b/v.js",
+    )
+    aws.client("s3").put_object(
+        Bucket=bucket,
+        Key=f"cxr/tests/jobs/{jobs.key('chest-1')}",
+        Body=json.dumps(jobs.to_document(settings)),
+    )
+    event = {
+        "version": "2018-10-16",
+        "labelingJobArn": f"arn:aws:sagemaker:{aws.region}:{aws.account}:labeling-job/chest-1",
+        "dataObject": {"source-ref": f"s3://{bucket}/cxr/tests/jobs/chest-1/images/1.dcm"},
+    }
 
-    made = aws.client("sagemaker").describe_notebook_instance(
-        NotebookInstanceName=outputs["NotebookName"]
+    met = aws.client("lambda").invoke(
+        FunctionName=outputs["PreLabelLambdaArn"], Payload=json.dumps(event)
+    )
+
+    answer = json.loads(met["Payload"].read())
+    assert "FunctionError" not in met, answer
+    assert answer["taskInput"]["labels"] == ["Pneumonia"]
+    assert answer["taskInput"]["viewerSrc"] == "s3://b/v.js"
+    assert answer["taskInput"]["imageUrl"] == event["dataObject"]["source-ref"]
+
+
+def test_the_notebook_instance_fetches_its_notebook_when_it_is_made(aws, labeling):
+    outputs, _ = labeling
+    sagemaker = aws.client("sagemaker")
+
+    made = sagemaker.describe_notebook_instance(NotebookInstanceName=outputs["NotebookName"])
+    listed = aws.client("cloudformation").list_stack_resources(StackName="script-labeling")
+    physical = {
+        r["LogicalResourceId"]: r["PhysicalResourceId"] for r in listed["StackResourceSummaries"]
+    }
+    setup = sagemaker.describe_notebook_instance_lifecycle_config(
+        NotebookInstanceLifecycleConfigName=physical["NotebookSetup"].rpartition("/")[2]
     )
 
     assert made["InstanceType"] == "ml.m5.xlarge"
-    assert made["DirectInternetAccess"] == "Enabled"
+    assert made["DirectInternetAccess"] == "Enabled"  # no VPC was given
+    script = base64.b64decode(setup["OnCreate"][0]["Content"]).decode()
+    source = re.search(r"s3://([^/]+)/(\S+/label_and_train\.ipynb)", script)
+    stored = aws.client("s3").get_object(Bucket=source[1], Key=source[2])
+    assert stored["Body"].read() == (ROOT / "scripts/notebooks/label_and_train.ipynb").read_bytes()
 
 
 def test_up_again_changes_nothing_and_prints_the_same(aws, labeling):

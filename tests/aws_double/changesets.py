@@ -12,7 +12,7 @@ import copy
 import json
 from typing import Any
 
-from moto.cloudformation import models
+from moto.cloudformation import models, utils
 from moto.cloudformation.responses import CloudFormationResponse
 from moto.core.responses import ActionResult
 from moto.iam.access_control import IAMPolicy, PermissionResult
@@ -35,9 +35,16 @@ def install() -> None:
     backend.execute_change_set = _execute
     backend.describe_stacks = _describe
     CloudFormationResponse.create_change_set = _asked
+    models.yaml_tag_constructor = _tag
     FakeBucket.get_permission = _permitted
     for name, function in _DRIFT.items():
         setattr(CloudFormationResponse, name, function)
+
+
+def _tag(loader: Any, tag: str, node: Any) -> Any:
+    """Read a short tag; moto takes !Condition for a function."""
+    made = utils.yaml_tag_constructor(loader, tag, node)
+    return {"Condition": made["Fn::Condition"]} if tag == "!Condition" else made
 
 
 def _asked(self: CloudFormationResponse) -> ActionResult:

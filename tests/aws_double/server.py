@@ -223,7 +223,7 @@ class Aws:
                 return storage.answer(call, environ)
             if call.service in ("sagemaker", "secretsmanager", "logs", "kms", "cognito-idp"):
                 shapes.check(call)
-            if call.operation in ("CreateStack", "UpdateStack"):
+            if call.operation in ("CreateStack", "UpdateStack", "CreateChangeSet"):
                 cloudformation.check(cloudformation.read_form(calls.body(environ)))
             if call.action == "secretsmanager:RotateSecret":
                 return calls.answer(rotation.rotate(call))
