@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+import zlib
 from dataclasses import replace
 
 import numpy as np
@@ -105,6 +106,20 @@ def test_pictures_are_shared_only_if_every_image_was_drawn(tmp_path, predictor, 
 
     assert PICTURE in made.report.read_text()
     assert (PICTURE in made.shareable.read_text()) is not bool(missing)
+
+
+def test_intervals_are_the_same_whatever_patients_are_called(tmp_path, predictor):
+    given = material()
+    others = tuple(
+        replace(e, patient_id=f"nobody-{zlib.crc32(e.patient_id.encode())}")
+        for e in given.cohort.examples
+    )
+    renamed = replace(given, cohort=replace(given.cohort, examples=others))
+
+    made = evaluated(tmp_path, predictor, given)
+
+    assert made.scored["auroc_macro_ci"]
+    assert evaluated(tmp_path, predictor, renamed).scored == made.scored
 
 
 def test_report_tells_what_was_trained_on_from_what_is_scored(tmp_path, predictor):

@@ -196,7 +196,7 @@ def _report(
         created=record.created,
         scored=score.score(
             predicted, values, mask,
-            names=names, patient_ids=[material.patient_ids[i] for i in chosen],
+            names=names, patient_ids=_numbered(material, chosen),
             no_finding=record.no_finding, thresholds=record.thresholds,
             label_source=cohort.label_source, human_annotated=cohort.human_annotated,
             split=split, draws=context.draws, seed=context.seed,
@@ -215,6 +215,16 @@ def _report(
             f"scored on {context.job}: output manifest (sha256)": material.manifest_sha256,
         },
     )  # fmt: skip
+
+
+def _numbered(material: Material, chosen: NDArray[np.intp]) -> list[str]:
+    """Name patients by the order of their images, so that draws go alike under any pseudonym."""
+    uids, patients = material.sop_instance_uids, material.patient_ids
+    first: dict[str, str] = {}
+    for row in chosen:
+        first[patients[row]] = min(uids[row], first.get(patients[row], uids[row]))
+    number = {patient: f"{n:09d}" for n, patient in enumerate(sorted(first, key=first.__getitem__))}
+    return [number[patients[row]] for row in chosen]
 
 
 def align(material: Material, record: RunRecord) -> Material:
