@@ -8,7 +8,10 @@ import zipfile
 from datetime import UTC, datetime
 from pathlib import Path
 
-from cxr import config, schema, train
+import hydra
+from hydra.core.hydra_config import HydraConfig
+
+from cxr import config, evaluate, schema, train
 from cxr.contract import manifest
 from cxr.images import synth
 from cxr.pacs import synthetic
@@ -59,9 +62,18 @@ class Site:
         composed = config.compose("train", [*self.overrides, *overrides])
         return train.main(config.check(composed, schema.Train), composed)
 
-    def command(self, name: str, *overrides: str, aws: bool = True) -> subprocess.Popen:
+    def evaluate(self, *overrides: str) -> None:
+        """Evaluate as the command does, in this process."""
+        told = [f"root={self.root}", *overrides]
+        with hydra.initialize_config_dir(str(config.conf_dir()), version_base="1.3"):
+            asked = hydra.compose("evaluate", told, return_hydra_config=True)
+        HydraConfig.instance().set_config(asked)
+        composed = config.compose("evaluate", told)
+        evaluate.main(config.check(composed, schema.Evaluate), composed)
+
+    def command(self, name: str, *overrides: str) -> subprocess.Popen:
         """Start a command as a user does."""
-        told = self.overrides if aws else [f"root={self.root}"]
+        told = self.overrides
         return subprocess.Popen(
             [sys.executable, "-m", f"cxr.{name}", *overrides[:1], *told, *overrides[1:]],
             cwd=ROOT, env={**os.environ, **self.aws.environment}, text=True,

@@ -91,17 +91,13 @@ def test_a_spot_job_goes_on_from_its_checkpoint_and_its_run_lies_here_as_if_trai
 
 
 @pytest.mark.slow
-def test_evaluation_here_finds_the_fetched_run_and_its_figures(trained):
+def test_evaluation_here_finds_the_fetched_run_and_its_figures(trained, capsys):
     site, _ = trained
     metrics = json.loads((site.root / "runs" / "one" / "metrics.json").read_text())
 
-    done = site.command(
-        "evaluate", "run=one", "data=job", "data.job=few", "draws=100", "data.workers=1", aws=False
-    )
-    out, err = done.communicate(timeout=120)
+    site.evaluate("run=one", "data=job", "data.job=few", "draws=100", "data.workers=1")
 
-    assert done.returncode == 0, err
-    assert "report: " in out
+    assert "report: " in capsys.readouterr().out
     again = json.loads(
         (site.root / "runs" / "one" / "evaluations" / "few" / "metrics.json").read_text()
     )

@@ -27,10 +27,10 @@ def say(text):
 
 @hydra.main(version_base="1.3", config_path=".", config_name="app")
 def main(cfg):
-    say(f"begin {cfg.x}")
     if cfg.x < 0:
         sys.exit("x: expected none below 0")
     try:
+        say(f"begin {cfg.x}")
         time.sleep(cfg.seconds)
     except KeyboardInterrupt:
         say(f"goes on {cfg.x}")
