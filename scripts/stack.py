@@ -13,6 +13,7 @@ import logging
 import os
 import sys
 from collections.abc import Mapping
+from typing import Any
 
 from cxr.errors import AwsError, ConfigError, CxrError
 from cxr.infra.aws import Account, deployment, packages, stacks
@@ -21,6 +22,15 @@ NEXT = {
     "pacs": "python scripts/stack.py up labeling cxr-labeling --from {name}",
     "labeling": "python -m cxr.label job=frontal site=aws aws.stack={name} dry_run=true",
     "training": "python -m cxr.train data.job=JOB site=aws aws.stack={name} compute.dry_run=true",
+}
+NAME: dict[str, Any] = {"name": {"help": "of the stack"}}
+GIVEN: dict[str, Any] = {"nargs": "*", "metavar": "key=value|file.yaml"}
+OTHERS: dict[str, Any] = {"dest": "others", "action": "append", "default": [], "metavar": "STACK"}
+WORDS = {
+    "up": {"kind": {"choices": deployment.KINDS}, **NAME, "parameters": GIVEN, "--from": OTHERS},
+    "show": NAME,
+    "down": {**NAME, "--leave-data": {"action": "store_true"}},
+    "package": {"bucket": {"nargs": "?"}},
 }
 
 
@@ -41,14 +51,16 @@ def up(account: Account, asked: argparse.Namespace) -> None:
 
 
 def show(account: Account, asked: argparse.Namespace) -> None:
-    """Print status, outputs, and what was changed by other hands."""
+    """Print status, outputs, and what failed or was changed by other hands."""
     described = stacks.described_stack(account, asked.name)
     if described is None:
         raise AwsError(f"{asked.name}: expected a stack in {account.region}, met none")
     print(f"{asked.name}: {described['StackStatus']}")
     _print({o["OutputKey"]: o["OutputValue"] for o in described.get("Outputs", ())})
-    drifted = deployment.drift(account, asked.name)
-    print("\n".join(drifted) or "as its template says")
+    if stacks.stands(described):
+        print("\n".join(deployment.drift(account, asked.name)) or "as its template says")
+    else:
+        print("\n".join(deployment.failures(account, asked.name)))
 
 
 def down(account: Account, asked: argparse.Namespace) -> None:
@@ -59,36 +71,31 @@ def down(account: Account, asked: argparse.Namespace) -> None:
 
 def package(account: Account, asked: argparse.Namespace) -> None:
     """Upload the Lambdas' zip, the viewer and the notebook; print where they lie."""
-    _print(packages.upload(account, asked.name))
+    _print(packages.upload(account, asked.bucket))
 
 
 def main() -> None:
     """Read the arguments, run one of the four, and end every error in one line."""
-    verbs = {run.__name__: run for run in (up, show, down, package)}
     verb = sys.argv[1] if len(sys.argv) > 1 else ""
-    if verb not in verbs:
-        sys.exit(
-            __doc__ if verb in ("-h", "--help") else f"expected {', '.join(verbs)}, met {verb!r}"
-        )
-    words = argparse.ArgumentParser(prog=f"stack.py {verb}", description=verbs[verb].__doc__)
+    if verb in ("-h", "--help"):
+        print(__doc__)
+        return
+    if verb not in WORDS:
+        sys.exit(f"expected {', '.join(WORDS)}, met {verb!r}")
+    run = {"up": up, "show": show, "down": down, "package": package}[verb]
+    words = argparse.ArgumentParser(prog=f"stack.py {verb}", description=run.__doc__)
+    for word, options in WORDS[verb].items():
+        words.add_argument(word, **options)
     words.add_argument("--region", default=os.environ.get("AWS_REGION"))
     words.add_argument("--profile")
-    if verb == "up":
-        words.add_argument("kind", choices=deployment.KINDS)
-    words.add_argument("name", nargs="?" if verb == "package" else None)
-    if verb == "up":
-        words.add_argument("parameters", nargs="*", metavar="key=value|file.yaml")
-        words.add_argument("--from", dest="others", action="append", default=[], metavar="STACK")
-    if verb == "down":
-        words.add_argument("--leave-data", action="store_true")
     asked = words.parse_intermixed_args(sys.argv[2:])
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    logging.getLogger("botocore").setLevel(logging.WARNING)
+    logging.getLogger("botocore").setLevel(logging.WARNING)  # says where credentials are from
     try:
         region = asked.region or os.environ.get("AWS_DEFAULT_REGION")
         if not region:
             raise ConfigError("expected a region, met none; set AWS_REGION or add --region")
-        verbs[verb](Account(region, asked.profile, tags={"project": "cxr"}), asked)
+        run(Account(region, asked.profile, tags={"project": "cxr"}), asked)
     except CxrError as error:
         sys.exit(" ".join(str(error).split()))
     except KeyboardInterrupt:

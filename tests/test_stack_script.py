@@ -239,6 +239,11 @@ def test_a_failed_event_is_one_line_and_so_is_the_end(aws, monkeypatch, changese
         "Bucket (AWS::S3::Bucket): CREATE_FAILED: script-failed-bucket already exists"
         in done.stderr.splitlines()
     )
+    shown = stack(aws, "show", "script-failed")
+    assert shown.stdout.splitlines() == [
+        "script-failed: ROLLBACK_COMPLETE",
+        "Bucket (AWS::S3::Bucket): CREATE_FAILED: script-failed-bucket already exists",
+    ]
 
 
 @pytest.mark.parametrize(

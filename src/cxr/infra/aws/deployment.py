@@ -206,6 +206,19 @@ def drift(account: Account, name: str, *, poll_s: float = 2) -> list[str]:
     ]
 
 
+def failures(account: Account, name: str) -> list[str]:
+    """Give a stack's latest events that failed, one line each, the first of them first.
+
+    Raises:
+        AwsError: It may not be asked.
+    """
+    return [
+        _told(event)
+        for event in reversed(_latest(account, name))
+        if "FAILED" in event["ResourceStatus"]
+    ]
+
+
 def prefix_list(account: Account) -> str:
     """Give the ID of the region's list of S3's addresses.
 
@@ -298,16 +311,23 @@ def _follow(
 
 def _events(account: Account, stack_id: str, seen: set[str], *, tell: bool = False) -> set[str]:
     """Take note of a stack's events, and tell those that failed among the new ones."""
-    answer = account.call("cloudformation", "describe_stack_events", stack_id, StackName=stack_id)
-    for event in reversed(answer["StackEvents"]):
+    for event in reversed(_latest(account, stack_id)):
         if event["EventId"] not in seen and tell and "FAILED" in event["ResourceStatus"]:
-            why = " ".join(str(event.get("ResourceStatusReason", "no reason given")).split())
-            _log.warning(
-                "%s (%s): %s: %s",
-                event["LogicalResourceId"], event["ResourceType"], event["ResourceStatus"], why,
-            )  # fmt: skip
+            _log.warning("%s", _told(event))
         seen.add(event["EventId"])
     return seen
+
+
+def _latest(account: Account, name: str) -> list[dict[str, Any]]:
+    answer = account.call("cloudformation", "describe_stack_events", name, StackName=name)
+    events: list[dict[str, Any]] = answer["StackEvents"]
+    return events
+
+
+def _told(event: Mapping[str, Any]) -> str:
+    why = " ".join(str(event.get("ResourceStatusReason", "no reason given")).split())
+    what = f"{event['LogicalResourceId']} ({event['ResourceType']})"
+    return f"{what}: {event['ResourceStatus']}: {why}"
 
 
 def _made(account: Account, name: str) -> list[tuple[str, str, str, str]]:

@@ -83,7 +83,7 @@ def read(account: Account, name: str) -> Stack:
             "scripts/stack.py up makes one"
         )
     status = str(described["StackStatus"])
-    if status.startswith(_GONE):
+    if not stands(described):
         raise ConfigError(
             f"aws.stack: expected {name} to stand, met {status}; scripts/stack.py show {name} "
             "says more"
@@ -106,6 +106,11 @@ def described_stack(account: Account, name: str) -> dict[str, Any] | None:
         raise
     described: dict[str, Any] = answer["Stacks"][0]
     return described
+
+
+def stands(described: Mapping[str, Any]) -> bool:
+    """Say whether a stack, as DescribeStacks gives it, was ever made and is still there."""
+    return not str(described["StackStatus"]).startswith(_GONE)
 
 
 def filled(account: Account, stacks: Sequence[str]) -> dict[str, str]:
