@@ -71,7 +71,7 @@ def way(aws, browser, tmp_path_factory) -> Way:
         "aws=account", "aws.stack=way-labeling", "labeling.images=s3", "labeling.poll_s=0.2",
         "labeling.free_text=true",
     )  # fmt: skip
-    first, *others = aws.tasks(JOB)
+    first, *others = aws.tasks(JOB, 120)  # the command begins, draws and uploads first
     answered = on_the_page(browser, first)
     drawn = truth(way.root)
     for task in others:
@@ -102,7 +102,7 @@ def on_the_page(browser, task) -> dict:
     page = browser.new_page(viewport={"width": 1280, "height": 720})
     page.goto(task.url)
     frame = page.frame("task")
-    frame.wait_for_selector('html[data-cxr-ready="1"]', timeout=20_000)
+    frame.wait_for_selector('html[data-cxr-ready="1"]', timeout=60_000)
     frame.locator('[data-label="Edema"] .cxr-name').click()
     page.keyboard.press("p")
     frame.locator('[data-label="Edema"] .cxr-name').click()
@@ -119,7 +119,7 @@ def on_the_page(browser, task) -> dict:
     frame.evaluate("() => document.activeElement.blur()")
     page.keyboard.press("Shift+A")
     page.keyboard.press("Control+Enter")
-    frame.locator("#done").wait_for(timeout=10_000)
+    frame.locator("#done").wait_for(timeout=60_000)
     page.close()
     return json.loads(task.answer["annotation"])
 
@@ -147,7 +147,7 @@ def submit(task, pattern: dict, drawn: dict[str, str]) -> None:
     said["task"] = {**pattern["task"], "itemId": task.input["itemId"]}
     form = json.dumps({"annotation": json.dumps(said)}).encode()
     sent = urllib.request.Request(f"{task.url}/answer", form, {"Content-Type": "application/json"})
-    with urllib.request.urlopen(sent, timeout=20) as reply:
+    with urllib.request.urlopen(sent, timeout=60) as reply:
         assert reply.status == 200
 
 
