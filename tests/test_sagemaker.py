@@ -212,15 +212,16 @@ def test_a_job_that_fails_says_why_and_is_started_again_only_on_request(site, to
 
 
 @pytest.mark.slow
-def test_a_stopped_job_is_told_as_stopped(site, told):
-    def stop():
-        while "cxr-halt" not in site.aws.training.jobs:
-            time.sleep(0.05)
-        site.aws.client("sagemaker").stop_training_job(TrainingJobName="cxr-halt")
+def test_a_job_left_by_ctrl_c_goes_on_and_a_stopped_one_is_told_as_stopped(site, told):
+    with pytest.raises(KeyboardInterrupt), ctrl_c(site, "cxr-halt"):
+        site.train("name=halt")
+    site.aws.client("sagemaker").stop_training_job(TrainingJobName="cxr-halt")
 
-    threading.Thread(target=stop, daemon=True).start()
     with pytest.raises(RunError, match="cxr-halt stopped"):
         site.train("name=halt")
+
+    (left,) = [m for m in told.messages if "cxr-halt goes on without being followed" in m]
+    assert left.endswith("name=halt resume=true")
 
 
 @pytest.mark.slow

@@ -49,8 +49,21 @@ def _backend(cfg: schema.Train) -> "ComputeBackend":
         cast("SageMakerCompute", filled.compute),
         stacks.account(cast("Aws", filled.aws)),
         ordering.order(cfg, root.prepare(cfg.root)),
+        again=_again(cfg.name),
         say=print,
     )
+
+
+def _again(name: str) -> str:
+    """Give the command that goes on with this run, of a sweep or not."""
+    import shlex
+
+    from hydra.core.hydra_config import HydraConfig
+
+    said = HydraConfig.get().overrides.task if HydraConfig.initialized() else []
+    words = [word.lstrip("+") for word in said]
+    kept = [w for w in words if not w.startswith(("name=", "resume="))]
+    return shlex.join(["python", "-m", "cxr.train", *kept, f"name={name}", "resume=true"])
 
 
 def train(unresolved: DictConfig) -> float:

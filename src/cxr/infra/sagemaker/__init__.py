@@ -6,8 +6,6 @@ command finds a job that runs already and follows it.
 """
 
 import logging
-import shlex
-import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -34,6 +32,7 @@ class SageMaker:
         account: Account,
         order: Order,
         *,
+        again: str,
         say: Callable[[str], None],
     ) -> None:
         """Say what is to run where.
@@ -42,10 +41,11 @@ class SageMaker:
             settings: conf/compute/sagemaker, filled.
             account: Whose bucket and jobs.
             order: The run.
+            again: The command that goes on with this run.
             say: Takes each line of the result.
         """
         self._settings, self._account, self._order = settings, account, order
-        self._say = say
+        self._again_by, self._say = again, say
 
     def run(self, command: Callable[[Any], Any], cfg: Any) -> Any:
         """Run `command` on its config in a training job, and give the objective's best value.
@@ -186,7 +186,7 @@ class SageMaker:
             _log.warning(
                 "%s goes on without being followed; follow and fetch it: %s",
                 known.job,
-                _same(order),
+                self._again_by,
             )
             raise
         known.but(fetched=True, mlflow_run=run_id).write(order.folder)
@@ -217,10 +217,3 @@ def _paid(described: Mapping[str, Any]) -> str:
     trained = int(described.get("TrainingTimeInSeconds", 0))
     billed = int(described.get("BillableTimeInSeconds", trained))
     return f"{trained} s of training, {billed} s of them paid for"
-
-
-def _same(order: Order) -> str:
-    """Give the command that follows a run's job: this one, with the run's name said."""
-    words = [w for w in sys.argv[1:] if not w.startswith(("name=", "++name=", "resume="))]
-    words = [w.lstrip("+") for w in words if not w.startswith("hydra.")]
-    return shlex.join(["python", "-m", "cxr.train", *words, f"name={order.name}", "resume=true"])
