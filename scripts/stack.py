@@ -16,37 +16,28 @@ from collections.abc import Mapping
 from typing import Any
 
 from cxr.errors import AwsError, ConfigError, CxrError
-from cxr.infra.aws import Account, deployment, packages, stacks
+from cxr.infra.aws import Account, deployment, packages, parameters, stacks
 
 NEXT = {
     "pacs": "python scripts/stack.py up labeling cxr-labeling --from {name}",
     "labeling": "python -m cxr.label job=frontal site=aws aws.stack={name} dry_run=true",
     "training": "python -m cxr.train data.job=JOB site=aws aws.stack={name} compute.dry_run=true",
 }
-NAME: dict[str, Any] = {"name": {"help": "of the stack"}}
-GIVEN: dict[str, Any] = {"nargs": "*", "metavar": "key=value|file.yaml"}
-OTHERS: dict[str, Any] = {"dest": "others", "action": "append", "default": [], "metavar": "STACK"}
-WORDS = {
-    "up": {"kind": {"choices": deployment.KINDS}, **NAME, "parameters": GIVEN, "--from": OTHERS},
-    "show": NAME,
-    "down": {**NAME, "--leave-data": {"action": "store_true"}},
+GIVEN = {"nargs": "*", "metavar": "key=value|file.yaml"}
+OTHERS = {"dest": "others", "action": "append", "default": [], "metavar": "STACK"}
+KINDS = {"choices": parameters.KINDS}
+WORDS: dict[str, dict[str, dict[str, Any]]] = {
+    "up": {"kind": KINDS, "name": {}, "parameters": GIVEN, "--from": OTHERS},
+    "show": {"name": {}},
+    "down": {"name": {}, "--leave-data": {"action": "store_true"}},
     "package": {"bucket": {"nargs": "?"}},
 }
 
 
 def up(account: Account, asked: argparse.Namespace) -> None:
     """Package, create or update, print the outputs and the next command."""
-    known = deployment.parameters(deployment.template(asked.kind))
-    given = deployment.given_by(asked.parameters, known)
-    others = stacks.filled(account, asked.others)
-    passed = {key: others[out] for key, out in deployment.PASSED_ON.items() if out in others}
-    if "LambdaKey" in known:
-        passed |= packages.upload(account, given.get("LambdaBucket"))
-    if given.get("VpcId") and "S3PrefixListId" in known:
-        passed["S3PrefixListId"] = deployment.prefix_list(account)
-    given = {key: value for key, value in passed.items() if key in known} | given
-    made = deployment.deploy(account, asked.kind, asked.name, given)
-    _print(made.outputs)
+    given = parameters.gathered(account, asked.kind, asked.parameters, asked.others)
+    _print(deployment.deploy(account, asked.kind, asked.name, given).outputs)
     print(f"next: {NEXT[asked.kind].format(name=asked.name)}")
 
 
@@ -77,11 +68,8 @@ def package(account: Account, asked: argparse.Namespace) -> None:
 def main() -> None:
     """Read the arguments, run one of the four, and end every error in one line."""
     verb = sys.argv[1] if len(sys.argv) > 1 else ""
-    if verb in ("-h", "--help"):
-        print(__doc__)
-        return
     if verb not in WORDS:
-        sys.exit(f"expected {', '.join(WORDS)}, met {verb!r}")
+        sys.exit(f"expected {', '.join(WORDS)}, met {verb!r}" if verb[:1] != "-" else __doc__)
     run = {"up": up, "show": show, "down": down, "package": package}[verb]
     words = argparse.ArgumentParser(prog=f"stack.py {verb}", description=run.__doc__)
     for word, options in WORDS[verb].items():
@@ -99,8 +87,7 @@ def main() -> None:
     except CxrError as error:
         sys.exit(" ".join(str(error).split()))
     except KeyboardInterrupt:
-        print("interrupted; CloudFormation goes on by itself, show says how", file=sys.stderr)
-        sys.exit(130)
+        sys.exit(130)  # CloudFormation goes on by itself
 
 
 def _print(found: Mapping[str, str]) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from cxr import config, schema
 from cxr.errors import AwsError, ConfigError
-from cxr.infra.aws import Account, deployment, packages, stacks
+from cxr.infra.aws import Account, deployment, packages, parameters, stacks
 
 KEY = "arn:aws:kms:eu-central-1:123456789012:key/1234abcd"
 TEAM = "arn:aws:sagemaker:eu-central-1:123456789012:workteam/private-crowd/others"
@@ -189,15 +189,15 @@ def test_of_two_stacks_the_first_names_an_output(labeling, training, aws):
 )  # fmt: skip
 def test_a_parameter_that_does_not_fit_is_refused_before_anything_is_asked(kind, words, told):
     with pytest.raises(ConfigError, match=told):
-        deployment.given_by(words, deployment.parameters(deployment.template(kind)))
+        parameters.given_by(words, parameters.of(parameters.template(kind)))
 
 
 def test_parameters_come_from_files_and_later_words_win(tmp_path):
     file = tmp_path / "parameters.yaml"
     file.write_text("MakeMlflow: true\nSubnetIds: [subnet-01, subnet-02]\nOldVersionsDays: 7\n")
-    known = deployment.parameters(deployment.template("training"))
+    known = parameters.of(parameters.template("training"))
 
-    met = deployment.given_by([str(file), "OldVersionsDays=9"], known)
+    met = parameters.given_by([str(file), "OldVersionsDays=9"], known)
 
     assert met == {
         "MakeMlflow": "true",
@@ -212,7 +212,7 @@ def test_a_file_that_holds_no_parameters_is_refused(tmp_path, text):
     file.write_text(text)
 
     with pytest.raises(ConfigError, match=r"parameters\.yaml: expected "):
-        deployment.given_by([str(file)], {})
+        parameters.given_by([str(file)], {})
 
 
 def test_a_parameter_without_a_default_must_be_given(aws):

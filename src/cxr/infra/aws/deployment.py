@@ -1,108 +1,18 @@
 """Stacks made, changed and taken down: `scripts/stack.py`.
 
-Everything goes by a change set, so that what will change is said before it does. Whatever a
-template can refuse is refused here first, before anything is uploaded.
+Everything goes by a change set, so that what will change is said before it does.
 """
 
-import difflib
 import logging
-import re
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import yaml
-
-from cxr import places, progress
+from cxr import progress
 from cxr.errors import AwsError, ConfigError
-from cxr.infra.aws import Account, stacks
+from cxr.infra.aws import Account, parameters, stacks
 
-KINDS = ("pacs", "labeling", "training")
-PASSED_ON = {
-    "PreLabelLambdaSourceEndpointURL": "ImageUrl",
-    "TokenKeySecretArn": "TokenKeySecretArn",
-    "TokenKeyKmsKeyArn": "TokenKeyKmsKeyArn",
-    "DataBucket": "SageMakerAnnotationS3Bucket",
-    "DataKmsKeyArn": "KmsKeyArn",
-    "JobsPrefix": "JobsPrefix",
-}
-"""Parameter → the output of another stack that fills it."""
 _log = logging.getLogger(__name__)
-
-
-class _Loader(yaml.SafeLoader):
-    """Reads a template for its parameters; intrinsics are of no interest."""
-
-
-_Loader.add_multi_constructor("!", lambda loader, suffix, node: None)
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """One of a template's parameters."""
-
-    name: str
-    default: str | None
-    pattern: str | None
-    values: tuple[str, ...]
-    listed: bool
-    says: str
-
-    def check(self, value: str) -> None:
-        """Refuse what CloudFormation would refuse.
-
-        Raises:
-            ConfigError: The value does not fit.
-        """
-        for part in value.split(",") if self.listed else [value]:
-            if self.values and part not in self.values:
-                raise ConfigError(
-                    f"{self.name}: expected one of {', '.join(self.values)}, met {part!r}"
-                )
-            if self.pattern and not re.fullmatch(self.pattern, part.strip()):
-                raise ConfigError(f"{self.name}: expected {self.says}, met {part!r}")
-
-
-def template(kind: str) -> str:
-    """Give a template's text."""
-    return (places.shipped("templates") / "cloudformation" / f"{kind}.yaml").read_text()
-
-
-def parameters(text: str) -> dict[str, Parameter]:
-    """Give a template's parameters by their names."""
-    found = yaml.load(text, _Loader).get("Parameters", {})
-    return {
-        name: Parameter(
-            name,
-            default=None if "Default" not in given else str(given["Default"]),
-            pattern=given.get("AllowedPattern"),
-            values=tuple(str(value) for value in given.get("AllowedValues", ())),
-            listed=given["Type"].startswith(("CommaDelimited", "List<")),
-            says=given.get("ConstraintDescription") or f"what {given.get('AllowedPattern')} takes",
-        )
-        for name, given in found.items()
-    }
-
-
-def given_by(words: list[str], known: Mapping[str, Parameter]) -> dict[str, str]:
-    """Read parameters from words key=value and names of YAML or JSON files; later words win.
-
-    Raises:
-        ConfigError: A word is neither, a name is unknown, or a value does not fit.
-    """
-    read: dict[str, str] = {}
-    for word in words:
-        key, equals, value = word.partition("=")
-        read |= {key: value} if equals else _from_file(Path(word))
-    for key, value in read.items():
-        if key not in known:
-            near = difflib.get_close_matches(key, known, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
-            raise ConfigError(f"{key}: no such parameter; {hint}")
-        known[key].check(value)
-    return read
 
 
 def deploy(
@@ -112,7 +22,7 @@ def deploy(
 
     Args:
         account: Where.
-        kind: One of KINDS.
+        kind: One of parameters.KINDS.
         name: Of the stack.
         given: Parameters.
         poll_s: How often to ask, in seconds.
@@ -121,10 +31,10 @@ def deploy(
         ConfigError: A parameter without a default is not given.
         AwsError: CloudFormation could not make it; what failed was said before.
     """
-    text = template(kind)
+    text = parameters.template(kind)
     before = _standing(account, name)
     had = {p["ParameterKey"] for p in (before or {}).get("Parameters", ())}
-    known = parameters(text)
+    known = parameters.of(text)
     for key, parameter in known.items():
         if key not in given and key not in had and parameter.default is None:
             raise ConfigError(f"{key}: expected {parameter.says}, met none; add {key}=…")
@@ -161,7 +71,7 @@ def delete(account: Account, name: str, *, leave_data: bool, poll_s: float = 5) 
         raise AwsError(f"{name}: expected a stack in {account.region}, met none")
     text = account.call("cloudformation", "get_template", name, StackName=name)["TemplateBody"]
     stays = {
-        key for key, resource in yaml.load(text, _Loader)["Resources"].items()
+        key for key, resource in parameters.parsed(text)["Resources"].items()
         if str(resource.get("DeletionPolicy", "")).startswith("Retain")
     }  # fmt: skip
     made = _made(account, name)
@@ -217,41 +127,6 @@ def failures(account: Account, name: str) -> list[str]:
         for event in reversed(_latest(account, name))
         if "FAILED" in event["ResourceStatus"]
     ]
-
-
-def prefix_list(account: Account) -> str:
-    """Give the ID of the region's list of S3's addresses.
-
-    Raises:
-        AwsError: It may not be asked, or there is none.
-    """
-    name = f"com.amazonaws.{account.region}.s3"
-    found = account.call(
-        "ec2", "describe_managed_prefix_lists", name,
-        Filters=[{"Name": "prefix-list-name", "Values": [name]}],
-    )["PrefixLists"]  # fmt: skip
-    if not found:
-        raise AwsError(f"expected the prefix list {name}, met none; set S3PrefixListId")
-    return str(found[0]["PrefixListId"])
-
-
-def _from_file(path: Path) -> dict[str, str]:
-    if not path.is_file():
-        raise ConfigError(f"expected key=value or a file of parameters, met {str(path)!r}")
-    try:
-        read = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: expected YAML or JSON: {error}") from error
-    if not isinstance(read, dict):
-        raise ConfigError(f"{path}: expected parameters as key: value, met {type(read).__name__}")
-    return {
-        str(key): ",".join(map(str, value)) if isinstance(value, list) else _text(value)
-        for key, value in read.items()
-    }
-
-
-def _text(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _standing(account: Account, name: str) -> dict[str, Any] | None:
