@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import nbformat
@@ -100,6 +101,32 @@ def test_commands_are_shown_as_one_would_type_them(executed: nbformat.NotebookNo
     assert "$ python -m cxr.train data.job=demo name=notebook" in told
     assert re.search(r"\d+ images, \d+ of them labelled, 14 labels, 1 with regions", told)
     assert "next: python -m cxr.evaluate run=notebook" in told
+
+
+@pytest.mark.aws
+@pytest.mark.slow
+def test_output_of_a_ground_truth_job_is_read_from_its_bucket(
+    aws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    findings = [{"label": name, "state": "present"} for name in ("Edema", "Fracture")]
+    line = {
+        "source": "s",
+        "far": {"schema": manifest.SCHEMA, "findings": findings},
+        "far-metadata": manifest.metadata("far", human_annotated=True, created=datetime.now(UTC)),
+    }
+    bucket = aws.bucket("cxr-notebook")
+    aws.client("s3").put_object(Bucket=bucket, Key="o/output.manifest", Body=json.dumps(line))
+    monkeypatch.setenv("CXR_ROOT", str(tmp_path))
+    notebook = nbformat.read(NOTEBOOK, 4)
+    (at,) = [i for i, c in enumerate(notebook.cells) if "objects.read(account" in c.source]
+    notebook.cells = notebook.cells[: at + 1]
+    (settings,) = [c for c in notebook.cells if "parameters" in c.metadata.get("tags", [])]
+    settings.source += f'\nJOB, MANIFEST = "far", "s3://{bucket}/o/output.manifest"'
+
+    NotebookClient(notebook, timeout=120).execute()
+
+    assert "1 images, 1 of them labelled, 2 labels" in notebook.cells[at].outputs[0].text
+    assert (tmp_path / "jobs" / "far" / "manifests" / "output" / "output.manifest").is_file()
 
 
 def test_the_notebook_is_kept_without_outputs() -> None:
