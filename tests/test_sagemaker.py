@@ -35,14 +35,16 @@ def stored(site):
     return {item["Key"]: item["Size"] for item in listed.get("Contents", ())}
 
 
+ONE = ("name=one", "aws.tags={project: cxr, ward: 4b}", "onnx=true", "trainer.max_epochs=3")
+
+
 @pytest.fixture(scope="module")
 def trained(site):
     """A spot job: followed, left by Ctrl-C, then its machine is taken away, and followed again."""
-    run = ("name=one", "aws.tags={project: cxr, ward: 4b}", "onnx=true")
-    with site.aws.faults.interrupt("epoch 1/2 "):
+    with site.aws.faults.interrupt("^epoch 2/3 "):
         with pytest.raises(KeyboardInterrupt), ctrl_c(site, "cxr-one"):
-            site.train(*run)
-        best = site.train(*run, "resume=true")
+            site.train(*ONE)
+        best = site.train(*ONE, "resume=true")
     return site, best
 
 
@@ -71,7 +73,8 @@ def test_a_spot_job_goes_on_from_its_checkpoint_and_its_run_lies_here_as_if_trai
     states = [passed["Status"] for passed in job.transitions]
     assert states.count("Interrupted") == 1
     log = (run / "job.log").read_text()
-    assert len(re.findall("^epoch 1/2 ", log, re.MULTILINE)) == 1  # the first is not run again
+    # the second may be: it may be taken away before its checkpoint is written
+    assert [len(re.findall(f"^epoch {n}/3 ", log, re.MULTILINE)) for n in (1, 3)] == [1, 1]
     assert "goes on from its checkpoint" in log
     for name in ("best.ckpt", "model.onnx", "run.json", "metrics.json", "split.csv",
                  "predictions.csv", "report.html", "model-card.md"):  # fmt: skip
@@ -80,7 +83,7 @@ def test_a_spot_job_goes_on_from_its_checkpoint_and_its_run_lies_here_as_if_trai
     record = json.loads((run / "run.json").read_text())
     tracked = client.get_run(record["run_id"])
     steps = [m.step for m in client.get_metric_history(record["run_id"], "val/auroc_macro")]
-    assert steps == [1, 2]
+    assert sorted(set(steps)) == [1, 2, 3]
     assert best == max(
         m.value for m in client.get_metric_history(record["run_id"], "val/auroc_macro")
     )
@@ -125,13 +128,11 @@ def test_what_is_sent_names_no_patient_and_the_log_no_image(trained):
 @pytest.mark.slow
 def test_a_fetched_run_is_not_trained_again_by_accident(trained, told):
     site, best = trained
-    again = ("name=one", "aws.tags={project: cxr, ward: 4b}", "onnx=true")
-
     with pytest.raises(RunError, match="'one' is there already; choose another name"):
-        site.train(*again)
+        site.train(*ONE)
     with pytest.raises(RunError, match="cxr-one has other settings than these"):
-        site.train(*again, "resume=true", "seed=3")
-    assert site.train(*again, "resume=true") == best
+        site.train(*ONE, "resume=true", "seed=3")
+    assert site.train(*ONE, "resume=true") == best
     assert len(site.aws.training.jobs) == 1
 
 
