@@ -3,7 +3,6 @@
 The process knows the standard library, boto3 and the zip, and nothing of this checkout.
 """
 
-import base64
 import contextlib
 import json
 import os
@@ -260,8 +259,3 @@ class _Warm:
     def _log(self, text: str) -> None:
         with self._owner.logs.file(self._function.function_name).open("a") as log:
             log.write(text + "\n")
-
-
-def decoded(tail: str) -> str:
-    """Read what Lambda gives as LogResult."""
-    return base64.b64decode(tail).decode(errors="replace")
