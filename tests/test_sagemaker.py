@@ -150,6 +150,7 @@ def test_a_dry_run_prints_request_image_and_ceiling_without_credentials_and_send
     value = site.train(
         "name=dry", "compute.dry_run=true", "compute.instance=ml.g5.2xlarge", "compute.count=2",
         "compute.max_hours=10", "aws.kms_key=arn:aws:kms:eu-central-1:123456789012:key/abc",
+        "compute.wheelhouse=null",
     )  # fmt: skip
     out = capsys.readouterr().out
 
@@ -168,6 +169,13 @@ def test_a_dry_run_prints_request_image_and_ceiling_without_credentials_and_send
     assert "pytorch:2.13-cu133-amzn2023-sagemaker" in out[end:]
     assert "at most 3.04 USD an hour (2 × ml.g5.2xlarge, on demand), 30.40 USD in 10 h" in out
     assert not (site.root / "runs" / "dry").exists()
+    assert not (site.root / "wheelhouses").exists()
+    sources = {
+        channel["ChannelName"]: channel["DataSource"]["S3DataSource"]["S3Uri"]
+        for channel in asked["InputDataConfig"]
+    }
+    assert sources["code"] == f"s3://{BUCKET}/cxr/training/channels/code/made-at-the-start/"
+    assert "wheels: made at the start, hence made-at-the-start in the channel code" in out
     monkeypatch.undo()
     assert stored(site) == before
 
@@ -312,6 +320,11 @@ def test_wrong_labels_are_refused_before_anything_is_sent(site):
 
     assert stored(site) == before
     assert "cxr-typo" not in site.aws.training.jobs
+
+
+def test_a_machine_that_there_is_not_is_refused_before_anything_is_prepared(site):
+    with pytest.raises(ConfigError, match=r"met 'ml\.g5\.2xlrage'; did you mean ml\.g5\.2xlarge\?"):
+        site.train("name=typo", "compute.instance=ml.g5.2xlrage", "data.job=none-such")
 
 
 def test_a_role_is_needed_and_its_place_named(site):

@@ -61,6 +61,20 @@ def problems(service: str, operation: str, request: Mapping[str, Any]) -> list[s
     return [] if shape is None else list(_wrong(shape, request, ""))
 
 
+def choices(service: str, operation: str, *path: str) -> list[str]:
+    """Give the values that an operation's parameter may have; empty where any will do.
+
+    Args:
+        service: As boto3 names it.
+        operation: As the API names it.
+        path: Of members down to the parameter, such as ResourceConfig, InstanceType.
+    """
+    shape = _model(service).operation_model(operation).input_shape
+    for name in path:
+        shape = shape.members[name]
+    return list(shape.metadata.get("enum", ()))
+
+
 @cache
 def _model(service: str) -> Any:
     import botocore.session

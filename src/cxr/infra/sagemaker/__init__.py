@@ -59,8 +59,10 @@ class SageMaker:
         Raises:
             RunError: The job failed or was stopped, or the run's name is taken.
             AwsError: AWS refuses.
+        ConfigError: There is no such machine.
         """
         order = self._order
+        request.check_instance(self._settings)
         unresolved, resolved = compute.plain(cfg)
         value = hyperparameter(command.__name__, unresolved, resolved, order.name)
         with tempfile.TemporaryDirectory(dir=order.root, prefix=".sending-") as scratch:
@@ -199,10 +201,16 @@ class SageMaker:
     def _shown(self, value: str, scratch: Path) -> float:
         """Print what would be started."""
         job = job_name(self._order.name, 1)
-        asked = self._request(job, value, self._channels(self._order.prepare(scratch)))
-        self._say(request.shown(asked))
+        goods, given = self._order.prepare(scratch), self._settings.wheelhouse
+        if given is None:  # nothing is built or downloaded only to be shown
+            channels = packing.channels(self._account, goods, None)
+        else:
+            channels = self._channels(goods)
+        self._say(request.shown(self._request(job, value, channels)))
         self._say(f"image: {request.image(self._settings, self._account.region)}")
         self._say(f"price: {request.ceiling(self._settings)}")
+        if given is None:
+            self._say(f"wheels: made at the start, hence {packing.UNMADE} in the channel code")
         self._say("nothing was sent and nothing started: compute.dry_run=true")
         return float("nan")
 

@@ -5,7 +5,7 @@ import hashlib
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cxr import infra, progress
@@ -13,6 +13,8 @@ from cxr.infra.aws import Account, objects
 from cxr.infra.sagemaker.order import Goods
 
 _log = logging.getLogger(__name__)
+UNMADE = "made-at-the-start"
+"""In place of the content's name, where there are no wheels yet."""
 _SENT = ".sent"  # beside a channel's folder: all of it is there
 
 
@@ -31,22 +33,25 @@ class Channel:
     files: Callable[[Path], Mapping[str, Path]]
 
 
-def channels(account: Account, goods: Goods, wheels: Sequence[Path]) -> list[Channel]:
+def channels(account: Account, goods: Goods, wheels: Sequence[Path] | None) -> list[Channel]:
     """Say what a job is sent, without sending it.
 
     Args:
         account: Where to.
         goods: Labels and images.
-        wheels: cxr's own and all it needs that the image lacks.
+        wheels: cxr's own and all it needs that the image lacks; None to send nothing.
     """
     boot = Path(infra.__path__[0]) / "container.py"
-    code = {"boot.py": boot, **{f"wheelhouse/{wheel.name}": wheel for wheel in wheels}}
+    code = {"boot.py": boot, **{f"wheelhouse/{wheel.name}": wheel for wheel in wheels or ()}}
+    sent = _of_files(account, "code", code)
+    if wheels is None:
+        sent = replace(sent, uri=_uri(account, "code", UNMADE))
 
     def cache(folder: Path) -> Mapping[str, Path]:
         return {p.relative_to(folder).as_posix(): p for p in goods.write_cache(folder)}
 
     return [
-        _of_files(account, "code", code),
+        sent,
         _of_files(account, "manifest", {path.name: path for path in goods.labels}),
         Channel("cache", _uri(account, "cache", goods.cache_name), cache),
     ]

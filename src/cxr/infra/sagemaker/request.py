@@ -3,6 +3,7 @@
 Importing the SDK takes seconds and 224 MB, so only `built` does.
 """
 
+import difflib
 import json
 import logging
 import os
@@ -50,6 +51,21 @@ def ceiling(settings: SageMakerCompute) -> str:
         f"at most {hourly:.2f} USD an hour ({settings.count} × {settings.instance}, on demand), "
         f"{hourly * settings.max_hours:.2f} USD in {settings.max_hours:g} h{spot}"
     )
+
+
+def check_instance(settings: SageMakerCompute) -> None:
+    """Refuse a kind of machine that there is not.
+
+    Raises:
+        ConfigError: With the nearest one.
+    """
+    known = requests.choices("sagemaker", "CreateTrainingJob", "ResourceConfig", "InstanceType")
+    if settings.instance not in known:
+        near = difflib.get_close_matches(settings.instance, known, 1)
+        raise ConfigError(
+            f"compute.instance: expected a machine that SageMaker trains on, met "
+            f"{settings.instance!r}" + (f"; did you mean {near[0]}?" if near else "")
+        )
 
 
 def built(
