@@ -23,7 +23,7 @@ from specimens import dicom
 from test_examples import line, written
 
 from cxr import config, schema
-from cxr.infra import container, tracking
+from cxr.infra import checkpoints, container, tracking
 from cxr.learning import folds, material, parcel, preparing
 from cxr.learning.targets import Policy
 from cxr.pacs.folder import FolderPacs
@@ -152,7 +152,7 @@ def test_a_job_that_is_stopped_ends_with_143_and_a_whole_checkpoint(interrupted)
     assert code == 143, log
     assert not (first / "output" / "failure").exists()
     run = first / "checkpoints" / "runs" / "shipped-1"
-    assert container.is_whole(run.parent, "shipped-1")
+    assert checkpoints.is_whole(run.parent, "shipped-1")
     assert list(run.glob(".*")) == []
     assert list((first / "model").iterdir()) == []
 
@@ -371,8 +371,8 @@ def test_a_run_with_a_whole_checkpoint_goes_on(tmp_path):
     run = checkpoint(tmp_path)
     (run / ".last.ckpt.part").touch()
 
-    assert container.is_whole(tmp_path, "one")
-    assert not container.is_whole(tmp_path, "two")
+    assert checkpoints.is_whole(tmp_path, "one")
+    assert not checkpoints.is_whole(tmp_path, "two")
     assert sorted(p.name for p in run.iterdir()) == ["last.ckpt", "run.json"]
 
 
@@ -381,7 +381,7 @@ def test_a_torn_checkpoint_is_not_taken(tmp_path, kept):
     last = checkpoint(tmp_path) / "last.ckpt"
     os.truncate(last, kept)
 
-    assert not container.is_whole(tmp_path, "one")
+    assert not checkpoints.is_whole(tmp_path, "one")
     assert not last.exists()
 
 
@@ -391,15 +391,87 @@ def test_a_checkpoint_with_another_byte_in_it_is_not_taken(tmp_path):
     data[2000] ^= 1
     last.write_bytes(data)
 
-    assert not container.is_whole(tmp_path, "one")
+    assert not checkpoints.is_whole(tmp_path, "one")
 
 
-def test_a_torn_record_of_metrics_does_not_hold_up_the_job(tmp_path):
-    checkpoint(tmp_path)
+def test_a_torn_record_of_metrics_costs_no_checkpoint(tmp_path, capsys):
+    last = checkpoint(tmp_path) / "last.ckpt"
     (tmp_path / "mlflow.db").write_bytes(b"SQLite format 3\0" + bytes(500))
 
-    assert not container.is_whole(tmp_path, "one")
+    assert checkpoints.is_whole(tmp_path, "one")
+    assert last.exists()
     assert not (tmp_path / "mlflow.db").exists()
+    assert "MLflow's record was cut off while it was copied" in capsys.readouterr().err
+
+
+def test_a_database_is_copied_whole_while_it_is_written_to(tmp_path):
+    live, copy = tmp_path / "live.db", tmp_path / "synced" / "mlflow.db"
+    copy.parent.mkdir()
+    copied = checkpoints.Copied(live, copy)
+    copied.renew()
+    assert not copy.exists()
+
+    with closing(sqlite3.connect(live)) as writer:
+        writer.execute("CREATE TABLE told (metric)")
+        writer.commit()
+        writer.execute("INSERT INTO told VALUES (1)")  # and no commit
+        copied.renew()
+
+    with closing(sqlite3.connect(copy)) as read:
+        assert read.execute("SELECT count(*) FROM told").fetchone() == (0,)
+    assert [p.name for p in copy.parent.iterdir()] == ["mlflow.db"]
+
+
+BROKEN = """
+import sys
+from cxr import config, schema
+def broken(cfg, unresolved):
+    return {}["1.2.840.113619.2.5"]
+if sys.argv[1:]:
+    config.command("train", schema.Train, broken)
+broken(None, None)
+"""
+
+
+@pytest.mark.parametrize("at", ["in a command", "before it"])
+def test_an_unforeseen_failure_names_its_place_and_nobody(tmp_path, at):
+    (tmp_path / "broken.py").write_text(BROKEN)
+    give(tmp_path, ordered())
+    arguments = ["data.job=chest", f"root={tmp_path / 'work'}"] if at == "in a command" else []
+
+    done = subprocess.run(
+        [sys.executable, "-m", "cxr.infra.inside", "broken", *arguments],
+        env=os.environ | {"PYTHONPATH": f"{tmp_path}:{os.environ['PYTHONPATH']}",
+                          "CXR_ML_ROOT": str(tmp_path), "CXR_IN_JOB": "1"},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+    reason = (tmp_path / "output" / "failure").read_text()
+    assert done.returncode == 1
+    assert reason.startswith("KeyError at ")
+    assert "broken.py:5" in reason or "cxr/" in reason
+    assert "1.2.840" not in reason + done.stdout + done.stderr
+    kept = tmp_path / "checkpoints" / "runs" / "shipped-1" / "traceback.txt"
+    assert "1.2.840.113619.2.5" in kept.read_text()
+
+
+@pytest.mark.slow
+def test_a_job_whose_metrics_were_lost_goes_on_training_in_a_new_record(interrupted, ml):
+    first, *_ = interrupted
+    shutil.copytree(first / "checkpoints", ml / "checkpoints")
+    os.truncate(ml / "checkpoints" / "runs" / "mlflow.db", 5000)
+
+    log, code = booted(ml)
+
+    assert code == 0, log
+    assert "run shipped-1 goes on from its checkpoint" in log
+    assert "its metrics begin anew, the training goes on" in log
+    assert "epoch 1/20" not in log
+    runs = ml / "checkpoints" / "runs"
+    run_id = json.loads((runs / "shipped-1" / "run.json").read_text())["run_id"]
+    with closing(sqlite3.connect(runs / "mlflow.db")) as tracked:
+        told = tracked.execute("SELECT run_uuid, status FROM runs").fetchall()
+    assert told == [(run_id, "FINISHED")]
 
 
 def test_pictures_of_patients_are_not_handed_over(tmp_path):

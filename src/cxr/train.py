@@ -146,7 +146,13 @@ def _tracked(
     from cxr.infra import tracking
 
     if earlier:
-        return tracking.resume(cfg.tracking.uri, earlier.run_id)
+        try:
+            return tracking.resume(cfg.tracking.uri, earlier.run_id)
+        except RunError as error:
+            # a job's own database may have been lost with its machine; what was trained was not
+            if not (os.environ.get("CXR_IN_JOB") and tracking.is_file(cfg.tracking.uri)):
+                raise
+            _log.warning("%s; its metrics begin anew, the training goes on", error)
     plain = cast("dict[str, Any]", OmegaConf.to_container(unresolved, resolve=False))
     return tracking.start(
         cfg.tracking.uri, cfg.tracking.experiment, cfg.name,

@@ -1,37 +1,37 @@
 """The entry of a SageMaker training job: its files in, `python -m cxr.train` run, its files out.
 
-One file of the standard library alone: it lies beside the wheelhouse it installs cxr from, and
-runs before cxr is there. Nothing it says names a patient or an image. It ends with 0, with 1 and
+One file of the standard library alone until cxr is installed: it lies beside the wheelhouse that
+holds it. Nothing it says names a patient or an image. It ends with 0, with 1 and
 one line in `output/failure`, or with 143 when the job was stopped or its machine taken away; a
 job that is started again finds its checkpoint and goes on in the same run.
 """
 
 import base64
+import importlib
 import json
 import os
 import re
-import runpy
 import shutil
 import signal
-import sqlite3
 import subprocess
 import sys
-import traceback
-import zipfile
 import zlib
-from collections.abc import Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 ML = "CXR_ML_ROOT"  # a variable with another folder than /opt/ml, for whoever plays SageMaker
+TRACKED = "mlflow.db"
 STOPPED = 128 + signal.SIGTERM
 _LONGEST = 1024  # characters of a FailureReason, API DescribeTrainingJob
 _PORT = os.environ.get("CXR_PORT", "29500")  # where the hosts meet, on the first one
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _MODEL = ("best.ckpt", "model.onnx", "run.json", "metrics.json")
 _RESULTS = (*_MODEL, "model-card.md", "model-card.json")
+_INSIDE = "cxr.infra.inside"
+_LOOK_S = 5.0  # between looks at whether it has changed
 
 
 class JobError(Exception):
@@ -69,8 +69,8 @@ def boot() -> int:
     if training.stopped:
         failure.unlink(missing_ok=True)  # whoever lost a stopped one complains, and is no reason
         return STOPPED
-    if reason and _tell(ml, reason):  # else a process below has said why
-        _say(reason)
+    if reason and tell(ml, reason):  # else a process below has said why
+        say(reason)
     return 1 if reason else 0
 
 
@@ -79,15 +79,22 @@ def _run(ml: Path, training: "_Training") -> None:
     channels = {name: _channel(ml, name) for name in ("code", "manifest", "cache")}
     if not os.environ.get("CXR_NO_INSTALL"):
         training.run(_install(channels["code"] / "wheelhouse"), os.environ, "installing cxr")
+        importlib.invalidate_caches()
+    if training.stopped:
+        return
+    from cxr.infra import checkpoints  # installed just now
+
     processes = int(os.environ.get("CXR_PROCESSES") or _gpus() or 1)
     root, name = ml / "work", str(order["name"])
-    resumes = is_whole(ml / "checkpoints" / "runs", name)
+    resumes = checkpoints.is_whole(ml / "checkpoints" / "runs", name)
     lay_out(ml, root, order["config"], name, resumes=resumes)
-    _say(
+    say(
         f"run {name} {'goes on from its checkpoint' if resumes else 'begins'}: "
         f"host {hosts.here + 1} of {len(hosts.names)}, processes on each: {processes}"
     )
-    training.run(command(root, hosts, processes), _environment(root, hosts, processes), "training")
+    environment, kept = _environment(root, hosts, processes), ml / "checkpoints" / "runs"
+    copied = checkpoints.Copied(root / TRACKED, kept / TRACKED)
+    training.run(command(root, hosts, processes), environment, "training", copied.renew)
     if hosts.here == 0 and not training.stopped:
         hand_over(ml / "checkpoints" / "runs" / name, ml / "model")
 
@@ -160,40 +167,6 @@ def _gpus() -> int:
     return sum(bool(re.fullmatch(r"nvidia\d+", p.name)) for p in Path("/dev").glob("nvidia*"))
 
 
-def is_whole(runs: Path, name: str) -> bool:
-    """Say whether a run in `runs` can go on; what is torn goes, so that the run begins anew."""
-    last, record, tracked = runs / name / "last.ckpt", runs / name / "run.json", runs / "mlflow.db"
-    for part in (runs / name).glob(".*.part"):
-        part.unlink()
-    if not last.exists() or not record.exists():
-        return False
-    if _is_whole_archive(last) and _is_whole_database(tracked):
-        return True
-    _say(f"the checkpoint of run {name} was cut off while it was copied, and is not used")
-    last.unlink()
-    if not _is_whole_database(tracked):
-        tracked.unlink()
-    return False
-
-
-def _is_whole_archive(path: Path) -> bool:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return archive.testzip() is None
-    except (OSError, zipfile.BadZipFile, zlib.error, EOFError):
-        return False
-
-
-def _is_whole_database(path: Path) -> bool:
-    if not path.exists():
-        return True  # tracked elsewhere
-    try:
-        with closing(sqlite3.connect(path)) as opened:
-            return bool(opened.execute("PRAGMA quick_check").fetchone() == ("ok",))
-    except sqlite3.Error:
-        return False
-
-
 def lay_out(ml: Path, root: Path, config: Mapping[str, Any], name: str, *, resumes: bool) -> None:
     """Make a data root of the channels, and the config that runs in it.
 
@@ -219,7 +192,11 @@ def lay_out(ml: Path, root: Path, config: Mapping[str, Any], name: str, *, resum
             _link(there, path)  # large, and never written
         else:
             shutil.copyfile(path, there)
+    if (kept := ml / "checkpoints" / "runs" / TRACKED).exists():
+        shutil.copyfile(kept, root / TRACKED)
     own = {"name": name, "resume": resumes, "onnx": True, "examples": False}
+    if str(config["tracking"]["uri"]).startswith("sqlite:"):
+        own["tracking"] = {**config["tracking"], "uri": "sqlite:///${root}/" + TRACKED}
     split = labels / "split.csv"
     data = {**config["data"], **({"split": str(split)} if split.exists() else {})}
     # JSON is YAML; `base` brings Hydra's own settings
@@ -234,9 +211,8 @@ def _link(link: Path, target: Path) -> None:
 
 def command(root: Path, hosts: Hosts, processes: int) -> list[str]:
     """Give what trains on this host: one process, or torchrun for this host's part of many."""
-    itself = str(Path(__file__).resolve())
-    train = [itself, "cxr.train", "--config-dir", str(root / "conf"), "--config-name", "shipped"]
-    train.append("hydra.job.name=train")
+    shipped = ["--config-dir", str(root / "conf"), "--config-name", "shipped"]
+    train = ["-m", _INSIDE, "cxr.train", *shipped, "hydra.job.name=train"]
     python = [sys.executable, "-u"]
     if len(hosts.names) == 1 and processes == 1:
         return [*python, *train]
@@ -246,7 +222,7 @@ def command(root: Path, hosts: Hosts, processes: int) -> list[str]:
             f"--nnodes={len(hosts.names)}", f"--node-rank={hosts.here}",
             f"--master-addr={hosts.names[0]}", f"--master-port={_PORT}",
         ]  # fmt: skip
-    torchrun = [*python, itself, "torch.distributed.run", *meet]
+    torchrun = [*python, "-m", _INSIDE, "torch.distributed.run", *meet]
     return [*torchrun, f"--nproc-per-node={processes}", "--max-restarts=0", *train]
 
 
@@ -256,7 +232,12 @@ def _environment(root: Path, hosts: Hosts, processes: int) -> dict[str, str]:
     if hosts.interface and len(hosts.names) > 1:
         made |= {"NCCL_SOCKET_IFNAME": hosts.interface, "GLOO_SOCKET_IFNAME": hosts.interface}
     # this file's own folder is no place to import from
-    return made | {"CXR_ROOT": str(root), "CXR_METRIC_LINES": "1", "PYTHONSAFEPATH": "1"}
+    return made | {
+        "CXR_ROOT": str(root),
+        "CXR_METRIC_LINES": "1",
+        "CXR_IN_JOB": "1",
+        "PYTHONSAFEPATH": "1",
+    }
 
 
 def hand_over(run: Path, model: Path) -> None:
@@ -271,10 +252,8 @@ def hand_over(run: Path, model: Path) -> None:
     for name in _RESULTS:
         if (run / name).exists():
             shutil.copyfile(run / name, model / name)
-    for name in (
-        "report.html",
-        "report-without-pictures.html",
-    ):  # where that is, the other has some
+    # where the second is, the first has pictures
+    for name in ("report.html", "report-without-pictures.html"):
         if (run / name).exists():
             shutil.copyfile(run / name, model / "report.html")
 
@@ -287,8 +266,11 @@ class _Training:
         self._process: subprocess.Popen[bytes] | None = None
         signal.signal(signal.SIGTERM, self._stop)
 
-    def run(self, arguments: Sequence[str], environment: Mapping[str, str], what: str) -> None:
-        """Run to the end.
+    def run(
+        self, arguments: Sequence[str], environment: Mapping[str, str], what: str,
+        meanwhile: Callable[[], None] = lambda: None,
+    ) -> None:  # fmt: skip
+        """Run to the end, and call `meanwhile` now and then, and at the end.
 
         Raises:
             JobError: It failed; nothing where the job was stopped.
@@ -298,7 +280,11 @@ class _Training:
         self._process = subprocess.Popen(arguments, env=environment)
         if self.stopped:  # between the two lines above
             self._process.terminate()
-        code = self._process.wait()
+        code = None
+        while code is None:
+            with suppress(subprocess.TimeoutExpired):
+                code = self._process.wait(_LOOK_S)
+            meanwhile()
         if code and not self.stopped:
             why = f"killed by signal {-code}, mostly for want of memory" if code < 0 else code
             raise JobError(f"{what} ended with {why}; see the job's log")
@@ -309,7 +295,7 @@ class _Training:
             self._process.terminate()
 
 
-def _tell(ml: Path, reason: str) -> bool:
+def tell(ml: Path, reason: str) -> bool:
     """Keep a reason where SageMaker looks for it, if it is the first: the others follow from it."""
     path = ml / "output" / "failure"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -321,30 +307,10 @@ def _tell(ml: Path, reason: str) -> bool:
     return True
 
 
-def below(module: str, arguments: Sequence[str]) -> int:
-    """Be `python -m module`, and give its exit code; why it failed is told in one line."""
-    ml = Path(os.environ.get(ML, "/opt/ml"))
-    sys.argv = [module, *arguments]
-    try:
-        runpy.run_module(module, run_name="__main__", alter_sys=True)
-    except SystemExit as end:
-        if end.code is None or isinstance(end.code, int):
-            return end.code or 0
-        reason = str(end.code)
-    except Exception as error:  # noqa: BLE001 the process's outer edge
-        with (ml / "work" / "traceback.txt").open("a") as file:
-            traceback.print_exc(file=file)
-        reason = f"{type(error).__name__}: {error}"
-    else:
-        return 0
-    if _tell(ml, reason):
-        _say(reason)
-    return 1
-
-
-def _say(text: str) -> None:
+def say(text: str) -> None:
+    """Write a line into the job's log."""
     sys.stderr.write(text + "\n")
 
 
 if __name__ == "__main__":
-    sys.exit(below(sys.argv[1], sys.argv[2:]) if sys.argv[1:] else boot())
+    sys.exit(boot())
