@@ -4,18 +4,26 @@ import hashlib
 import importlib.metadata
 import json
 import os
+import shutil
 import subprocess
 import sys
+import sysconfig
 import tarfile
 import venv
 from pathlib import Path
 
 import bundle
+import bundle_files
 import closure
+import hollow
 import pytest
+import test_container
 from jsonschema import Draft7Validator
 from packageurl import PackageURL
+from packaging.utils import canonicalize_name
 from referencing import Registry, Resource
+
+from cxr.infra import container
 
 CHECKOUT = Path(__file__).parents[1]
 LIGHT = (
@@ -140,6 +148,67 @@ def test_the_same_pins_make_the_same_bytes(made: Path, tmp_path: Path) -> None:
     assert packed.read_bytes() == made.with_name("light.tar.gz").read_bytes()
     with tarfile.open(packed) as archive:
         assert {(entry.uid, entry.uname) for entry in archive} == {(0, "")}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("left_out", [(), bundle.IN_SAGEMAKER], ids=["whole", "for-sagemaker"])
+def test_what_a_bundle_chooses_is_all_that_pip_asks_for(
+    made: Path, tmp_path: Path, left_out: tuple[str, ...]
+) -> None:
+    (own,) = (one for one in bundle_files.wheels(made / "wheelhouse") if one.name == "cxr")
+    found = {canonicalize_name(d.name): d for d in importlib.metadata.distributions()}
+    requires = {name: d.requires or [] for name, d in found.items()} | {"cxr": own.requires}
+    markers = bundle.Target().environment
+    house, unmet = closure.reach(requires, (), markers, left_out)
+    in_image, _ = closure.reach({**requires, "cxr": ["torch"]}, (), markers)
+    names = sorted({*house, *(in_image if left_out else ())} - {"cxr"})
+    for name in names:
+        hollow.wheel(tmp_path, name, found[name].version, requires[name])
+    hollow.wheel(tmp_path, "cxr", own.version, own.requires)
+    pip = [sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed", "--no-index"]
+
+    told = run(*pip, "--find-links", tmp_path, "cxr")
+
+    assert unmet == []
+    installed = told.partition("Would install ")[2].split()
+    assert {canonicalize_name(word.rpartition("-")[0]) for word in installed} == {"cxr", *names}
+
+
+@pytest.mark.slow
+def test_a_container_installs_cxr_from_the_wheels_it_was_sent(made: Path, tmp_path: Path) -> None:
+    image, ml = tmp_path / "image", tmp_path / "ml"
+    venv.create(image, with_pip=True)
+    bare_of("cxr", *LIGHT, into=image)
+    for name in ("code", "manifest", "cache"):
+        (ml / "input" / "data" / name).mkdir(parents=True)
+    code = ml / "input" / "data" / "code"
+    shutil.copyfile(container.__file__, code / "boot.py")
+    shutil.copytree(made / "wheelhouse", code / "wheelhouse")
+    order = test_container.ordered()
+    order["config"]["trainer"]["max_epochs"] = "many"  # refused by cxr.train, long before it trains
+    test_container.give(ml, order)
+    kept = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "CXR_NO_INSTALL")}
+
+    done = subprocess.run(
+        [image / "bin" / "python", code / "boot.py"], env=kept | {"CXR_ML_ROOT": str(ml)},
+        capture_output=True, text=True, check=False, timeout=300,
+    )  # fmt: skip
+
+    reason = 'trainer.max_epochs: expected an integer, met "many"'
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (1, reason)
+    assert (ml / "output" / "failure").read_text() == reason
+    where = run(image / "bin" / "python", "-P", "-c", "import cxr, hydra; print(cxr, hydra)")
+    assert where.count(str(image)) == 2
+
+
+def bare_of(*names: str, into: Path) -> None:
+    """Give a venv all that this Python has, but for some distributions."""
+    files = (file for name in names for file in importlib.metadata.files(name) or ())
+    lacks = {file.parts[0] for file in files} | {"__pycache__"}
+    (there,) = into.glob("lib/python*/site-packages")
+    for path in Path(sysconfig.get_path("purelib")).iterdir():
+        if path.name not in lacks and not (there / path.name).exists():
+            (there / path.name).symlink_to(path)
 
 
 def test_what_only_a_left_out_package_needs_is_left_out_too() -> None:

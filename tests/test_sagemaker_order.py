@@ -2,17 +2,22 @@
 
 import json
 import re
+import shutil
 import zipfile
+from pathlib import Path
 
+import hollow
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from cxr import config
+from cxr import config, schema
 from cxr.aws_schema import SageMakerCompute
 from cxr.errors import ConfigError, RunError
 from cxr.infra import compute
+from cxr.infra.aws import stacks
 from cxr.infra.sagemaker import kept, order, request, wheels
+from cxr.learning import ordering
 
 NAMES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", fullmatch=True)
 TAKEN_BY_AWS = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")
@@ -131,6 +136,47 @@ def test_the_image_follows_from_the_machine_unless_it_is_given(instance, kind):
     assert request.image(settings("own:1"), "eu-west-1") == "own:1"
 
 
+ARN = "arn:aws:sagemaker:eu-central-1:123456789012:mlflow-tracking-server/cxr"
+ROLE = "arn:aws:iam::123456789012:role/training"
+
+
+EVERYTHING = (
+    "compute.spot=false", "compute.keep_alive_s=900", "tracking=sagemaker",
+    "compute.subnets=[subnet-0a,subnet-0b]", "compute.security_groups=[sg-0c]",
+)  # fmt: skip
+NETWORK = {"Subnets": ["subnet-0a", "subnet-0b"], "SecurityGroupIds": ["sg-0c"]}
+DATABASE = "sqlite:///${root}/runs/mlflow.db"
+
+
+@pytest.mark.slow  # the first to ask waits for the SDK
+@pytest.mark.parametrize(
+    ("words", "pool", "network", "isolated", "uri"),
+    [((), None, None, True, DATABASE), (EVERYTHING, 900, NETWORK, False, ARN)],
+)
+def test_pool_network_and_tracking_server_are_asked_for_where_they_are_configured(
+    monkeypatch, tmp_path, words, pool, network, isolated, uri
+):
+    monkeypatch.setenv("AWS_REGION", "eu-central-1")
+    monkeypatch.setenv("CXR_MLFLOW_ARN", ARN)
+    cfg = config.compose("train", [
+        "name=r", "root=/r", "data.job=few", "aws=account", "aws.bucket=b-ucket",
+        "compute=sagemaker", f"compute.role_arn={ROLE}", *words,
+    ])  # fmt: skip
+    checked = config.check(cfg, schema.Train)
+    value = order.hyperparameter("train", *compute.plain(cfg), "r")
+
+    asked = request.built(
+        checked.compute, stacks.account(checked.aws), ordering.order(checked, tmp_path), "cxr-r",
+        value, {"code": "s3://b-ucket/code/"},
+    )  # fmt: skip
+
+    assert asked["ResourceConfig"].get("KeepAlivePeriodInSeconds") == pool
+    assert asked.get("VpcConfig") == network
+    assert asked["EnableNetworkIsolation"] is isolated
+    told = order.unpacked(asked["HyperParameters"]["cxr"])
+    assert told["config"]["tracking"]["uri"] == uri
+
+
 def test_a_damaged_note_of_a_job_says_what_to_do(tmp_path):
     (tmp_path / kept.NAME).write_text('{"job": 1')
 
@@ -151,44 +197,46 @@ def test_a_folder_of_wheels_needs_cxrs_own_among_them(tmp_path):
     assert own in wheels.wheelhouse(str(tmp_path), tmp_path, "3.13")
 
 
-def test_a_wheelhouse_is_made_once_for_the_same_sources(tmp_path):
-    checkout = tmp_path / "checkout"
-    for name in ("src/cxr", "scripts", "conf"):
-        (checkout / name).mkdir(parents=True)
+@pytest.mark.slow
+def test_a_wheelhouse_is_made_once_for_the_same_sources(tmp_path, monkeypatch):
+    checkout, index = tmp_path / "checkout", tmp_path / "index"
+    shutil.copytree(CHECKOUT / "scripts", checkout / "scripts")
+    lock = checkout / "templates" / "viewer" / "package-lock.json"
+    for folder in (checkout / "src" / "cxr", checkout / "conf", lock.parent, index):
+        folder.mkdir(parents=True)
+    shutil.copyfile(CHECKOUT / "templates" / "viewer" / "package-lock.json", lock)
+    (checkout / "constraints.txt").write_text("rich==13.1\n")
     (checkout / "pyproject.toml").write_text(
         "[build-system]\nrequires=[]\nbuild-backend='back'\nbackend-path=['.']\n"
     )
+    shutil.copyfile(hollow.__file__, checkout / "hollow.py")
     (checkout / "back.py").write_text(BACKEND)
-    (checkout / "scripts" / "bundle.py").write_text(BUNDLE)
+    hollow.wheel(index, "rich", "13.1")
+    hollow.wheel(index, "rich", "14.0")
+    hollow.wheel(index, "boto3", "1.44.5")
+    hollow.wheel(index, "sagemaker-mlflow", "0.3.0")
+    hollow.wheel(index, "torch", "2.6")
+    hollow.wheel(index, "sagemaker", "3.27")
+    hollow.wheel(index, "antlr4-python3-runtime", "4.9.3")
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(index))
 
     first = wheels.wheelhouse(None, tmp_path / "kept", "3.13", checkout)
     again = wheels.wheelhouse(None, tmp_path / "kept", "3.13", checkout)
     (checkout / "src" / "cxr" / "more.py").write_text("x = 1")
     changed = wheels.wheelhouse(None, tmp_path / "kept", "3.13", checkout)
 
-    assert [w.name for w in first] == ["cxr-1-py3-none-any.whl", "rich-1-py3-none-any.whl"]
+    assert [w.name.split("-py3")[0] for w in first] == [
+        "cxr-1", "boto3-1.44.5", "rich-13.1", "sagemaker_mlflow-0.3.0",
+    ]  # fmt: skip  # torch is in the image, and the SDK is for who starts jobs
     assert again == first
-    assert (changed[0] != first[0], changed[1] == first[1]) == (True, True)
+    assert (changed[0] != first[0], changed[1:] == first[1:]) == (True, True)
 
 
+CHECKOUT = Path(__file__).parents[1]
 BACKEND = """
-import zipfile
-FILES = {
-    "METADATA": "Metadata-Version: 2.1\\nName: cxr\\nVersion: 1\\n",
-    "WHEEL": "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n",
-    "RECORD": "",
-}
+import hollow, pathlib
+NEEDS = ["rich", "torch", "boto3; extra == 'aws'", "sagemaker; extra == 'aws'"]
 def build_wheel(folder, settings=None, metadata=None):
-    with zipfile.ZipFile(folder + "/cxr-1-py3-none-any.whl", "w") as wheel:
-        for name, text in FILES.items():
-            wheel.writestr("cxr-1.dist-info/" + name, text)
-    return "cxr-1-py3-none-any.whl"
-"""
-BUNDLE = """
-import pathlib, sys
-house = pathlib.Path(sys.argv[-1]) / "wheelhouse"
-house.mkdir(parents=True)
-assert sys.argv[sys.argv.index("--python") + 1] == "3.13"
-(house / "rich-1-py3-none-any.whl").touch()
-(house / "cxr-1-py3-none-any.whl").touch()
+    return hollow.wheel(pathlib.Path(folder), "cxr", "1", NEEDS).name
 """
