@@ -12,7 +12,9 @@ import pytest
 
 from cxr import config, root, schema
 from cxr.contract import signing
-from cxr.errors import ConfigError, TokenError
+from cxr.errors import ConfigError, DataError, PacsError, TokenError
+from cxr.learning import material
+from cxr.pacs import opening
 
 ROOT = Path(__file__).parents[1]
 SERVER = "MLFLOW_TRACKING_URI"
@@ -190,6 +192,120 @@ def test_an_address_or_port_that_cannot_be_is_told_by_what_is_wrong(override, li
         composed("label", "site=orthanc", *dimse, override)
 
     assert str(caught.value).startswith(line)
+
+
+@pytest.mark.parametrize(
+    ("override", "line"),
+    [
+        ("aws.region=frankfurt", "aws.region: expected an AWS region as eu-central-1, met"),
+        ("aws.account=12345678901x", "aws.account: expected twelve digits, met"),
+        ("aws.account=true", "aws.account: expected text, met True"),
+        ("aws.bucket=My_Bucket", "aws.bucket: expected the name of a bucket, 3 to 63 lower-case"),
+        ("aws.prefix=/x", "aws.prefix: expected letters, digits and . _ / - with a letter or"),
+        ("aws.kms_key=k", "aws.kms_key: expected the ARN of a key, arn:aws:kms:<region>:<account"),
+        ("compute.role_arn=r", "compute.role_arn: expected the ARN of a role, arn:aws:iam::<acco"),
+        ("labeling.workteam_arn=w", "labeling.workteam_arn: expected the ARN of a work team, arn"),
+        ("labeling.keywords=[a-b]", "labeling.keywords.0: expected words of letters and digits"),
+        ("labeling.pacs_url='http://127.0.0.1:8043'",
+         "labeling.pacs_url: expected https:// with labeling=groundtruth, whose page is https"),
+        ("compute.instance=g5", "compute.instance: expected an instance type as ml.g5.2xlarge,"),
+        ("compute.subnets=[subnet]", "compute.subnets.0: expected subnet-…, in hex, met"),
+        ("compute.security_groups=[sg]", "compute.security_groups.0: expected sg-…, in hex, met"),
+        ("compute.python=3.1",
+         """compute.python: expected two pairs of quotes around what ends in 0, as '"3.10"',"""),
+        ("compute.python=4.13", "compute.python: expected a version as 3.13, met"),
+        ("objective=auroc", "objective: expected val/loss, val/auroc_macro or val/auroc/<label>,"),
+        ("data.job=a_b", "data.job: expected up to 63 letters, digits and inner hyphens, met"),
+    ],
+)  # fmt: skip
+def test_what_does_not_look_right_is_told_what_it_should_look_like(override, line, monkeypatch):
+    monkeypatch.setenv("AWS_REGION", "eu-central-1")
+
+    with pytest.raises(ConfigError) as caught:
+        composed("train", "site=aws", override)
+
+    assert str(caught.value).startswith(line)
+
+
+@pytest.mark.parametrize(
+    ("override", "met"),
+    [
+        ("aws.account=123456789012", "123456789012"),
+        ("aws.account=001234567890", "001234567890"),
+        ("aws.account=1234567890", "001234567890"),
+        ("compute.python=3.13", "3.13"),
+        ('compute.python="3.10"', "3.10"),
+    ],
+)
+def test_numbers_that_are_names_may_be_typed_as_they_are(override, met, monkeypatch):
+    monkeypatch.setenv("AWS_REGION", "eu-central-1")
+
+    cfg = composed("train", "site=aws", override)
+
+    assert met in (cfg.aws.account, cfg.compute.python)
+
+
+def arn(service, region, account):
+    ends = {"iam": "role/r", "sagemaker": "workteam/private-crowd/t", "kms": "key/k"}
+    return f"arn:aws:{service}:{region}:{account}:{ends.get(service, 'x:y')}"
+
+
+@pytest.mark.parametrize(
+    ("given", "line"),
+    [
+        ({"labeling.workteam_arn": arn("sagemaker", "us-east-1", "1" * 12)},
+         "labeling.workteam_arn: expected region eu-central-1 of aws.region, met us-east-1"),
+        ({"aws.kms_key": arn("kms", "us-east-1", "1" * 12)},
+         "aws.kms_key: expected region eu-central-1 of aws.region, met us-east-1"),
+        ({"aws.account": "2" * 12, "compute.role_arn": arn("iam", "", "1" * 12)},
+         "compute.role_arn: expected account 222222222222 of aws.account, met 111111111111"),
+        ({"labeling.role_arn": arn("iam", "", "1" * 12),
+          "labeling.pre_lambda_arn": arn("lambda", "eu-central-1", "2" * 12)},
+         "labeling.pre_lambda_arn: expected account 111111111111 of labeling.role_arn, met 2222"),
+    ],
+)  # fmt: skip
+def test_arns_of_two_regions_or_accounts_are_named_both(given, line, monkeypatch):
+    monkeypatch.setenv("AWS_REGION", "eu-central-1")
+
+    with pytest.raises(ConfigError) as caught:
+        composed("train", "site=aws", *(f"{key}='{value}'" for key, value in given.items()))
+
+    assert str(caught.value).startswith(line)
+
+
+def test_a_key_and_a_vendors_team_may_be_another_accounts(monkeypatch):
+    monkeypatch.setenv("AWS_REGION", "eu-central-1")
+    vendor = "arn:aws:sagemaker:eu-central-1:394669845002:workteam/vendor-crowd/v"
+    given = (
+        f"aws.account={'1' * 12}", f"aws.kms_key='{arn('kms', 'eu-central-1', '2' * 12)}'",
+        f"labeling.workteam_arn='{vendor}'",
+    )  # fmt: skip
+
+    assert composed("train", "site=aws", *given).labeling.workteam_arn == vendor
+
+
+def test_beside_an_account_a_missing_password_is_the_stacks(tmp_path, monkeypatch):
+    monkeypatch.setenv("AWS_REGION", "eu-central-1")
+    monkeypatch.delenv("CXR_PACS_PASSWORD", raising=False)
+    cfg = composed("train", "site=aws")
+
+    with pytest.raises(
+        PacsError, match=r"set CXR_PACS_PASSWORD, or CXR_PACS_URL to output PacsUrl .* OrthancSecr"
+    ):
+        opening.opened(cfg.pacs, root=tmp_path)
+
+
+def test_a_job_without_labels_is_not_offered_for_training(tmp_path):
+    output = Path("manifests", "output", "output.manifest")
+    (tmp_path / "begun" / "manifests").mkdir(parents=True)
+    (tmp_path / "done" / output).parent.mkdir(parents=True)
+    (tmp_path / "done" / output).touch()
+
+    with pytest.raises(DataError, match="met 'begun' without output manifest; there are done; lab"):
+        material.prepare(
+            tmp_path / "begun" / output, None, tmp_path, attribute=None, policy=None,
+            image_size=(32, 32), preset="voi", workers=0,
+        )  # fmt: skip
 
 
 def test_a_password_in_an_address_is_not_repeated(monkeypatch):

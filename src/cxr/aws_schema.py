@@ -5,31 +5,73 @@ the outputs of the stacks that `aws.stack` names (`infra.aws.stacks`), and what 
 """
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from cxr.labeling_schema import Job, Team
 from cxr.pacs_schema import HttpUrl
-from cxr.sections import Positive, Section
+from cxr.sections import Positive, Section, like, wanted
 
-REGION = r"^[a-z]{2}(-[a-z]+)+-\d$"
-_BUCKET = r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$"
-_INSTANCE = r"^ml\.[a-z0-9-]+\.[a-z0-9-]+$"
-_STACK = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,127}")
+REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-[0-9]")
+STACK = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,127}")
 _TAG = re.compile(r"[\w .:/=+@-]{1,128}")
 
 
-def _arn(service: str) -> Any:
+def _arn(service: str, what: str) -> AfterValidator:
     """Give what an ARN of a service must look like."""
-    return Field(pattern=rf"^arn:aws[a-z-]*:{service}:[a-z0-9-]*:\d{{12}}:.+$", max_length=2048)
+    region = "" if service == "iam" else "<region>"
+    return like(
+        rf"arn:aws[a-z-]*:{service}:[a-z0-9-]*:[0-9]{{12}}:.+",
+        f"the ARN of {what}, arn:aws:{service}:{region}:<account>:…",
+    )
 
 
-RoleArn = Annotated[str, _arn("iam")]
-KeyArn = Annotated[str, _arn("kms")]
-SecretArn = Annotated[str, _arn("secretsmanager")]
-FunctionArn = Annotated[str, _arn("lambda")]
-TeamArn = Annotated[str, _arn("sagemaker")]
+_Arn = Annotated[str, Field(max_length=2048)]
+RoleArn = Annotated[_Arn, _arn("iam", "a role")]
+KeyArn = Annotated[_Arn, _arn("kms", "a key")]
+SecretArn = Annotated[_Arn, _arn("secretsmanager", "a secret")]
+FunctionArn = Annotated[_Arn, _arn("lambda", "a function")]
+TeamArn = Annotated[_Arn, _arn("sagemaker", "a work team")]
+
+
+def _digits(given: object) -> object:
+    """Take the number that twelve digits are, to YAML and to Hydra."""
+    number = isinstance(given, int) and not isinstance(given, bool) and given >= 0
+    return f"{given:012d}" if number else given
+
+
+def _version(given: object) -> object:
+    """Take the number that 3.13 is; 3.1 may have been 3.10."""
+    if not isinstance(given, float):
+        return given
+    if len(text := str(given)) < len("3.10"):
+        raise wanted("""two pairs of quotes around what ends in 0, as '"3.10"'""")
+    return text
+
+
+_Account = Annotated[str, BeforeValidator(_digits), like("[0-9]{12}", "twelve digits")]
+_Python = Annotated[str, BeforeValidator(_version), like(r"3\.[0-9]{1,2}", "a version as 3.13")]
+_Bucket = Annotated[
+    str,
+    like(
+        "[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]",
+        "the name of a bucket, 3 to 63 lower-case letters, digits, dots and hyphens",
+    ),
+]
+_Prefix = Annotated[
+    str,
+    Field(max_length=200),
+    like(
+        "[A-Za-z0-9][A-Za-z0-9._/-]*[A-Za-z0-9]",
+        "letters, digits and . _ / - with a letter or digit at both ends",
+    ),
+]
+_Keyword = Annotated[
+    str,
+    Field(max_length=30),
+    like("[A-Za-z0-9]+( [A-Za-z0-9]+)*", "words of letters and digits, one space between"),
+]
 
 
 def _tags(given: dict[str, str]) -> dict[str, str]:
@@ -47,12 +89,12 @@ Tags = Annotated[dict[str, str], Field(max_length=40), AfterValidator(_tags)]
 class Aws(Section):
     """conf/aws: which account, and where in it."""
 
-    region: str = Field(pattern=REGION)
+    region: Annotated[str, like(REGION.pattern, "an AWS region as eu-central-1")]
     profile: str | None = Field(default=None, min_length=1)
-    account: str | None = Field(default=None, pattern=r"^\d{12}$")
+    account: _Account | None = None
     stack: str | list[str] | None = None
-    bucket: str | None = Field(default=None, pattern=_BUCKET)
-    prefix: str = Field(max_length=200, pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*[A-Za-z0-9]$")
+    bucket: _Bucket | None = None
+    prefix: _Prefix
     kms_key: KeyArn | None = None
     tags: Tags
 
@@ -64,7 +106,7 @@ class Aws(Section):
     @model_validator(mode="after")
     def _stacks_have_names(self) -> "Aws":
         for name in self.stacks:
-            if not _STACK.fullmatch(name):
+            if not STACK.fullmatch(name):
                 raise ValueError(
                     f"stack: expected the name of a CloudFormation stack, met {name!r}"
                 )
@@ -84,7 +126,7 @@ class GroundTruthLabeling(Section):
     pacs_url: HttpUrl | None = None
     title: str = Field(min_length=1, max_length=128)
     description: str = Field(min_length=1, max_length=255)
-    keywords: list[Annotated[str, Field(max_length=30, pattern=r"^[A-Za-z0-9]+( [A-Za-z0-9]+)*$")]]
+    keywords: list[_Keyword]
     availability_s: int = Field(ge=60, le=30 * 86_400)
     concurrency: int = Field(ge=1, le=5000)
     link_margin_s: int = Field(ge=0, le=7 * 86_400)
@@ -97,6 +139,16 @@ class GroundTruthLabeling(Section):
     def _keywords_are_few(self) -> "GroundTruthLabeling":
         if not 1 <= len(self.keywords) <= 5:
             raise ValueError(f"keywords: expected 1 to 5, met {len(self.keywords)}")
+        return self
+
+    @model_validator(mode="after")
+    def _links_travel_encrypted(self) -> "GroundTruthLabeling":
+        # a browser loads nothing by http into Ground Truth's page, loopback included
+        if self.pacs_url and not self.pacs_url.startswith("https://"):
+            raise ValueError(
+                "pacs_url: expected https:// with labeling=groundtruth, whose page is https, met "
+                f"{self.pacs_url!r}"
+            )
         return self
 
 
@@ -125,7 +177,9 @@ class SageMakerCompute(Section):
     target: Literal["cxr.infra.sagemaker.SageMaker"] = Field(alias="_target_")
     dry_run: bool
     role_arn: RoleArn | None = None
-    instance: str = Field(pattern=_INSTANCE)
+    instance: Annotated[
+        str, like(r"ml\.[a-z0-9-]+\.[a-z0-9-]+", "an instance type as ml.g5.2xlarge")
+    ]
     count: int = Field(ge=1, le=64)
     volume_gb: int = Field(ge=1, le=16_384)
     max_hours: float = Field(gt=0, le=28 * 24)
@@ -137,9 +191,9 @@ class SageMakerCompute(Section):
     images: dict[Literal["gpu", "cpu"], str]
     prices_usd: dict[str, Annotated[float, Field(gt=0)]]
     wheelhouse: str | None = None
-    python: str = Field(pattern=r"^3\.\d{1,2}$")
-    subnets: list[Annotated[str, Field(pattern=r"^subnet-[0-9a-f]+$")]] | None = None
-    security_groups: list[Annotated[str, Field(pattern=r"^sg-[0-9a-f]+$")]] | None = None
+    python: _Python
+    subnets: list[Annotated[str, like("subnet-[0-9a-f]+", "subnet-…, in hex")]] | None = None
+    security_groups: list[Annotated[str, like("sg-[0-9a-f]+", "sg-…, in hex")]] | None = None
     environment: dict[str, str]
     poll_s: float = Field(gt=0, le=600)
 
@@ -158,3 +212,28 @@ class SageMakerCompute(Section):
             if kind not in self.images:
                 raise ValueError(f"images: expected an image for {kind}, met none")
         return self
+
+
+def disagreement(aws: Aws, *sections: Section | None) -> str | None:
+    """Name two settings that cannot both be meant: ARNs of two regions, or of two accounts.
+
+    A key may be another account's, and so is a vendor's team; a role has no region.
+    """
+    given: list[tuple[str, str]] = [("aws.kms_key", aws.kms_key)] if aws.kms_key else []
+    for name, section in zip(("labeling", "compute"), sections, strict=True):
+        kinds = (GroundTruthLabeling, SageMakerCompute)
+        keys = type(section).model_fields if isinstance(section, kinds) else ()
+        found = ((key, getattr(section, key)) for key in keys if key.endswith("_arn"))
+        given += [(f"{name}.{key}", arn) for key, arn in found if arn]
+    of_region, of_account = ("aws.region", aws.region), ("aws.account", aws.account)
+    for key, arn in given:
+        _, _, service, region, account, _ = arn.split(":", 5)
+        if region and region != of_region[1]:
+            return f"{key}: expected region {of_region[1]} of {of_region[0]}, met {region}"
+        if service == "kms" or (":workteam/" in arn and ":workteam/private-crowd/" not in arn):
+            continue
+        if of_account[1] is None:
+            of_account = (key, account)
+        elif account != of_account[1]:
+            return f"{key}: expected account {of_account[1]} of {of_account[0]}, met {account}"
+    return None

@@ -297,9 +297,8 @@ def _explain(error: Mapping[str, Any], model: type[BaseModel]) -> str:
         return f"{key}: no such key" + (f"; did you mean {near[0]}?" if near else "")
     if kind == "missing":
         return f"{key}: expected a value, met none"
-    if isinstance(met, str):
-        met = _PASSWORD_IN_URL.sub("://…@", met)
-    shown = f'"{met}"' if isinstance(met, str) else str(met)
+    text = _PASSWORD_IN_URL.sub("://…@", str(met))
+    shown = f'"{text}"' if isinstance(met, str) else text
     return f"{key}: expected {_expected(kind, context)}, met {shown}"[:300]
 
 
@@ -325,7 +324,6 @@ def _expected(kind: str, context: Mapping[str, Any]) -> str:
         "string_too_long": f"at most {context.get('max_length')} characters",
         "string_too_short": f"at least {context.get('min_length')} characters",
         "wanted": str(context.get("wanted")),
-        "string_pattern_mismatch": "letters, digits, dots, hyphens and underscores",
     }
     return words.get(kind, kind.replace("_", " "))
 

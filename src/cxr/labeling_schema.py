@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, model_validator
 
 from cxr import places
-from cxr.sections import Name, Positive, Section, Share
+from cxr.sections import Name, Positive, Section, Share, like
 
 Views = Literal["frontal", "lateral", "unknown"]
 
@@ -30,6 +30,10 @@ class Labels(Section):
     aliases: dict[str, str] = Field({})
 
 
+_EMAIL = r"[^@\s,;<>]+@[^@\s,;<>]+"
+_ORIGIN = r"https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?"
+
+
 class Tls(Section):
     """The portal's own certificate."""
 
@@ -41,7 +45,9 @@ class Proxy(Section):
     """Who stands before the portal, and may say who asks."""
 
     addresses: list[str] = Field(min_length=1, max_length=100)
-    user_header: str | None = Field(default=None, pattern=r"^[A-Za-z0-9-]{1,64}$")
+    user_header: (
+        Annotated[str, like("[A-Za-z0-9-]{1,64}", "a header's name, as X-Remote-User")] | None
+    ) = None
 
     @model_validator(mode="after")
     def _addresses_are_some(self) -> "Proxy":
@@ -68,7 +74,7 @@ class Smtp(Section):
     security: Literal["starttls", "tls", "none"]
     user: str | None = None
     password: str | None = None
-    sender: str = Field(max_length=254, pattern=r"^[^@\s,;<>]+@[^@\s,;<>]+$")
+    sender: Annotated[str, Field(max_length=254), like(_EMAIL, "an address as a@b.example")]
 
     @model_validator(mode="after")
     def _password_stays_secret(self) -> "Smtp":
@@ -83,12 +89,12 @@ class LocalLabeling(Section):
     """conf/labeling/local."""
 
     target: Literal["cxr.labeling.local.LocalLabeling"] = Field(alias="_target_")
-    host: str = Field(min_length=1, max_length=253, pattern=r"^[A-Za-z0-9.:-]+$")
+    host: Annotated[
+        str, Field(min_length=1, max_length=253), like("[A-Za-z0-9.:-]+", "a host name or address")
+    ]
     port: int = Field(ge=0, le=65535)
     open_browser: bool
-    url: str | None = Field(
-        default=None, pattern=r"^https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?$"
-    )
+    url: Annotated[str, like(_ORIGIN, "https://host or https://host:port")] | None = None
     tls: Tls | None = None
     proxy: Proxy | None = None
     smtp: Smtp | None = None
@@ -240,7 +246,9 @@ class Reader(Section):
 
     id: Name
     name: str = Field(default="", max_length=200)
-    email: str = Field(default="", max_length=254, pattern=r"^([^@\s,;<>]+@[^@\s,;<>]+)?$")
+    email: Annotated[
+        str, Field(max_length=254), like(f"({_EMAIL})?", "an address as a@b.example, or none")
+    ] = ""
     roles: list[Literal["reader", "adjudicator", "lead"]] = Field(["reader"], min_length=1)
     script: Skill | None = None
 

@@ -7,12 +7,18 @@ import re
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import (
+    AfterValidator,
+    Field,
+    PrivateAttr,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from cxr import ingest_rules, places
 from cxr.ingest_rules import Severity
-from cxr.sections import Section
+from cxr.sections import Section, like, wanted
 
 _HOST = r"https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]+)?"
 _URL = re.compile(_HOST + r"(/[^\s?#]*)?")
@@ -22,11 +28,11 @@ _ORIGIN = re.compile(_HOST)
 def _url(given: str) -> str:
     """Check an address, and say which part of it is wrong."""
     if "://" not in given:
-        raise _wanted("http:// or https:// in front of host and port")
+        raise wanted("http:// or https:// in front of host and port")
     if "@" in urlsplit(given).netloc:
-        raise _wanted("an address without user and password, which have keys of their own")
+        raise wanted("an address without user and password, which have keys of their own")
     if not _URL.fullmatch(given):
-        raise _wanted("https://host:port/path, without ? and #")
+        raise wanted("https://host:port/path, without ? and #")
     return _with_port(given)
 
 
@@ -35,19 +41,15 @@ def _origin(given: str) -> str:
     if given == "null":
         return given
     if not _ORIGIN.fullmatch(given):
-        raise _wanted('scheme://host or scheme://host:port without a path or slash, or "null"')
+        raise wanted('scheme://host or scheme://host:port without a path or slash, or "null"')
     return _with_port(given)
 
 
 def _with_port(given: str) -> str:
     digits = re.search(r":([0-9]+)$", urlsplit(given).netloc)
     if digits and not 1 <= int(digits[1]) <= 65535:
-        raise _wanted("a port from 1 to 65535")
+        raise wanted("a port from 1 to 65535")
     return given
-
-
-def _wanted(what: str) -> PydanticCustomError:
-    return PydanticCustomError("wanted", "{wanted}", {"wanted": what})
 
 
 def _port(url: str) -> int:
@@ -58,6 +60,9 @@ def _port(url: str) -> int:
 HttpUrl = Annotated[str, AfterValidator(_url)]
 """Without credentials, query or fragment: those have keys of their own, or do not belong."""
 Origin = Annotated[str, AfterValidator(_origin)]
+AeTitle = Annotated[
+    str, Field(min_length=1, max_length=16), like(r"[ -\[\]-~]+", "ASCII without a backslash")
+]
 
 
 class FolderPacs(Section):
@@ -70,8 +75,10 @@ class FolderPacs(Section):
 class Peer(Section):
     """One sender of images over DIMSE."""
 
-    aet: str = Field(min_length=1, max_length=16, pattern=r"^[ -\[\]-~]+$")
-    address: str = Field(min_length=1, max_length=253, pattern=r"^[A-Za-z0-9.:-]+$")
+    aet: AeTitle
+    address: Annotated[
+        str, Field(min_length=1, max_length=253), like("[A-Za-z0-9.:-]+", "a host name or address")
+    ]
     port: int = Field(default=104, ge=1, le=65535)
 
 
@@ -111,13 +118,23 @@ class OrthancPacs(Server):
     target: Literal["cxr.pacs.orthanc.OrthancPacs"] = Field(alias="_target_")
     folder: str
     index: Literal["sqlite", "postgresql"]
-    aet: str = Field(min_length=1, max_length=16, pattern=r"^[ -\[\]-~]+$")
+    aet: AeTitle
     dimse: bool
     dimse_port: int = Field(ge=1, le=65535)
     peers: list[Peer] = Field(max_length=1000)
     verifier: Literal["njs", "auth_request"]
     allowed_origins: list[Origin] = Field(max_length=100)
     tls: Certificate | None = None
+    _in_aws: bool = PrivateAttr(default=False)
+
+    @property
+    def in_aws(self) -> bool:
+        """Whether the config names an account, so that Orthanc may be a stack's."""
+        return self._in_aws
+
+    def expect_aws(self) -> None:
+        """Remember that the config names an account."""
+        self._in_aws = True
 
     @model_validator(mode="after")
     def _ports_differ(self) -> "OrthancPacs":

@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from cxr.aws_schema import Aws, GroundTruthLabeling, SageMakerCompute, refused
+from cxr.aws_schema import Aws, GroundTruthLabeling, SageMakerCompute, disagreement, refused
 from cxr.labeling_schema import (
     Job,
     Labels,
@@ -19,7 +19,7 @@ from cxr.labeling_schema import (
     Team,
 )
 from cxr.pacs_schema import Ingesting, OrthancPacs, Pacs
-from cxr.sections import Name, Positive, Section, Target
+from cxr.sections import Name, Positive, Section, Target, like
 
 
 class Optimizer(Target):
@@ -61,6 +61,10 @@ class Site(Section):
         for name, section in elsewhere.items():
             if isinstance(section, GroundTruthLabeling | SageMakerCompute) and self.aws is None:
                 raise ValueError(f"aws: expected aws=account beside {name}, met none")
+        if self.aws and (told := disagreement(self.aws, self.labeling, self.compute)):
+            raise ValueError(told)
+        if self.aws and isinstance(self.pacs, OrthancPacs):
+            self.pacs.expect_aws()
         return self
 
 
@@ -202,7 +206,9 @@ class Serve(Site):
 class Data(Section):
     """conf/data: where examples come from and how they are split."""
 
-    job: str = Field(pattern=r"^[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}$")
+    job: Annotated[
+        str, like("[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}", "up to 63 letters, digits and inner hyphens")
+    ]
     attribute: str | None
     preset: Literal["voi", "mimic_jpg", "chexpert"]
     image_size: list[Annotated[int, Field(ge=32, le=4096)]] = Field(min_length=2, max_length=2)
@@ -266,7 +272,10 @@ class Train(Site):
 
     name: Name
     seed: int = Field(ge=0, lt=2**32)
-    objective: str = Field(pattern=r"^val/(loss|auroc_macro|auroc/.+)$")
+    objective: Annotated[
+        str,
+        like("val/(loss|auroc_macro|auroc/.+)", "val/loss, val/auroc_macro or val/auroc/<label>"),
+    ]
     resume: bool
     onnx: bool
     examples: bool

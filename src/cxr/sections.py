@@ -1,13 +1,37 @@
 """What every section of a config is made of: strict models, and the types that many keys have."""
 
+import re
 from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from cxr import signatures
 from cxr.errors import ConfigError
 
-Name = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+
+def wanted(what: str) -> PydanticCustomError:
+    """Give the error that `config` tells as "key: expected <what>, met …"."""
+    return PydanticCustomError("wanted", "{wanted}", {"wanted": what})
+
+
+def like(pattern: str, what: str) -> AfterValidator:
+    """Take text that a pattern matches as a whole, and say in words what that is."""
+    compiled = re.compile(pattern)
+
+    def check(given: str) -> str:
+        if not compiled.fullmatch(given):
+            raise wanted(what)
+        return given
+
+    return AfterValidator(check)
+
+
+Name = Annotated[
+    str,
+    Field(min_length=1, max_length=63),
+    like("[A-Za-z0-9][A-Za-z0-9._-]*", "letters, digits, dots, hyphens and underscores"),
+]
 Positive = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 

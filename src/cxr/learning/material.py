@@ -83,10 +83,12 @@ def prepare(
         DataError: There is no such manifest, or nothing in it can be used.
     """
     if not manifest.is_file():
-        jobs = sorted(p.name for p in manifest.parents[3].glob("*") if p.is_dir())
+        folder = manifest.parents[2]
+        inside = manifest.relative_to(folder)
+        jobs = sorted(p.name for p in folder.parent.glob("*") if (p / inside).is_file())
         there = f"there are {', '.join(jobs)}" if jobs else "there are none yet"
         raise DataError(
-            f"data.job: expected a labelled job, met {manifest.parents[2].name!r} without output "
+            f"data.job: expected a labelled job, met {folder.name!r} without output "
             f"manifest; {there}; label one with python -m cxr.label job=…"
         )
     cohort = examples.read(manifest, pacs, attribute)

@@ -283,10 +283,15 @@ def password(section: pacs_schema.OrthancPacs, root: Path, key: str) -> str:
     drawn = root / "secrets" / PASSWORD
     if drawn.exists() and _is_ours(section, key):
         return drawn.read_text().strip()
+    here = "start an Orthanc here: python -m cxr.orthanc up"
+    if section.in_aws and key == "pacs":
+        here = (
+            "CXR_PACS_URL to output PacsUrl of the pacs stack and CXR_PACS_PASSWORD to the one in "
+            f"its secret OrthancSecretArn, or {here}"
+        )
     raise PacsError(
         f"{key}.password: expected the password of {section.user or 'cxr'!r} at {section.url}, "
-        f"met none; set {variable(key, 'PASSWORD')}, or start an Orthanc here: "
-        "python -m cxr.orthanc up"
+        f"met none; set {variable(key, 'PASSWORD')}, or {here}"
     )
 
 
