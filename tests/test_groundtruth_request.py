@@ -233,7 +233,11 @@ def test_a_job_has_something_to_label_and_a_name(tmp_path):
     ("changes", "told"),
     [
         ({"role_arn": None}, "^labeling.role_arn: expected an ARN, met none; set it, or aws.stack"),
-        ({"token_secret_arn": None}, "^labeling.token_secret_arn: expected an ARN, met none"),
+        (
+            {"token_secret_arn": None},
+            "^labeling.token_secret_arn: expected an ARN, met none; set it, labeling.images=s3, or "
+            "scripts/stack.py up labeling … --from <pacs stack>",
+        ),
         (
             {"pre_lambda_arn": ground_truth.arn("lambda", "function:pre", "us-east-1")},
             "^labeling.pre_lambda_arn: .* aws.region eu-central-1, met us-east-1",
@@ -284,6 +288,15 @@ def test_a_job_of_the_portal_stays_there(tmp_path):
 
     with pytest.raises(JobError, match="'chest' was begun at the local portal; choose another"):
         backend.dry_run(made)
+
+
+def test_nothing_is_offered_again_of_a_job_that_never_was(tmp_path):
+    backend = GroundTruthLabeling(
+        pacs=None, account=ground_truth.account(), given=ground_truth.settings()
+    )
+
+    with pytest.raises(JobError, match=r"^requeue: expected a job that was begun, met .chest."):
+        backend.dry_run(job(tmp_path), requeue=True)
 
 
 @pytest.mark.parametrize(

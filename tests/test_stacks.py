@@ -160,8 +160,20 @@ def test_images_from_s3_need_no_keys_of_links(aws, training):
     met = stacks.fill(composed(names, "labeling.images=s3"))
 
     assert met.labeling.token_secret_arn is None
-    with pytest.raises(ConfigError, match=r"labeling\.token_secret_arn: expected the output Token"):
+    with pytest.raises(ConfigError, match=r"token_secret_arn: .*set it, labeling\.images=s3, or"):
         stacks.fill(composed(names))
+
+
+def test_what_a_stack_says_agrees_with_what_is_given(labeling, training):
+    with pytest.raises(
+        ConfigError, match=r"expected account 210987654321 of labeling\.role_arn, met 123456789012"
+    ):
+        stacks.fill(
+            composed(
+                f"aws.stack=[{labeling},{training}]",
+                "labeling.role_arn='arn:aws:iam::210987654321:role/mine'",
+            )
+        )
 
 
 def test_of_two_stacks_the_first_names_an_output(labeling, training, aws):

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from cxr.aws_schema import Aws, GroundTruthLabeling, SageMakerCompute
+from cxr.aws_schema import Aws, GroundTruthLabeling, SageMakerCompute, disagreement
 from cxr.errors import AwsError, ConfigError
 from cxr.infra.aws import Account
 from cxr.schema import Site
@@ -31,6 +31,10 @@ COMPUTE = {
 """Key of conf/compute/sagemaker → the output that fills it."""
 BUCKETS = ("SageMakerAnnotationS3Bucket", "TrainingBucket")
 """Outputs that name a bucket; the labeling stack's has what is trained on."""
+WITHOUT_LINKS = (
+    "labeling.images=s3, or scripts/stack.py up labeling … --from <pacs stack>, which hands it on"
+)
+"""What helps where nothing signs links."""
 _OPTIONAL = {"pacs_url", "subnets", "security_groups"}
 _LISTS = {"subnets", "security_groups"}
 _MADE_FROM = {
@@ -141,13 +145,17 @@ def fill(cfg: S, known: Account | None = None) -> S:
         return cfg
     asked = known or account(cfg.aws)
     stacks = [read(asked, name) for name in cfg.aws.stacks]
-    sections: dict[str, Section] = {"aws": _fill_account(cfg.aws, stacks)}
+    aws = _fill_account(cfg.aws, stacks)
+    sections: dict[str, Section] = {"aws": aws}
     if isinstance(cfg.labeling, GroundTruthLabeling):
         free = _OPTIONAL | ({"token_secret_arn"} if cfg.labeling.images == "s3" else set())
         sections["labeling"] = _fill_section(cfg.labeling, "labeling", LABELING, stacks, free)
     if isinstance(cfg.compute, SageMakerCompute):
         sections["compute"] = _fill_section(cfg.compute, "compute", COMPUTE, stacks, _OPTIONAL)
-    return cfg.model_copy(update=sections)
+    made = cfg.model_copy(update=sections)
+    if told := disagreement(aws, made.labeling, made.compute):
+        raise ConfigError(told)
+    return made
 
 
 def _fill_account(section: Aws, stacks: Sequence[Stack]) -> Aws:
@@ -188,9 +196,10 @@ def _fill_section(
             found[key] = text.split(",") if key in _LISTS else text
             origin[key] = f"{output} of {stack.name}"
         elif key not in free:
+            made_from = f"or add to aws.stack one made from {_MADE_FROM[output]}.yaml"
             raise ConfigError(
                 f"{name}.{key}: expected the output {output} of a stack, met {_met(stacks)}; set "
-                f"it, or add to aws.stack one made from {_MADE_FROM[output]}.yaml"
+                f"it, {WITHOUT_LINKS if key == 'token_secret_arn' else made_from}"
             )
     return _with(section, found, name, origin)
 
@@ -209,7 +218,8 @@ def _with(section: T, found: Mapping[str, Any], name: str, origin: Mapping[str, 
     except ValidationError as error:
         first = error.errors()[0]
         key = str(first["loc"][0]) if first["loc"] else ""
+        expected = first.get("ctx", {}).get("wanted", "what the schema takes")
         raise ConfigError(
-            f"{name}.{key}: expected what the schema takes, met {first['input']!r}, output "
+            f"{name}.{key}: expected {expected}, met {first['input']!r}, output "
             f"{origin.get(key, 'of a stack')}"
         ) from error

@@ -65,9 +65,16 @@ class GroundTruthLabeling:
 
         Raises:
             AwsError: The API would refuse it.
-            JobError: There is nothing to label, or the job was begun at the portal.
+            JobError: There is nothing to label, the job was begun at the portal, or `requeue` is
+                asked of one never begun.
         """
-        made = self._plan(job, state.read(job.folder) if requeue else [])
+        rounds = state.read(job.folder) if requeue else []
+        if requeue and not rounds:
+            raise JobError(
+                f"requeue: expected a job that was begun, met {job.name!r}, which never was; "
+                "leave requeue=true out"
+            )
+        made = self._plan(job, rounds)
         return {
             "request": made.request,
             "estimate": request.estimate(job, self._given, len(made.lines)),

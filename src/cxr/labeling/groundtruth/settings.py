@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cxr.errors import ConfigError
-from cxr.infra.aws import Account
+from cxr.infra.aws import Account, stacks
 
 _ARNS = ("role_arn", "workteam_arn", "pre_lambda_arn", "post_lambda_arn")
 
@@ -76,10 +76,9 @@ def check(given: Settings, account: Account) -> None:
     for name in wanted:
         arn = getattr(given, name)
         if arn is None:
-            raise ConfigError(
-                f"labeling.{name}: expected an ARN, met none; set it, or aws.stack to a stack "
-                "that has it as an output"
-            )
+            stack = "aws.stack to a stack that has it as an output"
+            instead = stacks.WITHOUT_LINKS if name == "token_secret_arn" else f"or {stack}"
+            raise ConfigError(f"labeling.{name}: expected an ARN, met none; set it, {instead}")
         region = arn.split(":")[3]
         if region and region != account.region:
             raise ConfigError(
