@@ -261,6 +261,8 @@ def _arguments(words: Sequence[str]) -> argparse.Namespace:
     add("--wheel", type=Path, help="cxr's, where it is built already")
     add("--no-archive", action="store_true", help="the folder alone, no .tar.gz")
     add("pip", nargs="*", help="after --: more options for pip, such as --index-url=…")
+    if not words:
+        sys.exit("expected a folder for the bundle, new or empty, met none; --help lists options")
     return parser.parse_args(words)
 
 

@@ -15,6 +15,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+from cxr import aws_schema
 from cxr.errors import AwsError, ConfigError, CxrError
 from cxr.infra.aws import Account, deployment, packages, parameters, stacks
 
@@ -23,6 +24,8 @@ NEXT = {
     "labeling": "python -m cxr.label job=frontal site=aws aws.stack={name} dry_run=true",
     "training": "python -m cxr.train data.job=JOB site=aws aws.stack={name} compute.dry_run=true",
 }
+EXPORTS = {"PacsUrl": "CXR_PACS_URL", "MlflowTrackingServerArn": "CXR_MLFLOW_ARN"}
+"""Output → the variable that `aws.stack` does not fill, since more commands than two read it."""
 GIVEN = {"nargs": "*", "metavar": "key=value|file.yaml"}
 OTHERS = {"dest": "others", "action": "append", "default": [], "metavar": "STACK"}
 KINDS = {"choices": parameters.KINDS}
@@ -37,8 +40,16 @@ WORDS: dict[str, dict[str, dict[str, Any]]] = {
 def up(account: Account, asked: argparse.Namespace) -> None:
     """Package, create or update, print the outputs and the next command."""
     given = parameters.gathered(account, asked.kind, asked.parameters, asked.others)
-    _print(deployment.deploy(account, asked.kind, asked.name, given).outputs)
-    print(f"next: {NEXT[asked.kind].format(name=asked.name)}")
+    outputs = deployment.deploy(account, asked.kind, asked.name, given).outputs
+    _print(outputs)
+    for output, variable in EXPORTS.items():
+        if output in outputs:
+            print(f"export {variable}={outputs[output]}")
+    if "OrthancSecretArn" in outputs:
+        print(f"export CXR_PACS_PASSWORD=…   # cxr's in the secret {outputs['OrthancSecretArn']}")
+    linked = asked.kind != "labeling" or "TokenKeySecretArn" in outputs
+    images = "" if linked else " labeling.images=s3"
+    print(f"next: {NEXT[asked.kind].format(name=asked.name)}{images}")
 
 
 def show(account: Account, asked: argparse.Namespace) -> None:
@@ -68,8 +79,12 @@ def package(account: Account, asked: argparse.Namespace) -> None:
 def main() -> None:
     """Read the arguments, run one of the four, and end every error in one line."""
     verb = sys.argv[1] if len(sys.argv) > 1 else ""
+    if verb in ("--help", "-h"):
+        print((__doc__ or "").strip())
+        return
     if verb not in WORDS:
-        sys.exit(f"expected {', '.join(WORDS)}, met {verb!r}" if verb[:1] != "-" else __doc__)
+        met = repr(verb) if verb else "none"
+        sys.exit(f"expected {', '.join(WORDS)}, met {met}; --help says more")
     run = {"up": up, "show": show, "down": down, "package": package}[verb]
     words = argparse.ArgumentParser(prog=f"stack.py {verb}", description=run.__doc__)
     for word, options in WORDS[verb].items():
@@ -80,14 +95,27 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     logging.getLogger("botocore").setLevel(logging.WARNING)  # says where credentials are from
     try:
-        region = asked.region or os.environ.get("AWS_DEFAULT_REGION")
-        if not region:
-            raise ConfigError("expected a region, met none; set AWS_REGION or add --region")
-        run(Account(region, asked.profile, tags={"project": "cxr"}), asked)
+        run(Account(_region(asked), asked.profile, tags={"project": "cxr"}), asked)
     except CxrError as error:
         sys.exit(" ".join(str(error).split()))
     except KeyboardInterrupt:
         sys.exit(130)  # CloudFormation goes on by itself
+
+
+def _region(asked: argparse.Namespace) -> str:
+    """Give the region, and refuse what no credentials would make right."""
+    region = asked.region or os.environ.get("AWS_DEFAULT_REGION")
+    if not region:
+        raise ConfigError("expected a region, met none; set AWS_REGION or add --region")
+    if not aws_schema.REGION.fullmatch(region):
+        raise ConfigError(f"AWS_REGION: expected a region as eu-central-1, met {region!r}")
+    for name in (*([asked.name] if "name" in asked else []), *getattr(asked, "others", ())):
+        if not aws_schema.STACK.fullmatch(name):
+            raise ConfigError(
+                "expected the name of a stack, up to 128 letters, digits and hyphens that "
+                f"begin with a letter, met {name!r}"
+            )
+    return str(region)
 
 
 def _print(found: Mapping[str, str]) -> None:

@@ -66,7 +66,9 @@ def test_up_makes_the_stack_and_says_what_comes_next(aws, labeling):
     assert ":role/script-labeling-LabelingRole-" in outputs["SMGTLabelingExecutionRole"]
     assert outputs["JobsPrefix"] == "cxr/tests"
     assert done.stdout.splitlines()[-1].startswith("next: python -m cxr.label ")
-    assert "aws.stack=script-labeling" in done.stdout.splitlines()[-1]
+    assert done.stdout.splitlines()[-1].endswith(
+        " aws.stack=script-labeling dry_run=true labeling.images=s3"
+    )
     assert "add Bucket (AWS::S3::Bucket)" in done.stderr.splitlines()
 
 
@@ -194,6 +196,7 @@ def test_training_takes_bucket_key_and_prefix_of_the_labeling_stack(aws, labelin
     assert made["MlflowTrackingServerArn"].endswith(
         ":mlflow-tracking-server/script-training-mlflow"
     )
+    assert f"export CXR_MLFLOW_ARN={made['MlflowTrackingServerArn']}" in done.stdout.splitlines()
 
 
 def test_down_leaves_data_alone(aws):
@@ -251,11 +254,46 @@ def test_a_failed_event_is_one_line_and_so_is_the_end(aws, monkeypatch, changese
     [
         (["up", "labeling", "x", "WorkerOrigin=https://a.example"],
          "WorkerOrigin: no such parameter; did you mean WorkerOrigins?"),
-        (["explode"], "expected up, show, down, package, met 'explode'"),
+        (["explode"], "expected up, show, down, package, met 'explode'; --help says more"),
+        ([], "expected up, show, down, package, met none; --help says more"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_is_refused_in_one_line(aws, words, told):
     assert refused(stack(aws, *words)) == told
+
+
+def test_names_and_regions_that_cannot_be_are_refused_before_credentials_are_asked_for(tmp_path):
+    none = {**os.environ, "HOME": str(tmp_path), "AWS_REGION": "eu-central-1"}
+    none = {key: value for key, value in none.items() if not key.startswith("AWS_ACCESS")}
+
+    def told(*words, **environment):
+        return refused(
+            subprocess.run(
+                [sys.executable, ROOT / "scripts" / "stack.py", *words],
+                env=none | environment, capture_output=True, text=True, check=False, timeout=60,
+            )
+        )  # fmt: skip
+
+    assert told("show", "my_stack").endswith("that begin with a letter, met 'my_stack'")
+    assert told("up", "labeling", "a", "--from", "1").endswith("begin with a letter, met '1'")
+    assert told("show", "a", AWS_REGION="here") == (
+        "AWS_REGION: expected a region as eu-central-1, met 'here'"
+    )
+
+
+@pytest.mark.parametrize("script", ["stack.py", "bundle.py"])
+def test_help_is_no_error_and_a_bare_call_says_what_is_wanted(script):
+    helped, bare = (
+        subprocess.run(
+            [sys.executable, ROOT / "scripts" / script, *words],
+            capture_output=True, text=True, check=False, timeout=60,
+        )
+        for words in (["--help"], [])
+    )  # fmt: skip
+
+    assert (helped.returncode, helped.stderr) == (0, "")
+    assert script in helped.stdout
+    assert refused(bare).startswith("expected ")
 
 
 def test_without_a_region_it_says_so(aws):
