@@ -36,6 +36,7 @@ RESOURCES = {
     "ec2:DescribeNetworkInterfaces": "a job or function in a VPC; has no resource",
     "ec2:DescribeSecurityGroups": "a SageMaker job in a VPC; has no resource",
     "ec2:DescribeSubnets": "a SageMaker job in a VPC; has no resource",
+    "ec2:DescribeVpcEndpoints": "who starts a job in a VPC; has no resource",
     "ec2:DescribeVpcs": "a SageMaker job in a VPC; has no resource",
 }
 # Origins that are no page's name, each with its reason.

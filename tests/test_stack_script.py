@@ -1,6 +1,7 @@
 """scripts/stack.py as a person runs it, on the AWS double."""
 
 import base64
+import hashlib
 import json
 import os
 import re
@@ -55,7 +56,15 @@ def refused(done):
 @pytest.fixture(scope="module")
 def labeling(aws):
     """A labeling stack with a team of its own: what `up` printed, and all it said."""
-    done = stack(aws, "up", "labeling", "script-labeling", "JobsPrefix=cxr/tests")
+    done = stack(
+        aws,
+        "up",
+        "labeling",
+        "script-labeling",
+        "JobsPrefix=cxr/tests",
+        "MakeNotebook=true",
+        "NotebookInternet=true",
+    )
     return said(done), done
 
 
@@ -137,7 +146,7 @@ def test_the_notebook_instance_fetches_its_notebook_when_it_is_made(aws, labelin
     )
 
     assert made["InstanceType"] == "ml.m5.xlarge"
-    assert made["DirectInternetAccess"] == "Enabled"  # no VPC was given
+    assert made["DirectInternetAccess"] == "Enabled"  # no VPC was given, and it was asked for
     script = base64.b64decode(setup["OnCreate"][0]["Content"]).decode()
     source = re.search(r"s3://([^/]+)/(\S+/label_and_train\.ipynb)", script)
     stored = aws.client("s3").get_object(Bucket=source[1], Key=source[2])
@@ -228,6 +237,28 @@ def test_package_prints_content_addressed_keys_and_uploads_them_once(aws):
     assert all(closed["PublicAccessBlockConfiguration"].values())
     policy = aws.client("s3").get_bucket_policy(Bucket=bucket)["Policy"]
     assert '"aws:SecureTransport": "false"' in policy
+
+
+def test_a_bucket_of_packages_is_closed_again_and_trusted_in_nothing(aws):
+    told = said(stack(aws, "package"))
+    s3, bucket = aws.client("s3"), told["LambdaBucket"]
+    s3.delete_public_access_block(Bucket=bucket)
+    s3.delete_bucket_policy(Bucket=bucket)
+    s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Suspended"})
+    s3.put_object(Bucket=bucket, Key=told["LambdaKey"], Body=b"somebody else's code")
+
+    again = stack(aws, "package")
+
+    assert said(again) == told
+    assert "does not hold what its key says, and is written anew" in again.stderr
+    code = s3.get_object(Bucket=bucket, Key=told["LambdaKey"])["Body"].read()
+    assert hashlib.sha256(code).hexdigest()[:32] == told["LambdaKey"].split("/")[1]
+    closed = s3.get_public_access_block(Bucket=bucket)["PublicAccessBlockConfiguration"]
+    assert all(closed.values())
+    assert "SecureTransport" in s3.get_bucket_policy(Bucket=bucket)["Policy"]
+    assert s3.get_bucket_versioning(Bucket=bucket)["Status"] == "Enabled"
+    (rule,) = s3.get_bucket_encryption(Bucket=bucket)["ServerSideEncryptionConfiguration"]["Rules"]
+    assert rule["ApplyServerSideEncryptionByDefault"]["SSEAlgorithm"] == "AES256"
 
 
 def test_a_failed_event_is_one_line_and_so_is_the_end(aws, monkeypatch, changesets):

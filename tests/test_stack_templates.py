@@ -80,6 +80,8 @@ RUN = "arn:aws:s3:::b/cxr/training"
         ("LauncherRole", "lambda:InvokeFunction", "${PreLabelFunction.Arn}", False),
         ("NotebookRole", "s3:GetObject", f"{JOB}/output/chest-1/manifests/output.manifest", True),
         ("NotebookRole", "s3:PutObject", f"{JOB}/settings.json", False),
+        ("NotebookRole", "s3:GetObject", f"{JOB}/settings.json", False),
+        ("NotebookRole", "s3:GetObject", f"{RUN}/channels/cache/0f/images.bin", False),
     ],
 )
 def test_a_role_of_labelling_may_do_its_part_and_no_more(role, action, resource, may):
@@ -100,11 +102,53 @@ def test_a_role_of_labelling_may_do_its_part_and_no_more(role, action, resource,
         ("LauncherRole", "iam:PassRole", "${TrainingRole.Arn}", True),
         ("LauncherRole", "iam:PassRole", "arn:aws:iam::123456789012:role/admin", False),
         ("MlflowRole", "s3:PutObject", "arn:aws:s3:::b/cxr/mlflow/1/model", True),
+        ("TrainingRole", "s3:PutObject", "arn:aws:s3:::b/cxr/mlflow/1/r/artifacts/run.json", True),
+        ("TrainingRole", "s3:GetObject", "arn:aws:s3:::b/cxr/mlflow/1/r/artifacts/run.json", True),
+        ("LauncherRole", "s3:PutObject", "arn:aws:s3:::b/cxr/mlflow/1/r/artifacts/run.json", True),
+        ("TrainingRole", "s3:DeleteObject", "arn:aws:s3:::b/cxr/mlflow/1/r/run.json", False),
         ("MlflowRole", "s3:GetObject", f"{JOB}/images/1.dcm", False),
     ],
 )
 def test_a_role_of_training_may_do_its_part_and_no_more(role, action, resource, may):
     assert cf.allowed(cf.load("training.yaml"), role, action, resource, **OWN) is may
+
+
+def test_a_notebook_reads_images_only_where_they_are_in_the_bucket():
+    (images,) = [
+        s
+        for policy in cf.resources(cf.load("labeling.yaml"))["NotebookRole"]["Properties"][
+            "Policies"
+        ]
+        for s in policy["PolicyDocument"]["Statement"]
+        if "images/*" in str(s)
+    ]
+
+    assert images["Fn::If"][0] == "ImagesInBucket"
+    assert images["Fn::If"][2] == {"Ref": "AWS::NoValue"}
+
+
+def test_a_notebook_is_made_when_asked_for_and_reaches_the_internet_when_that_is():
+    template = cf.load("labeling.yaml")
+    made = cf.properties(template, "AWS::SageMaker::NotebookInstance")["Notebook"]
+
+    assert template["Parameters"]["MakeNotebook"]["Default"] == "false"
+    assert template["Parameters"]["NotebookInternet"]["Default"] == "false"
+    assert made["DirectInternetAccess"] == {"Fn::If": ["NotebookInVpc", "Disabled", "Enabled"]}
+    (asserted,) = template["Rules"]["NotebookHasAWayOut"]["Assertions"]
+    assert {p for p in template["Parameters"] if f"'{p}'" in str(asserted["Assert"])} == {
+        "NotebookSubnetId",
+        "NotebookInternet",
+    }
+
+
+@pytest.mark.parametrize("name", ["labeling.yaml", "training.yaml"])
+def test_what_was_sent_to_jobs_expires(name):
+    bucket = cf.properties(cf.load(name), "AWS::S3::Bucket")["Bucket"]
+    (rule,) = [r for r in bucket["LifecycleConfiguration"]["Rules"] if r["Id"] == "channels"]
+
+    assert cf.text(rule["Prefix"]) == "${JobsPrefix}/training/channels/"
+    assert rule["ExpirationInDays"] == {"Ref": "ChannelDays"}
+    assert rule["Status"] == "Enabled"
 
 
 def test_labelling_may_use_its_key_as_ground_truth_asks_and_grant_it_to_aws_alone():

@@ -59,7 +59,7 @@ def labeling(aws):
 def training(aws):
     return made(
         aws, "fill-training", TrainingRole="arn:aws:iam::123456789012:role/train",
-        TrainingBucket="models-bucket", KmsKeyArn=KEY + "-of-training",
+        TrainingBucket="labels-bucket", KmsKeyArn=KEY + "-of-training",
         SubnetIds="subnet-01,subnet-02", SecurityGroupId="sg-03",
     )  # fmt: skip
 
@@ -105,8 +105,24 @@ def test_the_config_it_was_filled_from_stays_as_it_was(labeling, training):
 def test_training_alone_needs_the_training_stack_alone(training):
     met = stacks.fill(composed("labeling=local", f"aws.stack={training}"))
 
-    assert met.aws.bucket == "models-bucket"
+    assert met.aws.bucket == "labels-bucket"
     assert met.aws.kms_key == KEY + "-of-training"
+
+
+def test_a_training_role_that_does_not_reach_the_bucket_is_refused_before_any_job(aws, labeling):
+    role = "arn:aws:iam::123456789012:role/apart"
+    name = made(aws, "fill-apart", TrainingRole=role, TrainingBucket="models-bucket")
+    both = f"aws.stack=[{labeling},{name}]"
+
+    with pytest.raises(
+        ConfigError,
+        match=r"expected models-bucket, output TrainingBucket of fill-apart.*met labels-bucket.*"
+        r"--from",
+    ):
+        stacks.fill(composed(both))
+    stacks.fill(composed(both, "compute=local"))  # trains here, so nothing is in the way
+    alone = stacks.fill(composed("labeling=local", f"aws.stack={name}"))
+    assert alone.aws.bucket == "models-bucket"
 
 
 @pytest.mark.parametrize(
@@ -157,11 +173,11 @@ def test_images_from_s3_need_no_keys_of_links(aws, training):
     )  # fmt: skip
     names = f"aws.stack=[{name},{training}]"
 
-    met = stacks.fill(composed(names, "labeling.images=s3"))
+    met = stacks.fill(composed(names, "labeling.images=s3", "compute=local"))
 
     assert met.labeling.token_secret_arn is None
     with pytest.raises(ConfigError, match=r"token_secret_arn: .*set it, labeling\.images=s3, or"):
-        stacks.fill(composed(names))
+        stacks.fill(composed(names, "compute=local"))
 
 
 def test_what_a_stack_says_agrees_with_what_is_given(labeling, training):

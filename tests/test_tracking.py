@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -165,3 +166,37 @@ def test_pseudonym_is_an_hmac_under_a_secret_of_this_root(tmp_path):
     assert tracking.secret(tmp_path) == key
     assert tracking.secret(tmp_path / "other") != key
     assert (tmp_path / "secrets" / "pseudonym.key").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_store_that_takes_no_copies_costs_nothing_else(store, tmp_path, caplog):
+    run = started(store)
+    model = tmp_path / "best.ckpt"
+    model.write_bytes(b"weights")
+    (store[1] / "cxr").mkdir(parents=True, exist_ok=True)
+    for folder in (store[1] / "cxr").iterdir():
+        shutil.rmtree(folder)
+    shutil.rmtree(store[1])
+    store[1].write_text("no folder")  # so that none can be made in it
+
+    with pytest.raises(OSError, match="mlartifacts"):
+        run.artifact(model)
+    with run.finishing():
+        run.keep(model)
+
+    assert "MLflow did not take best.ckpt" in caplog.text
+    assert "it is in the run's folder" in caplog.text
+    assert model.exists()
+    assert read(store, run).info.status == "FINISHED"
+
+
+def test_what_s3_refuses_of_a_copy_is_tolerated_as_well(store, caplog):
+    from botocore.exceptions import ClientError
+
+    run = started(store)
+
+    with run.tolerating("run.json"):
+        raise ClientError({"Error": {"Code": "AccessDenied"}}, "PutObject")
+    with pytest.raises(ZeroDivisionError), run.tolerating("run.json"):
+        raise ZeroDivisionError
+
+    assert "MLflow did not take run.json (ClientError)" in caplog.text

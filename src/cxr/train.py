@@ -278,13 +278,14 @@ def _track(tracked: "Run", run_folder: Path, evaluated: "Evaluated") -> None:
     from cxr.learning import score
 
     figures = score.flat(evaluated.scored)
-    tracked.log(figures)
     _tell(figures)
+    with tracked.tolerating("the metrics of the evaluation"):
+        tracked.log(figures)
     for name in ("run.json", "best.ckpt", "metrics.json", "model-card.json", "model-card.md"):
-        tracked.artifact(run_folder / name)
-    tracked.artifact(evaluated.shareable)
+        tracked.keep(run_folder / name)
+    tracked.keep(evaluated.shareable)
     for figure in evaluated.figures:
-        tracked.artifact(figure, "figures")
+        tracked.keep(figure, "figures")
 
 
 def _tell(metrics: Mapping[str, float], after: str = "") -> None:
@@ -298,7 +299,7 @@ def _export(tracked: "Run", run_folder: Path, predictor: "Predictor") -> None:
     from cxr.learning.predictor import ONNX
 
     try:
-        tracked.artifact(predictor.export_onnx(run_folder / ONNX))
+        tracked.keep(predictor.export_onnx(run_folder / ONNX))
     except RunError as error:
         # what was trained is worth keeping, ONNX or not
         _log.warning("%s", error)

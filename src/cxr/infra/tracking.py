@@ -9,6 +9,7 @@ import logging
 import os
 import re
 import secrets
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -28,6 +29,8 @@ _PARAM_CHARACTERS = 6000  # MLflow's own limit for one value
 _AT_ONCE = 100  # MLflow's own limit for params in one call
 _UNFIT = re.compile(r"[^\w\-. :/]")
 _PASSWORD = re.compile(r"//.*@")  # to the last @: a password may hold one, unquoted
+
+_log = logging.getLogger(__name__)
 
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 
@@ -76,6 +79,23 @@ class Run:
         """Keep a copy of a file, in `folder` of the run's artifacts."""
         self.client.log_artifact(self.run_id, str(path), folder or None)
 
+    def keep(self, path: Path, folder: str = "") -> None:
+        """Keep a copy as `artifact` does; where it cannot be, say so, and lose nothing else."""
+        with self.tolerating(path.name):
+            self.artifact(path, folder)
+
+    @contextmanager
+    def tolerating(self, what: str) -> Iterator[None]:
+        """Warn where a store refuses what is only a copy: who trained for hours keeps the model."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            yield
+        except (MlflowException, OSError, *_of_stores()) as error:
+            _log.warning(
+                "MLflow did not take %s (%s); it is in the run's folder", what, type(error).__name__
+            )
+
     def finish(self, status: Status = "FINISHED") -> None:
         """Say how it ended."""
         self.client.set_terminated(self.run_id, status)
@@ -91,7 +111,17 @@ class Run:
             status = "KILLED"
             raise
         finally:
-            self.finish(status)
+            with self.tolerating("how the run ended"):
+                self.finish(status)
+
+
+def _of_stores() -> tuple[type[Exception], ...]:
+    """Give what artifacts in S3 raise, where AWS's library is at work at all."""
+    if "boto3" not in sys.modules:
+        return ()
+    from cxr.infra.aws import raised
+
+    return raised()
 
 
 def start(

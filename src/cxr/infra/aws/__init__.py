@@ -44,8 +44,20 @@ class MissingError(AwsError):
     """There is no such thing in the account."""
 
 
+class RefusedError(AwsError):
+    """These credentials may not do it."""
+
+
 class BusyError(AwsError):
     """AWS is busy or out of reach, even after all tries; later the same call works."""
+
+
+def raised() -> tuple[type[Exception], ...]:
+    """Give the errors of AWS's own library, for whoever calls it through another one."""
+    from boto3.exceptions import Boto3Error
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    return Boto3Error, BotoCoreError, ClientError
 
 
 @dataclass(frozen=True)
@@ -163,6 +175,12 @@ class Account:
             )
         return met
 
+    def owner(self) -> str:
+        """Say whose the buckets have to be, asked once for a sign-in; see `check`."""
+        if "owner" not in self._made:
+            self._made["owner"] = self.check()
+        return str(self._made["owner"])
+
     def where(self, *parts: str) -> str:
         """Give the s3:// URI of a key below the prefix.
 
@@ -191,7 +209,7 @@ class Account:
                 "then the secret access key"
             )
         if code in _REFUSED or status == 403:
-            return AwsError(
+            return RefusedError(
                 f"{action} on {resource}: not allowed; add this action on this resource to the "
                 "role or user whose credentials these are"
                 + (f" ({said[:200]})" if said and said != "Forbidden" else "")

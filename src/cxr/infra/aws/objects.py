@@ -1,13 +1,18 @@
-"""Files in S3: read, written, copied both ways; keys are s3:// URIs throughout."""
+"""Files in S3: read, written, copied both ways; keys are s3:// URIs throughout.
+
+Every call says whose the bucket has to be: names of deleted buckets can be taken by anybody.
+"""
 
 import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from cxr.errors import AwsError
-from cxr.infra.aws import Account, MissingError
+from cxr.infra.aws import Account, MissingError, RefusedError
 
 _THREADS = 8
 
@@ -32,8 +37,9 @@ def read(account: Account, uri: str) -> bytes:
         AwsError: It may not be read.
     """
     bucket, key = parts(uri)
-    with account.explaining("s3:GetObject", uri):
-        body: bytes = account.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
+    with _owned(account, "s3:GetObject", uri) as owner:
+        told = account.client("s3").get_object(Bucket=bucket, Key=key, **owner)
+        body: bytes = told["Body"].read()
     return body
 
 
@@ -48,9 +54,9 @@ def write(account: Account, uri: str, content: bytes, *, kind: str = "") -> None
     """
     bucket, key = parts(uri)
     more = {"ContentType": kind} if kind else {}
-    with account.explaining("s3:PutObject", uri):
+    with _owned(account, "s3:PutObject", uri) as owner:
         account.client("s3").put_object(
-            Bucket=bucket, Key=key, Body=content, **more, **_encrypted(account)
+            Bucket=bucket, Key=key, Body=content, **more, **_encrypted(account), **owner
         )
 
 
@@ -64,8 +70,8 @@ def upload(account: Account, path: Path, uri: str, *, kind: str = "") -> None:
     """Store a file of any size, in parts."""
     bucket, key = parts(uri)
     extra = _encrypted(account) | ({"ContentType": kind} if kind else {})
-    with account.explaining("s3:PutObject", uri):
-        account.client("s3").upload_file(str(path), bucket, key, ExtraArgs=extra or None)
+    with _owned(account, "s3:PutObject", uri) as owner:
+        account.client("s3").upload_file(str(path), bucket, key, ExtraArgs=extra | owner)
 
 
 def upload_all(
@@ -99,17 +105,17 @@ def download(account: Account, uri: str, path: Path) -> None:
     bucket, key = parts(uri)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
-    with account.explaining("s3:GetObject", uri):
-        account.client("s3").download_file(bucket, key, str(part))
+    with _owned(account, "s3:GetObject", uri) as owner:
+        account.client("s3").download_file(bucket, key, str(part), ExtraArgs=owner)
     part.replace(path)
 
 
 def below(account: Account, uri: str) -> Iterator[tuple[str, int]]:
     """Give URI and size in bytes of every object below a URI, in order of their keys."""
     bucket, prefix = parts(uri)
-    with account.explaining("s3:ListBucket", f"s3://{bucket}"):
+    with _owned(account, "s3:ListBucket", f"s3://{bucket}") as owner:
         pages = account.client("s3").get_paginator("list_objects_v2")
-        for page in pages.paginate(Bucket=bucket, Prefix=prefix):
+        for page in pages.paginate(Bucket=bucket, Prefix=prefix, **owner):
             for item in page.get("Contents", ()):
                 yield f"s3://{bucket}/{item['Key']}", int(item["Size"])
 
@@ -134,8 +140,8 @@ def check_region(account: Account) -> None:
     """
     uri = account.where()
     bucket, _ = parts(uri)
-    with account.explaining("s3:ListBucket", f"s3://{bucket}"):
-        told = account.client("s3").head_bucket(Bucket=bucket)
+    with _owned(account, "s3:ListBucket", f"s3://{bucket}") as owner:
+        told = account.client("s3").head_bucket(Bucket=bucket, **owner)
     met = told.get("BucketRegion") or account.region
     if met != account.region:
         raise AwsError(
@@ -147,10 +153,22 @@ def exists(account: Account, uri: str) -> bool:
     """Say whether there is such an object."""
     bucket, key = parts(uri)
     try:
-        account.call("s3", "head_object", uri, Bucket=bucket, Key=key)
+        with _owned(account, "s3:HeadObject", uri) as owner:
+            account.client("s3").head_object(Bucket=bucket, Key=key, **owner)
     except MissingError:
         return False
     return True
+
+
+def is_recent(account: Account, uri: str, days: float) -> bool:
+    """Say whether there is such an object, written in the last so many days."""
+    bucket, key = parts(uri)
+    try:
+        with _owned(account, "s3:HeadObject", uri) as owner:
+            told = account.client("s3").head_object(Bucket=bucket, Key=key, **owner)
+    except MissingError:
+        return False
+    return bool(datetime.now(UTC) - told["LastModified"] < timedelta(days=days))
 
 
 def delete_all(account: Account, uri: str) -> int:
@@ -159,8 +177,41 @@ def delete_all(account: Account, uri: str) -> int:
     names = [name for name, _ in below(account, uri.rstrip("/") + "/")]
     for start in range(0, len(names), 1000):
         keys = [{"Key": parts(name)[1]} for name in names[start : start + 1000]]
-        account.call("s3", "delete_objects", uri, Bucket=bucket, Delete={"Objects": keys})
+        with _owned(account, "s3:DeleteObjects", uri) as owner:
+            account.client("s3").delete_objects(Bucket=bucket, Delete={"Objects": keys}, **owner)
     return len(names)
+
+
+@contextmanager
+def _owned(account: Account, action: str, uri: str) -> Iterator[dict[str, str]]:
+    """Give a call's parameters that say whose the bucket is, and explain what it refuses."""
+    owner = {"ExpectedBucketOwner": account.owner()}
+    try:
+        with account.explaining(action, uri):
+            yield owner
+    except RefusedError as error:
+        other = _of_another(account, parts(uri)[0])
+        if other is None:
+            raise
+        raise other from error
+
+
+def _of_another(account: Account, bucket: str) -> AwsError | None:
+    """Tell a bucket that is another account's from a refused action: S3 says the same of both."""
+    try:
+        account.call("s3", "head_bucket", bucket, Bucket=bucket)
+    except AwsError:
+        return None  # we may not see the bucket at all, whosever it is
+    try:
+        account.call(
+            "s3", "head_bucket", bucket, Bucket=bucket, ExpectedBucketOwner=account.owner()
+        )
+    except RefusedError:
+        return AwsError(
+            f"aws.bucket: expected a bucket of account {account.owner()}, whose credentials these "
+            f"are, met {bucket} of another account; nothing is read from it or written to it"
+        )
+    return None
 
 
 def _encrypted(account: Account) -> dict[str, str]:

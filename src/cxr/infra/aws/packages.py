@@ -6,12 +6,14 @@ and an older stack keeps what it runs.
 
 import hashlib
 import json
+import logging
 import tempfile
 from pathlib import Path
 
 from cxr import places
 from cxr.infra.aws import Account, MissingError, lambdas, objects
 
+_log = logging.getLogger(__name__)
 _CLOSED = dict.fromkeys(
     ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets"), True
 )
@@ -41,9 +43,20 @@ def upload(account: Account, bucket: str | None = None) -> dict[str, str]:
             digest = hashlib.sha256(path.read_bytes()).hexdigest()
             found[parameter] = f"cxr/{digest[:32]}/{path.name}"
             uri = f"s3://{name}/{found[parameter]}"
-            if not objects.exists(plain, uri):
+            if not _is_there(plain, uri, digest):
                 objects.upload(plain, path, uri)
     return found
+
+
+def _is_there(account: Account, uri: str, digest: str) -> bool:
+    """Say whether an object holds what its key says: stacks run it, whoever wrote it."""
+    try:
+        met = hashlib.sha256(objects.read(account, uri)).hexdigest()
+    except MissingError:
+        return False
+    if met != digest:
+        _log.warning("%s does not hold what its key says, and is written anew", uri)
+    return met == digest
 
 
 def _files() -> dict[str, Path]:
@@ -59,20 +72,22 @@ def _files() -> dict[str, Path]:
 
 
 def _own_bucket(account: Account) -> str:
-    """Give the name of the account's bucket for code, made if there is none."""
+    """Give the name of the account's bucket for code, made if there is none, and closed again."""
     owner = account.check()
     name = f"cxr-packages-{owner}-{account.region}"
     try:
         # anybody can have made a bucket of this name before us
         account.call("s3", "head_bucket", name, Bucket=name, ExpectedBucketOwner=owner)
     except MissingError:
-        _make(account, name)
+        where = {"LocationConstraint": account.region}
+        more = {} if account.region == "us-east-1" else {"CreateBucketConfiguration": where}
+        account.call("s3", "create_bucket", name, Bucket=name, **more)
+    _close(account, name, owner)
     return name
 
 
-def _make(account: Account, name: str) -> None:
-    where = {"LocationConstraint": account.region}
-    more = {} if account.region == "us-east-1" else {"CreateBucketConfiguration": where}
+def _close(account: Account, name: str, owner: str) -> None:
+    """Set what the bucket has to be; every time, since the last may have been cut off half way."""
     partition = "aws-cn" if account.region.startswith("cn-") else "aws"
     arn = f"arn:{partition}:s3:::{name}"
     tls = {
@@ -83,13 +98,17 @@ def _make(account: Account, name: str) -> None:
         "Resource": [arn, f"{arn}/*"],
         "Condition": {"Bool": {"aws:SecureTransport": "false"}},
     }
-    account.call("s3", "create_bucket", name, Bucket=name, **more)
+    encrypted = {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}
     for operation, request in (
         ("put_public_access_block", {"PublicAccessBlockConfiguration": _CLOSED}),
+        (
+            "put_bucket_encryption",
+            {"ServerSideEncryptionConfiguration": {"Rules": [encrypted]}},
+        ),
         ("put_bucket_versioning", {"VersioningConfiguration": {"Status": "Enabled"}}),
         (
             "put_bucket_policy",
             {"Policy": json.dumps({"Version": "2012-10-17", "Statement": [tls]})},
         ),
     ):
-        account.call("s3", operation, name, Bucket=name, **request)
+        account.call("s3", operation, name, Bucket=name, ExpectedBucketOwner=owner, **request)

@@ -151,6 +151,7 @@ def fill(cfg: S, known: Account | None = None) -> S:
         free = _OPTIONAL | ({"token_secret_arn"} if cfg.labeling.images == "s3" else set())
         sections["labeling"] = _fill_section(cfg.labeling, "labeling", LABELING, stacks, free)
     if isinstance(cfg.compute, SageMakerCompute):
+        _check_reach(cfg.compute, aws.bucket, stacks)
         sections["compute"] = _fill_section(cfg.compute, "compute", COMPUTE, stacks, _OPTIONAL)
     made = cfg.model_copy(update=sections)
     if told := disagreement(aws, made.labeling, made.compute):
@@ -180,6 +181,22 @@ def _fill_account(section: Aws, stacks: Sequence[Stack]) -> Aws:
         )
     found = {"bucket": bucket, "kms_key": section.kms_key or its.outputs.get("KmsKeyArn")}
     return _with(section, found, "aws", {"kms_key": f"KmsKeyArn of {its.name}"})
+
+
+def _check_reach(section: SageMakerCompute, bucket: str | None, stacks: Sequence[Stack]) -> None:
+    """Refuse a training role that comes from a stack which trains in another bucket."""
+    role = section.role_arn
+    for stack in stacks:
+        its, met = stack.outputs.get("TrainingRole"), stack.outputs.get(BUCKETS[1])
+        if its is None or met is None or (role is not None and role != its):
+            continue
+        if met != bucket:
+            raise ConfigError(
+                f"aws.bucket: expected {met}, output {BUCKETS[1]} of {stack.name}, whose roles "
+                f"reach no other, met {bucket}; make that stack again with scripts/stack.py up "
+                "training … --from LABELING-STACK, or name it alone in aws.stack"
+            )
+        return  # the first one's role is taken
 
 
 def _fill_section(

@@ -15,7 +15,7 @@ from cxr.aws_schema import SageMakerCompute
 from cxr.errors import AwsError, RunError
 from cxr.infra import compute
 from cxr.infra.aws import Account
-from cxr.infra.sagemaker import fetching, following, kept, packing, request, wheels
+from cxr.infra.sagemaker import fetching, following, kept, packing, reach, request, wheels
 from cxr.infra.sagemaker.kept import Kept
 from cxr.infra.sagemaker.order import HYPERPARAMETER, Goods, Order, hyperparameter, job_name
 
@@ -142,6 +142,7 @@ class SageMaker:
 
     def _start(self, value: str, scratch: Path, attempt: int) -> Kept:
         order, account, job = self._order, self._account, job_name(self._order.name, attempt)
+        reach.check(account, self._settings, order)
         channels = self._channels(order.prepare(scratch))
         asked = self._request(job, value, channels)
         for channel in channels:

@@ -16,6 +16,8 @@ _log = logging.getLogger(__name__)
 UNMADE = "made-at-the-start"
 """In place of the content's name, where there are no wheels yet."""
 _SENT = ".sent"  # beside a channel's folder: all of it is there
+_TRUSTED_DAYS = 7  # then it is sent anew: the stacks let it expire after ChannelDays, 14 or more,
+# and a job whose machine is taken away reads it again
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ def send(account: Account, channel: Channel, scratch: Path, root: Path) -> None:
     """
     marker = channel.uri.rstrip("/") + _SENT
     with alone(root):
-        if objects.exists(account, marker):
+        if objects.is_recent(account, marker, _TRUSTED_DAYS):
             return
         folder = scratch / channel.name
         folder.mkdir()
