@@ -151,15 +151,20 @@ def test_the_same_pins_make_the_same_bytes(made: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("left_out", [(), bundle.IN_SAGEMAKER], ids=["whole", "for-sagemaker"])
+@pytest.mark.parametrize(
+    ("left_out", "asked"),
+    [((), ["cxr"]), (bundle.IN_SAGEMAKER, ["cxr", "sagemaker-mlflow"])],
+    ids=["whole", "for-sagemaker"],
+)
 def test_what_a_bundle_chooses_is_all_that_pip_asks_for(
-    made: Path, tmp_path: Path, left_out: tuple[str, ...]
+    made: Path, tmp_path: Path, left_out: tuple[str, ...], asked: list[str]
 ) -> None:
     (own,) = (one for one in bundle_files.wheels(made / "wheelhouse") if one.name == "cxr")
     found = {canonicalize_name(d.name): d for d in importlib.metadata.distributions()}
     requires = {name: d.requires or [] for name, d in found.items()} | {"cxr": own.requires}
     markers = bundle.Target().environment
-    house, unmet = closure.reach(requires, (), markers, left_out)
+    wanted = {**requires, "cxr": [*own.requires, *asked[1:]]}
+    house, unmet = closure.reach(wanted, (), markers, left_out)
     in_image, _ = closure.reach({**requires, "cxr": ["torch"]}, (), markers)
     names = sorted({*house, *(in_image if left_out else ())} - {"cxr"})
     for name in names:
@@ -167,7 +172,7 @@ def test_what_a_bundle_chooses_is_all_that_pip_asks_for(
     hollow.wheel(tmp_path, "cxr", own.version, own.requires)
     pip = [sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed", "--no-index"]
 
-    told = run(*pip, "--find-links", tmp_path, "cxr")
+    told = run(*pip, "--find-links", tmp_path, *asked)
 
     assert unmet == []
     installed = told.partition("Would install ")[2].split()
@@ -178,12 +183,13 @@ def test_what_a_bundle_chooses_is_all_that_pip_asks_for(
 def test_a_container_installs_cxr_from_the_wheels_it_was_sent(made: Path, tmp_path: Path) -> None:
     image, ml = tmp_path / "image", tmp_path / "ml"
     venv.create(image, with_pip=True)
-    bare_of("cxr", *LIGHT, into=image)
+    bare_of("cxr", "sagemaker-mlflow", *LIGHT, into=image)
     for name in ("code", "manifest", "cache"):
         (ml / "input" / "data" / name).mkdir(parents=True)
     code = ml / "input" / "data" / "code"
     shutil.copyfile(container.__file__, code / "boot.py")
     shutil.copytree(made / "wheelhouse", code / "wheelhouse")
+    hollow.wheel(code / "wheelhouse", "sagemaker-mlflow", "0.3")
     order = test_container.ordered()
     order["config"]["trainer"]["max_epochs"] = "many"  # refused by cxr.train, long before it trains
     test_container.give(ml, order)
@@ -199,6 +205,7 @@ def test_a_container_installs_cxr_from_the_wheels_it_was_sent(made: Path, tmp_pa
     assert (ml / "output" / "failure").read_text() == reason
     where = run(image / "bin" / "python", "-P", "-c", "import cxr, hydra; print(cxr, hydra)")
     assert where.count(str(image)) == 2
+    assert next(image.glob("lib/python*/site-packages/sagemaker_mlflow-0.3.dist-info")).is_dir()
 
 
 def bare_of(*names: str, into: Path) -> None:

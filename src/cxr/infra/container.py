@@ -157,9 +157,12 @@ def _channel(ml: Path, name: str) -> Path:
 def _install(wheelhouse: Path) -> list[str]:
     if not wheelhouse.is_dir():
         raise JobError(f"expected wheels to install cxr from, met no folder {wheelhouse}")
+    wanted = ["cxr"]
+    if any(wheelhouse.glob("sagemaker_mlflow-*.whl")):  # with which MLflow takes a server's ARN
+        wanted.append("sagemaker-mlflow")
     return [
         sys.executable, "-m", "pip", "install", "--no-index", "--find-links", str(wheelhouse),
-        "--quiet", "--disable-pip-version-check", "--root-user-action=ignore", "cxr",
+        "--quiet", "--disable-pip-version-check", "--root-user-action=ignore", *wanted,
     ]  # fmt: skip
 
 
