@@ -65,6 +65,23 @@ def test_spaces_and_the_order_of_workers_are_not_theirs_to_say(job):
     assert ours["a"]["schema"] == manifest.SCHEMA
 
 
+def test_labels_that_the_lambda_makes_otherwise_are_told(job, caplog):
+    left(job, *(attribute(("w1", document(said))) for said in ("aapa", "ppaa")))
+    ours = collecting.found(job, [ROUND]).labels
+
+    left(job, ours["a"], ours["b"])
+    collecting.merge(job, [ROUND])
+    silent = caplog.text
+    left(job, ours["a"], ours["b"] | {"findings": []})
+    path = collecting.merge(job, [ROUND])
+
+    assert silent == ""
+    assert "Lambda made other labels of 1 images than this version makes" in caplog.text
+    assert [line["chest"]["findings"] for line in manifest.read(path)] == [
+        ours["a"]["findings"], ours["b"]["findings"],
+    ]  # fmt: skip
+
+
 def test_an_answer_that_cannot_be_read_costs_its_own_image_alone(job):
     broken = {consolidate.FROM_ALL: [{"workerId": "w", "annotationData": {"content": "{}"}}]}
     left(job, broken, attribute(("w1", document("aapa"))))
