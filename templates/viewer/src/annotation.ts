@@ -96,7 +96,7 @@ export function toDocument(a: Answered): object {
       templateSha: a.task.templateSha,
       viewerSha: a.task.viewerSha,
     },
-    image: a.image,
+    image: a.task.page.uids ? a.image : nameless(a.image),
     findings: a.set.labels.map((label) => ({
       label,
       state: stateOf(a.answers, label),
@@ -116,6 +116,11 @@ export function toDocument(a: Answered): object {
     view: a.view,
     timing: a.timing,
   };
+}
+
+/** The image without what tells it from others, and of whom it is. */
+function nameless(image: ImageFacts | null): ImageFacts | null {
+  return image && { ...image, studyUid: '', seriesUid: '', sopUid: '' };
 }
 
 /** Image pixels as the schema wants them for this type of region, rounded to two decimals. */

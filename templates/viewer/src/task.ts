@@ -22,6 +22,8 @@ export interface PageSettings {
   readonly mouse: Readonly<Record<string, string>>;
   /** whether there are fields of free text, which can name a patient */
   readonly comments: boolean;
+  /** whether an answer holds the image's UIDs; the job's own manifest has them anyway */
+  readonly uids: boolean;
 }
 
 /** A picture in the instructions. */
@@ -140,6 +142,7 @@ function readPage(given: Given, known: (label: string) => boolean): PageSettings
     keys: texts(given['keys']),
     mouse: texts(given['mouse']),
     comments: given['comments'] !== false,
+    uids: given['uids'] !== false,
   };
 }
 

@@ -41,6 +41,13 @@ function answered(change: Partial<Answered> = {}): Answered {
   };
 }
 
+test('UIDs stay out of an answer where the job wants none', () => {
+  const task = { ...TASK, page: { ...TASK.page, uids: false } };
+  const image = { ...IMAGE, studyUid: '', seriesUid: '', sopUid: '' };
+  assert.deepEqual((toDocument(answered({ task })) as { image: object }).image, image);
+  assert.equal((toDocument(answered({ task, image: null })) as { image: null }).image, null);
+});
+
 test('the document is the schema, key for key', () => {
   assert.deepEqual(JSON.parse(JSON.stringify(toDocument(answered()))), {
     schema: 'cxr-annotation/1',

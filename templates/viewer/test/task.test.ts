@@ -7,7 +7,7 @@ const LEAST = { labels: ['Edema', 'Pneumonia', 'No Finding'], noFinding: 'No Fin
 test('a task with nothing but labels has the plainest page', () => {
   const task = parseTask(JSON.stringify(LEAST), '');
   assert.deepEqual(task.page, {
-    tools: null, askRoi: [], windows: [], keys: Object.create(null), mouse: Object.create(null), comments: true,
+    tools: null, askRoi: [], windows: [], keys: Object.create(null), mouse: Object.create(null), comments: true, uids: true,
   }); // prettier-ignore
   assert.deepEqual([task.examples, task.companions, task.opinions, task.disputed], [[], [], [], []]);
   assert.deepEqual(task.shown, { age: null, sex: '', indication: '' });
@@ -22,6 +22,7 @@ test('the settings of a page are read as they are', () => {
     keys: { present: 'j' },
     mouse: { left: 'pan' },
     comments: false,
+    uids: false,
   };
   const read = readTask({ ...LEAST, page }).page;
   assert.deepEqual(JSON.parse(JSON.stringify(read)), page);
