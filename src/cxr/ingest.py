@@ -229,6 +229,8 @@ def _withdraw(cfg: schema.Ingest, patient_id: str, pacs: "Pacs", folder: Path) -
         print(
             f"job {job.job}: {job.lines} images, {job.answers} answers, {job.decisions} decisions"
         )
+        for uri in job.remote:
+            print(f"job {job.job}: delete {uri} and its old versions in S3; this does not")
     for run in runs:
         print(
             f"run {run.name} (MLflow {run.run_id or 'none'}): trained on {run.train}, tuned on "

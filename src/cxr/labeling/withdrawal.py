@@ -34,12 +34,14 @@ class Held:
         lines: Data objects, known ones too, in its database or else its output manifest.
         answers: All versions.
         decisions: Of adjudicators.
+        remote: s3:// URIs below which Ground Truth has more of it, which nothing here deletes.
     """
 
     job: str
     lines: int
     answers: int = 0
     decisions: int = 0
+    remote: tuple[str, ...] = ()
 
 
 @contextmanager
@@ -62,14 +64,22 @@ def look(root: Path, images: Images) -> list[Held]:
     for folder in _folders(root):
         path = folder / selection.ANSWERS
         if not path.exists():
-            held = Held(folder.name, sum(1 for _ in _lines_of(folder, images)))
+            count = sum(1 for _ in _lines_of(folder, images))
+            held = Held(folder.name, count, remote=_remote(folder))
         else:
             with _database(path) as db:
                 ids = _objects(db, images)
-                held = Held(folder.name, len(ids), *(_count(db, ids, t) for t in _GUARDED))
+                answers, decisions = (_count(db, ids, table) for table in _GUARDED)
+                held = Held(folder.name, len(ids), answers, decisions)
         if held.lines:
             found.append(held)
     return found
+
+
+def _remote(folder: Path) -> tuple[str, ...]:
+    from cxr.labeling.groundtruth import state  # which few jobs have
+
+    return tuple(f"{one.base}/" for one in state.read(folder))
 
 
 def remove(folder: Path, images: Images, key: bytes) -> None:

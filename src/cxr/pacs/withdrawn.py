@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from cxr import root
+from cxr.contract import manifest
 from cxr.errors import PacsError
 from cxr.images import deidentify
 from cxr.images.dicom import Instance
@@ -90,7 +91,8 @@ class Images:
 
     def hold(self, told: Mapping[str, Any]) -> bool:
         """Say whether a line of a manifest, or a companion in it, is one of them."""
-        return told.get("source") in self.sources or told.get("sop-instance-uid") in self.uids
+        named = {told.get("source"), told.get(manifest.COPY_OF)}
+        return not named.isdisjoint(self.sources) or told.get("sop-instance-uid") in self.uids
 
     def without(self, text: str) -> str:
         """Take the rows about them out of a CSV."""
