@@ -15,6 +15,7 @@ from cxr.errors import AwsError
 from cxr.infra.aws import Account, MissingError, RefusedError
 
 _THREADS = 8
+_THERE = ("PreconditionFailed", "ConditionalRequestConflict")
 
 
 def parts(uri: str) -> tuple[str, str]:
@@ -43,7 +44,7 @@ def read(account: Account, uri: str) -> bytes:
     return body
 
 
-def write(account: Account, uri: str, content: bytes, *, kind: str = "") -> None:
+def write(account: Account, uri: str, content: bytes, *, kind: str = "", tags: str = "") -> None:
     """Store bytes, encrypted by the account's key.
 
     Args:
@@ -51,13 +52,40 @@ def write(account: Account, uri: str, content: bytes, *, kind: str = "") -> None
         uri: Where.
         content: What.
         kind: Media type; empty leaves it to S3.
+        tags: As in a query, such as `cxr=image`; they need s3:PutObjectTagging.
     """
     bucket, key = parts(uri)
-    more = {"ContentType": kind} if kind else {}
+    more = ({"ContentType": kind} if kind else {}) | ({"Tagging": tags} if tags else {})
     with _owned(account, "s3:PutObject", uri) as owner:
         account.client("s3").put_object(
             Bucket=bucket, Key=key, Body=content, **more, **_encrypted(account), **owner
         )
+
+
+def claim(account: Account, uri: str, content: bytes) -> bool:
+    """Store bytes where nothing is; False where there is something, which stays.
+
+    Of several who do so at once, one alone is told True.
+    """
+    from botocore.exceptions import ClientError
+
+    bucket, key = parts(uri)
+    with _owned(account, "s3:PutObject", uri) as owner:
+        try:
+            account.client("s3").put_object(
+                Bucket=bucket,
+                Key=key,
+                Body=content,
+                IfNoneMatch="*",
+                **_encrypted(account),
+                **owner,
+            )
+        except ClientError as error:
+            # the latter while another's is being written
+            if error.response["Error"]["Code"] not in _THERE:
+                raise
+            return False
+    return True
 
 
 def write_json(account: Account, uri: str, document: Any) -> None:
@@ -177,8 +205,15 @@ def delete_all(account: Account, uri: str) -> int:
     names = [name for name, _ in below(account, uri.rstrip("/") + "/")]
     for start in range(0, len(names), 1000):
         keys = [{"Key": parts(name)[1]} for name in names[start : start + 1000]]
-        with _owned(account, "s3:DeleteObjects", uri) as owner:
-            account.client("s3").delete_objects(Bucket=bucket, Delete={"Objects": keys}, **owner)
+        with _owned(account, "s3:DeleteObject", uri) as owner:
+            told = account.client("s3").delete_objects(
+                Bucket=bucket, Delete={"Objects": keys}, **owner
+            )
+        if refused := told.get("Errors"):  # each key is allowed or refused by itself
+            raise AwsError(
+                f"s3:DeleteObject on {uri}: {len(refused)} of {len(keys)} are still there, "
+                f"{refused[0].get('Code')}; add this action on this resource to the role or user"
+            )
     return len(names)
 
 
