@@ -171,8 +171,8 @@ def _stored(uri: str) -> LabelSet | None:
     try:
         return jobs.parse(_read(uri)).label_set
     except boto3.client("s3").exceptions.ClientError as error:
-        # who may not list a bucket is told AccessDenied of what is not there; answers say it too
-        if error.response["Error"]["Code"] not in ("NoSuchKey", "AccessDenied"):
+        # the role may list the folder of jobs, so that what is not there is not AccessDenied
+        if error.response["Error"]["Code"] != "NoSuchKey":
             raise
         return None
 

@@ -21,8 +21,6 @@ _ORTHANC_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{8}){4}")
 _S3 = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/\S.*")
 _SETTINGS: telling.Kept[Settings | None] = telling.Kept(300)
 _KEYS: telling.Kept[signing.Keys] = telling.Kept(60)
-_NEWS_S = 5
-"""A job's key may be newer than what is kept: then it is asked for this often."""
 
 
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
@@ -69,7 +67,7 @@ def _answer(event: dict[str, Any]) -> dict[str, Any]:
     source = data_object.get("source") or data_object.get("source-ref")
     return {
         "taskInput": {
-            "imageUrl": _image_url(data_object, settings, job_name),
+            "imageUrl": _image_url(data_object, settings),
             "source": source,
             "jobId": job_name,
             "itemId": source,
@@ -83,7 +81,7 @@ def _answer(event: dict[str, Any]) -> dict[str, Any]:
             "shown": data_object.get("shown", {}),
             "unit": data_object.get("unit", "image"),
             "companions": [
-                _companion(given, settings, job_name, f"companions[{i}]")
+                _companion(given, settings, f"companions[{i}]")
                 for i, given in enumerate(data_object.get("companions", ()))
             ],
             "viewerSrc": settings.viewer_url,
@@ -149,19 +147,15 @@ def _label_set(data_object: Mapping[str, Any], settings: Settings) -> LabelSet:
     return own
 
 
-def _companion(
-    given: dict[str, Any], settings: Settings, job_name: str, place: str
-) -> dict[str, str]:
+def _companion(given: dict[str, Any], settings: Settings, place: str) -> dict[str, str]:
     """Say how another image of the patient is shown beside the one to label."""
     days = given.get("days-before")
     says = f"{given['kind']}, {days} days before" if days is not None else str(given["kind"])
-    url = _image_url(given, settings, job_name, f"{place}.")
+    url = _image_url(given, settings, f"{place}.")
     return {"kind": given["kind"], "imageUrl": url, "says": says}
 
 
-def _image_url(
-    data_object: Mapping[str, Any], settings: Settings, job_name: str, place: str = ""
-) -> str:
+def _image_url(data_object: Mapping[str, Any], settings: Settings, place: str = "") -> str:
     """Give what opens the image, and nothing else in the PACS, until the task is over."""
     source = data_object.get("source")
     if not source:
@@ -180,18 +174,18 @@ def _image_url(
     pacs_url = settings.pacs_url or ENVIRONMENT.get("CXR_PACS_URL")
     if not pacs_url:
         raise ConfigError("expected where images are, met none").at("CXR_PACS_URL")
-    kid = signing.job_kid(job_name)
+    kid = settings.token_kid
     token = signing.sign(
         _keys(kid), [f"i:{source}"], ttl_s=settings.token_ttl_s, subject="pre-annotation", kid=kid
     )
     return f"{pacs_url.rstrip('/')}/instances/{source}/file?token={token}"
 
 
-def _keys(kid: str) -> signing.Keys:
+def _keys(kid: str | None) -> signing.Keys:
     """Give the keys that sign, as they were a minute ago at most.
 
     Args:
-        kid: Of the key that is wanted; where it is not there, it may be too new.
+        kid: Of the key that has to sign; one that is not there may be newer than what is kept.
     """
     arn = ENVIRONMENT.get("CXR_TOKEN_SECRET")
     if not arn:
@@ -199,7 +193,9 @@ def _keys(kid: str) -> signing.Keys:
             return signing.keys_from_text(text)
         raise ConfigError("expected the keys that sign image URLs, met none").at("CXR_TOKEN_SECRET")
     keys = _KEYS.get(arn, lambda: _stored_keys(arn))
-    return keys if kid in keys.by_id else _KEYS.get(arn, lambda: _stored_keys(arn), _NEWS_S)
+    if kid is None or kid in keys.by_id:
+        return keys
+    return _KEYS.get(arn, lambda: _stored_keys(arn), 0)
 
 
 def _stored_keys(arn: str) -> signing.Keys:

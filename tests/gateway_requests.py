@@ -7,7 +7,7 @@ own server, which holds fewer paths and is no proxy. Words in braces are filled 
 import time
 from dataclasses import dataclass
 
-from gateways import HEADER, OLD, b64, by_hand, claims, token
+from gateways import HEADER, JOB, JOB_KID, OLD, b64, by_hand, claims, token
 
 from cxr.contract import signing
 
@@ -42,6 +42,7 @@ OPENED = [
     case("a bearer in small letters", "{file}", 200, headers={"authorization": "bearer {good}"}),
     case("a token under an older key", "{file}?token={older}", 200),
     case("a token with escapes", "{file}?%74oken={escaped}", 200),
+    case("a token under a labeling job's key", "{file}?token={of_job}", 200),
     case("a slow clock is forgiven", "{file}?token={slow_clock}", 200),
     case("no nbf", "{file}?token={no_nbf}", 200),
     case("other parameters go no further", "{file}?a=b&token={good}&expand&x", 200),
@@ -94,6 +95,7 @@ UNVERIFIED = [
         for name in (
             "expired", "expires_now", "not_yet", "wrong_key", "unknown_kid", "proto_kid",
             "constructor_kid", "no_kid", "null_kid", "number_kid", "list_kid", "kid_of_another",
+            "job_paths", "job_both", "job_wado", "job_text", "job_nested", "job_null",
             "alg_none", "alg_none_unsigned", "alg_list", "alg_small", "alg_hs512", "alg_missing",
             "swapped_claims", "changed_signature", "no_signature", "twin_signature", "padded",
             "plus_signature", "newline", "four_parts", "two_parts", "empty_parts", "garbage",
@@ -185,6 +187,9 @@ def words(images):
     def raw(text):
         return by_hand(HEADER, text)
 
+    def of_job(scope):
+        return by_hand(HEADER | {"kid": JOB_KID}, claims(scope=scope), JOB)
+
     def with_exp(text):
         return raw(f'{{"aud":"pacs","scope":["{one}"],"exp":{text}}}')
 
@@ -197,6 +202,10 @@ def words(images):
         "nothing": "-".join(["0" * 8] * 5), "for_nothing": token(f"i:{'-'.join(['0' * 8] * 5)}"),
         "basic": images.basic, "good": good, "escaped": good.replace(".", "%2E"),
         "older": by_hand(HEADER | {"kid": "old"}, claims(one), OLD),
+        "of_job": of_job([one, f"i:{images.other}"]), "job_paths": of_job(["p:"]),
+        "job_both": of_job([one, f"p:/dicom-web/studies/{study}"]),
+        "job_wado": of_job([f"w:{uid}"]), "job_text": of_job(one), "job_nested": of_job([[one]]),
+        "job_null": of_job(None),
         "slow_clock": token(one, nbf=now + signing.LEEWAY_S - 5, exp=now + 600),
         "no_nbf": by_hand(HEADER, {"aud": "pacs", "scope": [one], "exp": now + 60}),
         "study_wide": token(f"p:/dicom-web/studies/{study}"), "all_paths": token("p:"),

@@ -20,8 +20,9 @@ from cxr.contract import signing
 from cxr.images import dicom, synth
 from cxr.infra.orthanc import gateway
 
-OLD, NEW = b"o" * 32, b"n" * 32
-KEYS = signing.Keys({"new": NEW, "old": OLD})
+OLD, NEW, JOB = b"o" * 32, b"n" * 32, b"j" * 32
+JOB_KID = signing.job_kid("chest-1", "0a1b2c3d")
+KEYS = signing.Keys({"new": NEW, "old": OLD, JOB_KID: JOB})
 PAGE = "https://labeling.example.com"
 ORIGINS = [PAGE, "http://127.0.0.1:8300", "null"]
 HEADER = {"alg": "HS256", "typ": "JWT", "kid": "new"}

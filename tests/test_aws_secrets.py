@@ -13,6 +13,7 @@ from cxr.errors import AwsError, ConfigError, TokenError
 from cxr.infra.aws import Account, lambdas, secrets
 from cxr.labeling import handlers
 
+CHEST, ENDS, BEGINS = map(signing.job_kid, ("chest-1", "ends", "begins"))
 STEPS = ("createSecret", "setSecret", "testSecret", "finishSecret")
 
 
@@ -61,33 +62,33 @@ def rotate(arn, version, *steps):
 
 
 def test_a_jobs_key_stands_last_and_goes_with_it(client, account, arn):
-    kid = secrets.add_job_key(account, arn, "Chest-1")
+    kid = signing.new_job_kid("Chest-1")
+    secrets.add_job_key(account, arn, kid)
     during = text(client, arn)
 
-    gone = secrets.remove_job_key(account, arn, "chest-1")
+    gone = secrets.remove_job_key(account, arn, kid)
 
     assert list(signing.keys_from_text(during).by_id) == ["k1", kid]
-    assert kid == signing.job_kid("chest-1")
     assert gone
     assert text(client, arn) == KEY
-    assert not secrets.remove_job_key(account, arn, "chest-1")
+    assert not secrets.remove_job_key(account, arn, kid)
     assert "CXRDRAFT" not in stages(client, arn)
 
 
 def test_a_key_that_is_there_stays_as_it_is(client, account, arn):
-    secrets.add_job_key(account, arn, "chest-1")
+    secrets.add_job_key(account, arn, CHEST)
     first = text(client, arn)
 
-    secrets.add_job_key(account, arn, "chest-1")
+    secrets.add_job_key(account, arn, CHEST)
 
     assert text(client, arn) == first
     assert secrets.keys(account, arn) == signing.keys_from_text(first)
 
 
 def test_jobs_that_begin_at_once_all_get_their_key(client, account, arn):
-    names = [f"job-{i}" for i in range(4)]
+    kids = [signing.new_job_kid("chest") for _ in range(4)]
     threads = [
-        threading.Thread(target=secrets.add_job_key, args=(account, arn, name)) for name in names
+        threading.Thread(target=secrets.add_job_key, args=(account, arn, kid)) for kid in kids
     ]
 
     for thread in threads:
@@ -96,7 +97,7 @@ def test_jobs_that_begin_at_once_all_get_their_key(client, account, arn):
         thread.join()
 
     assert set(signing.keys_from_text(text(client, arn)).by_id) == {
-        "k1", *map(signing.job_kid, names)
+        "k1", *kids
     }  # fmt: skip
 
 
@@ -104,7 +105,7 @@ def test_a_secret_of_another_kind_is_refused_and_not_shown(client, account, arn)
     client.put_secret_value(SecretId=arn, SecretString="hunter2")
 
     with pytest.raises(ConfigError, match="expected token keys as id:hex") as met:
-        secrets.add_job_key(account, arn, "chest-1")
+        secrets.add_job_key(account, arn, CHEST)
 
     assert "hunter2" not in str(met.value)
     assert text(client, arn) == "hunter2"
@@ -114,22 +115,22 @@ def test_a_secret_that_is_not_there_is_named(account):
     arn = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:absent"
 
     with pytest.raises(AwsError, match=r"secretsmanager:GetSecretValue on arn.*absent"):
-        secrets.add_job_key(account, arn, "chest-1")
+        secrets.add_job_key(account, arn, CHEST)
 
 
 def test_no_secret_is_ever_logged(client, account, arn, caplog):
     caplog.set_level(logging.INFO)
 
-    secrets.add_job_key(account, arn, "chest-1")
+    secrets.add_job_key(account, arn, CHEST)
     held = text(client, arn)
-    secrets.remove_job_key(account, arn, "chest-1")
+    secrets.remove_job_key(account, arn, CHEST)
 
     for part in held.split():
         assert part.partition(":")[2] not in caplog.text
 
 
 def test_a_new_key_signs_and_the_one_before_still_opens(begin, client, account, arn, capsys):
-    secrets.add_job_key(account, arn, "chest-1")
+    secrets.add_job_key(account, arn, CHEST)
     before = signing.keys_from_text(text(client, arn))
     token = signing.sign(before, ["i:a"], ttl_s=60)
 
@@ -137,7 +138,7 @@ def test_a_new_key_signs_and_the_one_before_still_opens(begin, client, account, 
 
     after = signing.keys_from_text(text(client, arn))
     new, *kept = after.by_id
-    assert kept == ["k1", signing.job_kid("chest-1")]
+    assert kept == ["k1", CHEST]
     assert new not in before.by_id
     assert signing.verify(after, token)
     assert stages(client, arn) == ["AWSCURRENT", "AWSPREVIOUS"]
@@ -171,20 +172,20 @@ def test_every_step_may_run_twice(begin, client, arn):
 
 
 def test_jobs_that_begin_and_end_while_keys_rotate_are_heeded(begin, client, account, arn):
-    secrets.add_job_key(account, arn, "ends")
+    secrets.add_job_key(account, arn, ENDS)
     version = begin(client, arn)
     rotate(arn, version, "createSecret", "setSecret", "testSecret")
-    secrets.remove_job_key(account, arn, "ends")
-    secrets.add_job_key(account, arn, "begins")
+    secrets.remove_job_key(account, arn, ENDS)
+    secrets.add_job_key(account, arn, BEGINS)
 
     rotate(arn, version, "finishSecret", "finishSecret")
 
     new, *kept = signing.keys_from_text(text(client, arn)).by_id
-    assert kept == ["k1", signing.job_kid("begins")]
+    assert kept == ["k1", BEGINS]
     assert new.startswith("k")
     assert "AWSPENDING" not in stages(client, arn)
     rotate(arn, begin(client, arn))  # the next one is not stopped by it
-    assert signing.job_kid("begins") in signing.keys_from_text(text(client, arn)).by_id
+    assert BEGINS in signing.keys_from_text(text(client, arn)).by_id
 
 
 def test_a_secret_that_a_stack_drew_gets_its_form_by_rotation(begin, client, arn):

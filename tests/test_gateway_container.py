@@ -120,7 +120,7 @@ def until(true):
 
 def link(images, text, **more):
     keys = signing.keys_from_text(text)
-    return f"{images.file}?token={signing.sign(keys, images.scope, ttl_s=600, **more)}"
+    return f"{images.file}?token={signing.sign(keys, [f'i:{images.id}'], ttl_s=600, **more)}"
 
 
 @pytest.fixture(scope="module")

@@ -133,7 +133,9 @@ def test_a_job_leaves_the_files_of_a_local_one_and_none_of_its_links(cloud, aws,
     offered = task.tasks[0].input
     run(backend, job)
 
-    assert [key.partition(":")[0] for key in during] == ["k1", signing.job_kid("files")]
+    kid = cloud.document(f"s3://{cloud.bucket}/cxr/jobs/files/settings.json")["tokenKid"]
+    assert kid.startswith(signing.job_kid("files") + "-")
+    assert [key.partition(":")[0] for key in during] == ["k1", kid]
     assert cloud.keys() == [ground_truth.KEY]
     token = offered["imageUrl"].partition("?token=")[2]
     claims = signing.verify(signing.keys_from_text(" ".join(during)), token)
@@ -148,6 +150,7 @@ def test_a_job_leaves_the_files_of_a_local_one_and_none_of_its_links(cloud, aws,
     stored = cloud.files("cxr/jobs/files/")
     assert {one.partition("files/")[2].partition("/")[0] for one in stored} == {
         "input.manifest", "settings.json", "categories.json", "worker.liquid.html", "output",
+        "claim.json",
         next(one.rpartition("/")[2] for one in stored if "viewer-" in one),
     }  # fmt: skip
 
@@ -304,17 +307,23 @@ def test_images_can_be_copied_and_labels_find_home(cloud, aws, tmp_path):
     key = aws.client("kms").create_key()["KeyMetadata"]["Arn"]
     own = cloud.account(kms_key=key)
 
-    path = run(cloud.backend(own, images="s3", token_secret_arn=None), job)
+    backend = cloud.backend(own, images="s3", token_secret_arn=None)
+    backend.start(job, job.input_manifest)
+    backend.follow(job)
+    place = f"cxr/jobs/copies/images/{sources[0]}.dcm"
+    copied = aws.client("s3").get_object(Bucket=cloud.bucket, Key=place)
+    tags = aws.client("s3").get_object_tagging(Bucket=cloud.bucket, Key=place)["TagSet"]
+    path = run(backend, job)
 
     assert list(states(path, "copies")) == sources
     assert None not in states(path, "copies").values()
     assert all("source-ref" not in line for line in manifest.read(path))
     given = aws.labeling.jobs["copies"].answering.tasks[0].input
-    assert given["imageUrl"] == f"s3://{cloud.bucket}/cxr/jobs/copies/images/{sources[0]}.dcm"
-    place = given["imageUrl"].removeprefix(f"s3://{cloud.bucket}/")
-    copied = aws.client("s3").get_object(Bucket=cloud.bucket, Key=place)
+    assert given["imageUrl"] == f"s3://{cloud.bucket}/{place}"
+    assert tags == [{"Key": "cxr", "Value": "image"}]  # by which a lifecycle rule finds it
     assert copied["SSEKMSKeyId"] == key
     assert copied["Body"].read() == cloud.pacs.retrieve(cloud.pacs.find(sources[0]))
+    assert cloud.files("cxr/jobs/copies/images/") == []  # every image has its label
     assert cloud.keys() == [ground_truth.KEY]
 
 
@@ -398,7 +407,7 @@ def test_expired_credentials_leave_the_job_at_work(cloud, aws, tmp_path, profile
 
 REFUSED = [
     ("sagemaker:CreateLabelingJob", "sagemaker:CreateLabelingJob on refused-0: not allowed; add"),
-    ("s3:PutObject", "s3:PutObject on s3://cxr-labels/cxr/jobs/refused-1/input.manifest: not "),
+    ("s3:PutObject", "s3:PutObject on s3://cxr-labels/cxr/jobs/refused-1/claim.json: not "),
     ("secretsmanager:GetSecretValue", "secretsmanager:GetSecretValue on arn:aws:secrets"),
 ]
 

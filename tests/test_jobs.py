@@ -32,7 +32,7 @@ UNUSUAL = LabelSet(
 def test_settings_survive_their_file(label_set, text, ttl_s, pacs_url, page):
     settings = Settings(
         "chest-1", label_set, "s3://b/v.js", text, text, ttl_s, pacs_url, text,
-        [{"url": text, "caption": text}], page,
+        [{"url": text, "caption": text}], page, pacs_url,
     )  # fmt: skip
 
     assert jobs.parse(json.dumps(jobs.to_document(settings))) == settings

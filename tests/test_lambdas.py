@@ -78,21 +78,57 @@ def test_each_image_url_opens_its_own_image(on_aws):
         assert claims["scope"] == ["i:" + url.partition("/instances/")[2].partition("/")[0]]
 
 
-def test_a_job_signs_with_its_own_key_as_soon_as_there_is_one(on_aws, secret):
+@pytest.fixture
+def own_key(on_aws, secret):
+    """A job whose links nothing but its own key may sign; gives what puts keys in the secret."""
+    settings = event("job_settings")
+    where = f"cxr/jobs/{jobs.key('chest-1')}"
+    kid = signing.new_job_kid("chest-1")
+    lambda_site.put(on_aws, where, settings | {"tokenKid": kid})
+
+    def put(text):
+        on_aws.client("secretsmanager").put_secret_value(SecretId=secret, SecretString=text)
+
+    yield kid, put
+    put(KEY)
+    lambda_site.put(on_aws, where, settings)
+
+
+def image_url(handler):
+    return handler(event("pre_annotation_chained"), None)["taskInput"]["imageUrl"]
+
+
+def test_a_job_signs_with_its_own_key_as_soon_as_there_is_one(own_key):
+    kid, put = own_key
     handler = handlers.load("pre_annotation")
-    before = handler(event("pre_annotation_chained"), None)["taskInput"]["imageUrl"]
-    client = on_aws.client("secretsmanager")
-    text = signing.with_job(KEY, "Chest-1")
-    client.put_secret_value(SecretId=secret, SecretString=text)
-    handler = handlers.load("pre_annotation")  # as any function that was not warm
+    with pytest.raises(Exception, match=r"^error ConfigError, field tokenKid, line cxr/contract"):
+        image_url(handler)  # links by the general key would outlive the job
+    text = signing.with_job(KEY, kid)
+    put(text)
 
-    after = handler(event("pre_annotation_chained"), None)["taskInput"]["imageUrl"]
+    after = image_url(handler).partition("token=")[2]  # of a function that is warm
 
-    client.put_secret_value(SecretId=secret, SecretString=KEY)
-    assert signing.verify(signing.keys_from_text(KEY), before.partition("token=")[2])
     with pytest.raises(Exception, match="wrong signature"):
-        signing.verify(signing.keys_from_text(KEY), after.partition("token=")[2])
-    assert signing.verify(signing.keys_from_text(text), after.partition("token=")[2])
+        signing.verify(signing.keys_from_text(KEY), after)
+    assert signing.verify(signing.keys_from_text(text), after)
+
+
+def test_a_job_begun_again_is_not_signed_for_by_the_key_it_had(on_aws, own_key):
+    kid, put = own_key
+    put(signing.with_job(KEY, kid))
+    warm = handlers.load("pre_annotation")
+    image_url(warm)
+    again = signing.new_job_kid("chest-1")
+    lambda_site.put(
+        on_aws, f"cxr/jobs/{jobs.key('again-1')}", event("job_settings") | {"tokenKid": again}
+    )
+    put(text := signing.with_job(KEY, again))
+
+    told = event("pre_annotation_chained")
+    told["labelingJobArn"] = told["labelingJobArn"].replace("chest-1", "again-1")
+    token = warm(told, None)["taskInput"]["imageUrl"].partition("token=")[2]
+
+    assert signing.verify(signing.keys_from_text(text), token)
 
 
 @pytest.mark.parametrize("name", ["source", "source_ref", "whole_line"])
@@ -105,6 +141,17 @@ def test_answers_become_one_whole_label_per_data_object(on_aws, name):
     answer = handlers.load("post_annotation")(given, None)
 
     assert answer == expected(request)
+
+
+def test_settings_that_may_not_be_read_are_not_taken_for_absent(on_aws):
+    given = event("post_annotation")
+    given["payload"]["s3Uri"] = f"s3://{lambda_site.BUCKET}/{PAYLOAD}source.json"
+    lambda_site.put(on_aws, f"{PAYLOAD}source.json", event("consolidation_request"))
+    handler = handlers.load("post_annotation")
+    denied = on_aws.faults.deny("s3:GetObject", "*/settings.json")
+
+    with denied, pytest.raises(Exception, match=r"code AccessDenied, action GetObject"):
+        handler(given, None)
 
 
 def on_this_machine(folder, name="consolidation_request"):

@@ -214,36 +214,54 @@ NAMES = st.from_regex(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,20}", fullmatch=True)
 @given(st.lists(NAMES, max_size=4, unique_by=str.lower), st.integers(0, 3))
 def test_keys_of_jobs_come_and_go_and_rotation_leaves_them(names, rotations):
     text = start = signing.new_keys("k0")
-    for name in names:
-        text = signing.with_job(text, name)
+    kids = [signing.new_job_kid(name) for name in names]
+    for kid in kids:
+        text = signing.with_job(text, kid)
     for _ in range(rotations):
         text = signing.rotated(text)
     held = list(signing.keys_from_text(text).by_id)
 
-    for name in names:
-        text = signing.without_job(text, name.upper())
+    for kid in kids:
+        text = signing.without_job(text, kid)
 
     general = min(rotations, 1) + 1
-    assert held[general:] == [signing.job_kid(name) for name in names]
+    assert held[general:] == kids
     assert len(signing.keys_from_text(text).by_id) == general
     assert rotations or text == start
 
 
-def test_a_job_signs_by_its_own_key_and_without_one_by_the_newest():
-    keys = signing.keys_from_text(signing.with_job(signing.new_keys("k1"), "chest-1"))
+def test_a_job_signs_by_its_own_key_and_by_no_other():
+    kid = signing.new_job_kid("chest-1")
+    keys = signing.keys_from_text(signing.with_job(signing.new_keys("k1"), kid))
     general = signing.Keys({"k1": keys.by_id["k1"]})
 
-    own = signing.sign(keys, ["i:a"], ttl_s=60, kid=signing.job_kid("chest-1"))
-    other = signing.sign(keys, ["i:a"], ttl_s=60, kid=signing.job_kid("chest-2"))
+    own = signing.sign(keys, ["i:a"], ttl_s=60, kid=kid)
 
     assert signing.verify(keys, own)
-    assert signing.verify(general, other)
     with pytest.raises(TokenError, match="wrong signature"):
         signing.verify(general, own)
+    with pytest.raises(ConfigError, match="expected the token key of this job, met none"):
+        signing.sign(general, ["i:a"], ttl_s=60, kid=kid)
+
+
+def test_a_jobs_key_has_another_id_each_time():
+    kids = {signing.new_job_kid("chest-1") for _ in range(3)}
+
+    assert len(kids) == 3
+    assert {kid.rpartition("-")[0] for kid in kids} == {signing.job_kid("CHEST-1")}
+
+
+@pytest.mark.parametrize("scope", [["p:"], ["i:a", "p:"], ["store"], ["reader:a"], [["i:a"]]])
+def test_a_jobs_key_opens_images_and_no_more(scope):
+    keys = signing.keys_from_text(signing.new_keys(signing.new_job_kid("chest-1")))
+
+    assert signing.verify(keys, signing.sign(keys, ["i:a", "i:b"], ttl_s=60))
+    with pytest.raises(TokenError, match=r"^a labeling job's key opens images and no more"):
+        signing.verify(keys, signing.sign(keys, scope, ttl_s=60))
 
 
 def test_the_last_key_is_not_taken_away():
-    text = signing.new_keys(signing.job_kid("chest-1"))
+    kid = signing.new_job_kid("chest-1")
 
     with pytest.raises(ConfigError, match="expected at least one token key"):
-        signing.without_job(text, "chest-1")
+        signing.without_job(signing.new_keys(kid), kid)

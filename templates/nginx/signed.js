@@ -46,6 +46,12 @@ function isTime(value) {
     return typeof value === 'number' && Math.abs(value) <= LAST_S;
 }
 
+function ofImages(scope) {
+    return Array.isArray(scope) && scope.every(function (item) {
+        return typeof item === 'string' && item.slice(0, 2) === 'i:';
+    });
+}
+
 function verified(token, now) {
     if (token.length > MAX_CHARS || !/^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$/.test(token)) {
         return null;
@@ -63,6 +69,9 @@ function verified(token, now) {
             return null;
         }
         var claims = decoded(parts[1]);
+        if (header.kid.slice(0, 4) === 'job-' && !ofImages(claims.scope)) {
+            return null;  // a labeling job's key opens images and no more
+        }
     } catch (e) {
         return null;
     }

@@ -32,6 +32,7 @@ class Settings:
         instructions: What workers are told, as text.
         examples: Pictures shown with it: `url` and `caption`.
         page: What the page offers, as `labeling.page.settings` gives it.
+        token_kid: Of the job's own key, which alone may sign its image URLs; None: the newest does.
     """
 
     attribute: str
@@ -44,6 +45,7 @@ class Settings:
     instructions: str = ""
     examples: Sequence[Mapping[str, str]] = ()
     page: Mapping[str, Any] = field(default_factory=dict)
+    token_kid: str | None = None
 
 
 def key(job_name: str) -> str:
@@ -74,6 +76,7 @@ def to_document(settings: Settings) -> dict[str, Any]:
         "templateSha": settings.template_sha,
         "viewerSha": settings.viewer_sha,
         "tokenTtlS": settings.token_ttl_s,
+        "tokenKid": settings.token_kid,
         "pacsUrl": settings.pacs_url,
         "instructions": settings.instructions,
         "examples": [dict(example) for example in settings.examples],
@@ -101,9 +104,6 @@ def parse(text: str | bytes) -> Settings:
     ttl_s = _typed(document, "tokenTtlS", int)
     if isinstance(ttl_s, bool) or ttl_s <= 0:
         raise ConfigError(f"{FILE}: tokenTtlS: expected seconds, met {ttl_s!r}").at("tokenTtlS")
-    pacs_url = document.get("pacsUrl")
-    if pacs_url is not None and not isinstance(pacs_url, str):
-        raise ConfigError(f"{FILE}: pacsUrl: expected an address or null").at("pacsUrl")
     return Settings(
         attribute=_typed(document, "attribute", str),
         label_set=label_set,
@@ -111,7 +111,8 @@ def parse(text: str | bytes) -> Settings:
         template_sha=_typed(document, "templateSha", str, ""),
         viewer_sha=_typed(document, "viewerSha", str, ""),
         token_ttl_s=ttl_s,
-        pacs_url=pacs_url,
+        token_kid=_text_or_null(document, "tokenKid"),
+        pacs_url=_text_or_null(document, "pacsUrl"),
         instructions=_typed(document, "instructions", str, ""),
         examples=_typed(document, "examples", list, []),
         page=_typed(document, "page", dict, {}),
@@ -142,6 +143,13 @@ def label_set_from(document: object) -> LabelSet:
     return labels.from_data_object(
         {f"label-{name}" if name in renamed else name: value for name, value in document.items()}
     )
+
+
+def _text_or_null(document: Mapping[str, Any], name: str) -> str | None:
+    value = document.get(name)
+    if value is not None and not isinstance(value, str):
+        raise ConfigError(f"{FILE}: {name}: expected text or null").at(name)
+    return value
 
 
 def _typed(document: Mapping[str, Any], name: str, kind: type, default: Any = None) -> Any:

@@ -33,7 +33,8 @@ MAX_CHARS = 8192
 _LAST_S = 2**53
 """Times beyond are no times: other languages' numbers end being exact here."""
 _KID = re.compile(r"[A-Za-z0-9_-]{1,64}")
-_JOB = "job-"
+JOB = "job-"
+"""What the ID of a labeling job's key begins with; such a key opens images (`i:`) and no more."""
 
 
 @dataclass(frozen=True)
@@ -79,34 +80,46 @@ def keys_from_text(text: str) -> Keys:
     return Keys(found)
 
 
-def job_kid(job_name: str) -> str:
+def job_kid(job_name: str, nonce: str = "") -> str:
     """Name the key of one labeling job: with it, all the links of that job end.
+
+    Args:
+        job_name: Of which only the hash is told.
+        nonce: As `new_job_kid` draws it; of letters and digits.
 
     >>> job_kid("Chest-1") == job_kid("chest-1")  # an ARN is lower-cased
     True
     """
-    return _JOB + hashlib.sha256(job_name.lower().encode()).hexdigest()[:12]
+    digest = hashlib.sha256(job_name.lower().encode()).hexdigest()[:12]
+    return f"{JOB}{digest}-{nonce}" if nonce else JOB + digest
 
 
-def with_job(text: str, job_name: str) -> str:
+def new_job_kid(job_name: str) -> str:
+    """Name a key of a labeling job that none has been named before.
+
+    A job that is begun again under its name must not be signed for by a key that was kept in some
+    memory under the same ID, and has been withdrawn since.
+    """
+    return job_kid(job_name, secrets.token_hex(4))
+
+
+def with_job(text: str, kid: str) -> str:
     """Give keys as text with one for a labeling job behind them; the same text if it is there.
 
     Raises:
         ConfigError: As `keys_from_text`.
     """
-    kid = job_kid(job_name)
     if kid in keys_from_text(text).by_id:
         return text
     return " ".join([*_parts(text), new_keys(kid)])
 
 
-def without_job(text: str, job_name: str) -> str:
+def without_job(text: str, kid: str) -> str:
     """Give keys as text without a labeling job's; the same text if it is not there.
 
     Raises:
         ConfigError: As `keys_from_text`, or no key would be left.
     """
-    kid = job_kid(job_name)
     if kid not in keys_from_text(text).by_id:
         return text
     kept = " ".join(part for part in _parts(text) if _id(part) != kid)
@@ -123,18 +136,18 @@ def rotated(text: str) -> str:
         ConfigError: As `keys_from_text`.
     """
     keys_from_text(text)
-    general = [part for part in _parts(text) if not _id(part).startswith(_JOB)]
+    general = [part for part in _parts(text) if not _id(part).startswith(JOB)]
     return " ".join([new_keys(), *general[:1], *_of_jobs(text)])
 
 
 def with_jobs_of(text: str, other: str) -> str:
     """Give keys as text whose keys of labeling jobs are those of another text."""
-    general = [part for part in _parts(text) if not _id(part).startswith(_JOB)]
+    general = [part for part in _parts(text) if not _id(part).startswith(JOB)]
     return " ".join([*general, *_of_jobs(other)])
 
 
 def _of_jobs(text: str) -> list[str]:
-    return [part for part in _parts(text) if _id(part).startswith(_JOB)]
+    return [part for part in _parts(text) if _id(part).startswith(JOB)]
 
 
 def _parts(text: str) -> list[str]:
@@ -163,11 +176,16 @@ def sign(
         ttl_s: For how long, in seconds.
         subject: Who asked for it.
         audience: Who is to take it.
-        kid: Of the key that signs, where there is such a key; else the newest does.
+        kid: Of the key that signs; None is the newest.
         now: In seconds since the epoch; None is the clock.
+
+    Raises:
+        ConfigError: There is no such key; no other one may sign in its place.
     """
     issued = int(time.time() if now is None else now)
-    kid = kid if kid is not None and kid in keys.by_id else next(iter(keys.by_id))
+    kid = next(iter(keys.by_id)) if kid is None else kid
+    if kid not in keys.by_id:
+        raise ConfigError("expected the token key of this job, met none: it is over").at("tokenKid")
     header = {"alg": "HS256", "typ": "JWT", "kid": kid}
     claims: dict[str, Any] = {"aud": audience, "sub": subject, "scope": list(scope)}
     claims |= {"iat": issued, "nbf": issued, "exp": issued + ttl_s}
@@ -182,7 +200,8 @@ def verify(
 
     Raises:
         TokenError: Malformed, another algorithm, unknown key, wrong signature or audience,
-            expired or not yet valid. The message never holds the token.
+            expired or not yet valid, or more than images by the key of a labeling job. The message
+            never holds the token.
     """
     if len(token) > MAX_CHARS:
         raise TokenError("malformed token")
@@ -201,6 +220,8 @@ def verify(
     secret = keys.by_id.get(kid) if isinstance(kid, str) else None
     if secret is None or not hmac.compare_digest(_mac(secret, signed), given):
         raise TokenError("wrong signature")
+    if str(kid).startswith(JOB) and not _of_images(claims.get("scope")):
+        raise TokenError("a labeling job's key opens images and no more")
     if claims.get("aud") != audience:
         raise TokenError("token is for another audience")
     clock = time.time() if now is None else now
@@ -233,6 +254,12 @@ def opens(claims: Mapping[str, Any], need: str) -> bool:
         if isinstance(item, str) and item.startswith("p:") and need.startswith(item + "/"):
             return True
     return False
+
+
+def _of_images(scope: object) -> bool:
+    return isinstance(scope, list) and all(
+        isinstance(item, str) and item.startswith("i:") for item in scope
+    )
 
 
 def _mac(secret: bytes, signed: str) -> bytes:

@@ -24,8 +24,8 @@ _DRAFT = "CXRDRAFT"
 _TRIES = 8
 
 
-def add_job_key(account: Account, secret_arn: str, job_name: str) -> str:
-    """Give a labeling job a key of its own behind the others, and say its ID.
+def add_job_key(account: Account, secret_arn: str, kid: str) -> None:
+    """Give a labeling job a key of its own behind the others, under an ID of `signing`'s.
 
     A key that is there already stays, so that a job followed again keeps its links.
 
@@ -33,18 +33,17 @@ def add_job_key(account: Account, secret_arn: str, job_name: str) -> str:
         AwsError: Not allowed, no such secret, or others change it all the time.
         ConfigError: The secret does not hold keys.
     """
-    _change(account, secret_arn, lambda text: signing.with_job(text, job_name))
-    return signing.job_kid(job_name)
+    _change(account, secret_arn, lambda text: signing.with_job(text, kid))
 
 
-def remove_job_key(account: Account, secret_arn: str, job_name: str) -> bool:
+def remove_job_key(account: Account, secret_arn: str, kid: str) -> bool:
     """End every link of a labeling job, and say whether it had a key.
 
     Raises:
         AwsError: As `add_job_key`.
         ConfigError: As `add_job_key`.
     """
-    return _change(account, secret_arn, lambda text: signing.without_job(text, job_name))
+    return _change(account, secret_arn, lambda text: signing.without_job(text, kid))
 
 
 def keys(account: Account, secret_arn: str) -> signing.Keys:

@@ -7,6 +7,7 @@ folder: the state in `groundtruth.json`, downloads where the local portal would 
 import logging
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,7 +16,7 @@ from cxr import progress
 from cxr.contract import manifest
 from cxr.contract.signing import Keys
 from cxr.errors import AwsError, JobError
-from cxr.infra.aws import Account, BusyError, ExpiredError
+from cxr.infra.aws import Account, BusyError, ExpiredError, objects
 from cxr.labeling import Job, Status, lock, selection
 from cxr.labeling.groundtruth import (
     beginning,
@@ -26,13 +27,17 @@ from cxr.labeling.groundtruth import (
     settings,
     state,
 )
-from cxr.labeling.groundtruth.beginning import Beginning
+from cxr.labeling.groundtruth.beginning import Beginning, TakenError
 from cxr.labeling.groundtruth.request import Plan
 from cxr.labeling.groundtruth.settings import Settings
 from cxr.labeling.groundtruth.state import Round
 from cxr.pacs import Pacs
 
 T = TypeVar("T")
+_NAMES = 20
+"""Tried for what is offered again."""
+_LONGEST = 60
+"""Characters of a job's name, of the 63 that Ground Truth takes."""
 _log = logging.getLogger(__name__)
 
 
@@ -123,12 +128,15 @@ class GroundTruthLabeling:
             if not collecting.missing(job, rounds):
                 _log.info("nothing is left to offer again: every image has its label")
                 return
-            self._beginning(job).begin(self._plan(job, rounds), rounds)
+            self._again(job, rounds)
         elif not rounds:
             self._beginning(job).begin(self._plan(job, []), [])
         elif rounds[-1].status == state.CREATING:
             *before, died = rounds
-            self._beginning(job).begin(self._plan(job, before), before, died)
+            if before:
+                self._again(job, before, died)
+            else:
+                self._beginning(job).begin(self._plan(job, []), [], died)
 
     def status(self, job: Job) -> Status:
         """Ask how far the labeling job is; one that is over is not asked again."""
@@ -174,6 +182,8 @@ class GroundTruthLabeling:
     def collect(self, job: Job) -> Path:
         """Download what was answered, withdraw the links, and give the merged output manifest.
 
+        Copies of images are deleted once every image has its label.
+
         Raises:
             AwsError: The bucket may not be read.
             JobError: The labeling job is not over.
@@ -182,7 +192,11 @@ class GroundTruthLabeling:
         if not rounds or not rounds[-1].over:
             raise JobError(f"job {job.name!r} is not over in Ground Truth; follow it first")
         self._fetch(job, rounds)
-        return collecting.merge(job, state.read(job.folder))
+        rounds = state.read(job.folder)
+        path = collecting.merge(job, rounds)
+        if self._given.images == "s3" and not collecting.missing(job, rounds):
+            self._delete_copies(job)
+        return path
 
     def verdict(self, job: Job) -> str | None:
         """Say in a sentence how the last labeling job ended, where it did not end well."""
@@ -199,12 +213,45 @@ class GroundTruthLabeling:
             self._lock.release()
             self._lock = None
 
-    def _plan(self, job: Job, rounds: list[Round]) -> Plan:
+    def _again(self, job: Job, rounds: list[Round], died: Round | None = None) -> None:
+        """Begin another labeling job under the first name of ours that nobody has."""
+        if died is not None:
+            with suppress(TakenError):
+                self._beginning(job).begin(self._plan(job, rounds, died.name), rounds, died)
+                return
+        first = len(rounds) + 1
+        for number in range(first, first + _NAMES):
+            name = f"{job.name}-{number}"
+            try:
+                self._beginning(job).begin(self._plan(job, rounds, name), rounds)
+            except TakenError:
+                _log.info("%s is another job's name; taking the next", name)
+            else:
+                return
+        raise JobError(
+            f"job.name: {job.name}-{first} to -{number} are names of other labeling jobs; begin "
+            "another job with what has no label"
+        )
+
+    def _delete_copies(self, job: Job) -> None:
+        uri = sending.images_uri(self._account, job)
+        try:
+            if count := objects.delete_all(self._account, uri):
+                _log.info("%d copied images deleted below %s", count, uri)
+        except AwsError as error:
+            _log.warning("copies of images are still below %s: %s", uri, error)
+
+    def _plan(self, job: Job, rounds: list[Round], name: str = "") -> Plan:
         if (job.folder / selection.ANSWERS).exists():
             raise JobError(
                 f"job {job.name!r} was begun at the local portal; choose another job.name"
             )
-        name = f"{job.name}-{len(rounds) + 1}" if rounds else job.name
+        if not rounds and len(job.name) > _LONGEST:
+            raise JobError(
+                f"job.name: expected at most {_LONGEST} characters, so that what is offered again "
+                f"may have a number behind it, met {len(job.name)}"
+            )
+        name = name or (f"{job.name}-{len(rounds) + 1}" if rounds else job.name)
         lines = collecting.missing(job, rounds) if rounds else sending.unlabelled(job)
         copied = self._given.images == "s3"
         shown = sending.offered(lines, self._account, job, copied=copied)
@@ -246,14 +293,17 @@ class GroundTruthLabeling:
                 self._account.fresh()
 
     def _fetch(self, job: Job, rounds: list[Round]) -> None:
-        """End the links of what is over, and download it."""
+        """Download what is over; then, or where that fails, end its links."""
         for number, one in enumerate(rounds, 1):
             if not one.over:
                 continue
-            now = beginning.withdraw(self._account, one)
-            if not now.fetched:
-                collecting.fetch(self._account, job, now, number)
-                now = replace(now, fetched=True)
-            if now != one:
-                rounds = [*rounds[: number - 1], now, *rounds[number:]]
-                state.write(job.folder, rounds)
+            now = one
+            try:
+                if not one.fetched:
+                    collecting.fetch(self._account, job, one, number)
+                    now = replace(one, fetched=True)
+            finally:
+                now = beginning.withdraw(self._account, now)
+                if now != one:
+                    rounds = [*rounds[: number - 1], now, *rounds[number:]]
+                    state.write(job.folder, rounds)

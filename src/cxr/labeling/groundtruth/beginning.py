@@ -1,6 +1,7 @@
 """Bringing one labeling job about, so that whoever dies or is refused in between can repeat it.
 
-What is asked stands in the state before anything is sent. A labeling job that is there already is
+Its folder in the bucket is claimed before anything else is written there, by whoever is first; and
+what is asked stands in the state before anything is sent. A labeling job that is there already is
 ours where its tag holds the same hash, and another's otherwise: no name is ever taken twice.
 """
 
@@ -10,9 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from cxr.contract import jobs, manifest
-from cxr.errors import AwsError, JobError
-from cxr.infra.aws import Account, MissingError, objects, secrets
+from cxr.contract import jobs, manifest, signing
+from cxr.errors import AwsError, ConfigError, JobError
+from cxr.infra.aws import Account, BusyError, MissingError, objects, secrets
 from cxr.labeling import Job
 from cxr.labeling.groundtruth import request, sending, state
 from cxr.labeling.groundtruth.request import Plan
@@ -20,7 +21,12 @@ from cxr.labeling.groundtruth.settings import Settings
 from cxr.labeling.groundtruth.state import Round
 from cxr.pacs import Pacs
 
+CLAIM = "claim.json"
 _log = logging.getLogger(__name__)
+
+
+class TakenError(JobError):
+    """The name is another's, whom it stays with."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +55,7 @@ class Beginning:
 
         Raises:
             AwsError: AWS refuses; what was sent is there, and no link opens anything.
-            JobError: The name is another's.
+            TakenError: The name is another's; nothing of theirs was changed.
         """
         self.account.check()
         objects.check_region(self.account)
@@ -57,16 +63,15 @@ class Beginning:
         secret = (self.given.token_secret_arn or "") if links else ""
         one = Round(made.name, made.sha, made.base, len(made.lines), secret=secret)
         if (found := self._found(made.name)) is not None:
-            self._adopt(rounds, died or one, found)
+            self._adopt(rounds, replace(died, secret=secret) if died else one, found)
             return
-        if died is None:
-            self._check_free(made)
+        one = replace(one, kid=self._claimed(made, died, secret))
         self._write([*rounds, one])  # before there is anything to be found again
         if not links:
             sending.copy_images(self._own_lines(made), self.pacs, self.account, self.job)
-        sending.send(made, self.account, self.job)
+        sending.send(made, self.account, self.job, kid=one.kid)
         if secret:
-            secrets.add_job_key(self.account, secret, one.name)
+            secrets.add_job_key(self.account, secret, one.kid)
         try:
             told = self.account.call("sagemaker", "create_labeling_job", one.name, **made.request)
         except AwsError as error:
@@ -74,7 +79,9 @@ class Beginning:
             if (after_all := self._found(one.name)) is not None:
                 self._adopt(rounds, one, after_all)
                 return
-            withdraw(self.account, one)
+            if isinstance(error, BusyError):
+                raise  # it may be there all the same, and then its links have to open
+            self._write([*rounds, withdraw(self.account, one)])
             if "ResourceInUse" in str(error):
                 raise _taken(one.name) from error
             raise
@@ -91,14 +98,27 @@ class Beginning:
         except MissingError:
             return None
 
-    def _check_free(self, made: Plan) -> None:
-        """Refuse a name under which another job's files lie: names are one in any case."""
-        try:
-            there = json.loads(objects.read(self.account, f"{made.base}/{jobs.FILE}"))
-        except MissingError:
-            return
-        if there != made.settings:
+    def _claimed(self, made: Plan, died: Round | None, secret: str) -> str:
+        """Take the folder of a name, which is one in any case, and give the ID of the job's key.
+
+        Raises:
+            TakenError: Another was first.
+        """
+        kid = signing.new_job_kid(made.name) if secret else ""
+        if died is not None and died.kid and secret:
+            kid = died.kid  # its key may be there, and links signed by it
+        uri = f"{made.base}/{CLAIM}"
+        mine = {"sha": made.sha, "kid": kid}
+        if objects.claim(self.account, uri, json.dumps(mine).encode()):
+            return kid
+        there = json.loads(objects.read(self.account, uri))
+        if there["sha"] not in (made.sha, died and died.sha):
             raise _taken(made.name)
+        if died is None:  # the same job, begun elsewhere or by a process that left nothing here
+            return str(there["kid"])
+        if there != mine:
+            objects.write_json(self.account, uri, mine)
+        return kid
 
     def _own_lines(self, made: Plan) -> list[dict[str, Any]]:
         wanted = {sending.local_source(line) for line in made.lines}
@@ -116,23 +136,34 @@ class Beginning:
             raise _taken(one.name)
         _log.info("job %s was begun before; following it", one.name)
         started = replace(one, arn=str(found["LabelingJobArn"]), status="InProgress")
+        over = replace(one, status=str(found["LabelingJobStatus"])).over
+        if one.secret and (kid := one.kid or self._kid(one)):
+            started = replace(started, kid=kid)
+            if not over:  # it may have been withdrawn when the job was not to be seen yet
+                secrets.add_job_key(self.account, one.secret, kid)
         self._write([*rounds, started])
+
+    def _kid(self, one: Round) -> str:
+        """Read by which key a job that is there is signed for."""
+        told = jobs.parse(objects.read(self.account, f"{one.base}/{jobs.FILE}"))
+        return told.token_kid or ""
 
 
 def withdraw(account: Account, one: Round) -> Round:
-    """End a round's links; where AWS refuses, the next run tries again."""
+    """End a round's links; where AWS refuses or the secret is damaged, the next run tries again."""
     if not one.secret:
         return one
     try:
-        secrets.remove_job_key(account, one.secret, one.name)
-    except AwsError as error:
-        _log.warning("the links of job %s still open its images: %s", one.name, error)
+        if one.kid:
+            secrets.remove_job_key(account, one.secret, one.kid)
+    except (AwsError, ConfigError) as error:
+        _log.warning("the links of job %s may still open its images: %s", one.name, error)
         return one
-    return replace(one, secret="")
+    return replace(one, secret="", kid="")
 
 
-def _taken(name: str) -> JobError:
-    return JobError(
+def _taken(name: str) -> TakenError:
+    return TakenError(
         f"job.name: {name!r} is the name of another labeling job of this account, and Ground Truth "
         "never takes one twice; choose another"
     )

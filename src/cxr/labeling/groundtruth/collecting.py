@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from cxr import progress
-from cxr.contract import consolidate, labels, manifest
+from cxr.contract import annotation, consolidate, labels, manifest
 from cxr.errors import AnnotationError
 from cxr.infra.aws import Account, objects
 from cxr.labeling import Job, output
@@ -21,6 +21,12 @@ from cxr.labeling.groundtruth.state import Round
 FAILED = "failed.csv"
 _RESPONSE = re.compile(r"annotations/worker-response/iteration-(\d+)/(\d+)/([^/]+\.json)")
 _UNANSWERED = "nobody answered it, or the job ended before"
+_UIDS = {
+    "studyUid": "study-instance-uid",
+    "seriesUid": "series-instance-uid",
+    "sopUid": "sop-instance-uid",
+}
+"""Names of the page's → keys of our lines."""
 _THREADS = 8
 _log = logging.getLogger(__name__)
 
@@ -49,11 +55,15 @@ def fetch(account: Account, job: Job, one: Round, number: int) -> None:
         return  # it failed before there was anything
     objects.download(account, where, path)
     path.chmod(0o600)
-    numbers = _numbers(job, path)
+    own = _own(job)
+    # Ground Truth numbers answers by what it was given; what it gives back may hold less
+    asked = objects.read(account, f"{one.base}/input.manifest").splitlines()
+    numbers = [own.get(sending.local_source(json.loads(line)), -1) for line in asked]
     _fetch_responses(account, job, one, number, numbers)
-    if -1 in numbers:  # of a patient who has withdrawn since
-        kept = zip(list(manifest.read(path)), numbers, strict=True)
-        manifest.write(path, (line for line, n in kept if n >= 0), max_line=None)
+    lines = list(manifest.read(path))
+    kept = [line for line in lines if sending.local_source(line) in own]
+    if len(kept) < len(lines):  # of a patient who has withdrawn since
+        manifest.write(path, kept, max_line=None)
         path.chmod(0o600)
 
 
@@ -67,10 +77,9 @@ def _output_manifest(account: Account, one: Round) -> str | None:
     return max(between, key=lambda uri: [int(n) for n in re.findall(r"\d+", uri)], default=None)
 
 
-def _numbers(job: Job, path: Path) -> list[int]:
-    """Give, by the number of a round's line, that of the job's own."""
-    own = {manifest.source(line): n for n, line in enumerate(manifest.read(job.input_manifest))}
-    return [own.get(sending.local_source(line), -1) for line in manifest.read(path)]
+def _own(job: Job) -> dict[str, int]:
+    """Give, by its source, the number of each of the job's lines."""
+    return {manifest.source(line): n for n, line in enumerate(manifest.read(job.input_manifest))}
 
 
 def _fetch_responses(
@@ -114,7 +123,8 @@ def found(job: Job, rounds: Sequence[Round]) -> Found:
         ManifestError: A line is none.
     """
     told = Found()
-    own = {manifest.source(line): n for n, line in enumerate(manifest.read(job.input_manifest))}
+    own = list(manifest.read(job.input_manifest))
+    numbers = {manifest.source(line): n for n, line in enumerate(own)}
     for line in _lines(job, rounds):
         source, meta = sending.local_source(line), line.get(job.name + manifest.METADATA)
         value = line.get(job.name)
@@ -122,15 +132,17 @@ def found(job: Job, rounds: Sequence[Round]) -> Found:
             told.reasons[source] = str(meta["failure-reason"])
         elif isinstance(value, dict) and meta is not None and source not in told.labels:
             try:
+                if (number := numbers.get(source)) is None:
+                    continue
                 if consolidate.FROM_ALL not in value:
-                    value = value | {consolidate.FROM_ALL: _responses(job, own.get(source))}
-                told.labels[source] = _as_of_here(value, line, job)
+                    value = value | {consolidate.FROM_ALL: _responses(job, number)}
+                told.labels[source] = _as_of_here(value, line, own[number], job)
             except (AnnotationError, ValueError, KeyError, TypeError) as error:
                 told.reasons[source] = f"an answer cannot be understood: {error}"
     return told
 
 
-def _responses(job: Job, number: int | None) -> list[dict[str, Any]]:
+def _responses(job: Job, number: int) -> list[dict[str, Any]]:
     """Give what workers said of an image, from where Ground Truth keeps it.
 
     The post-annotation Lambda leaves answers out where a batch is too large for its reply.
@@ -149,22 +161,33 @@ def _lines(job: Job, rounds: Sequence[Round]) -> Iterator[dict[str, Any]]:
             yield from manifest.read(fetched(job, one))
 
 
-def _as_of_here(value: dict[str, Any], line: Mapping[str, Any], job: Job) -> dict[str, Any]:
+def _as_of_here(
+    value: dict[str, Any], line: Mapping[str, Any], own: Mapping[str, Any], job: Job
+) -> dict[str, Any]:
     """Give a label attribute as this machine's post-annotation handler would have made it.
 
     What a worker submitted is a JSON document, whose spaces and whose place among the others are
-    not hers to say; two backends must not differ in them.
+    not hers to say; two backends must not differ in them, nor in the image's UIDs, which do not
+    leave this machine and so are not in what comes back.
     """
     answers = value.get(consolidate.FROM_ALL)
     if not answers:
         return value
-    said = {a["workerId"]: _plain(a["annotationData"]["content"]) for a in answers}
+    said = {a["workerId"]: _plain(a["annotationData"]["content"], own) for a in answers}
     label_set = labels.from_data_object(line) if "labels" in line else job.labels
     return consolidate.consolidate(dict(sorted(said.items())), label_set)
 
 
-def _plain(content: Any) -> str:
-    return json.dumps(json.loads(content) if isinstance(content, str) else content)
+def _plain(content: Any, own: Mapping[str, Any]) -> str:
+    form = json.loads(content) if isinstance(content, str) else content
+    if isinstance(form, dict) and isinstance(text := form.get(annotation.FIELD), str):
+        for name, key in _UIDS.items():
+            uid = own.get(key)
+            if isinstance(uid, str) and re.fullmatch(r"[0-9.]+", uid):
+                # no text within the document holds this: quotes in it are escaped
+                text = text.replace(f'"{name}":""', f'"{name}":"{uid}"', 1)
+        form = form | {annotation.FIELD: text}
+    return json.dumps(form)
 
 
 def merge(job: Job, rounds: Sequence[Round]) -> Path:

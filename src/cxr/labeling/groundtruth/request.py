@@ -157,7 +157,7 @@ def _settings(job: Job, given: Settings, base: str) -> jobs.Settings:
         pacs_url=given.pacs_url,
         instructions=shown["instructions"],
         examples=shown["examples"],
-        page=shown["page"] | {"comments": comments},
+        page=shown["page"] | {"comments": comments, "uids": False},
     )
 
 

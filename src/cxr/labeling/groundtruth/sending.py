@@ -14,9 +14,12 @@ from cxr.labeling import Job, page
 from cxr.labeling.groundtruth.request import Plan
 from cxr.pacs import Pacs
 
-SOURCE = "cxr-source"
+UIDS = ("sop-instance-uid", "study-instance-uid", "series-instance-uid")
+"""Keys of a line that stay here: an Orthanc ID is a hash of them and the PatientID alone."""
+SOURCE = manifest.COPY_OF
 """Key of a line whose image was copied: its Orthanc ID, by which its labels find home."""
 _THREADS = 8
+_TAG = "cxr=image"  # by which a lifecycle rule of the stack's finds what nobody deleted
 _KINDS = {
     ".html": "text/html",
     ".js": "text/javascript",
@@ -49,8 +52,9 @@ def offered(
 ) -> list[dict[str, Any]]:
     """Give the lines as Ground Truth gets them.
 
-    Labels of earlier jobs stay here: a line of an output manifest may be longer than Ground Truth
-    takes, and nobody there needs them.
+    UIDs stay here: beside the Orthanc ID they would let whoever tries them find the PatientID,
+    which has few digits. So do labels of earlier jobs: a line of an output manifest may be longer
+    than Ground Truth takes, and nobody there needs them.
 
     Args:
         lines: Of the job's own manifest.
@@ -65,9 +69,16 @@ def offered(
     for line in lines:
         earlier = manifest.attributes(line)
         dropped = {*earlier, *(name + manifest.METADATA for name in earlier)}
-        kept = {key: value for key, value in line.items() if key not in dropped}
+        kept = _nameless({key: value for key, value in line.items() if key not in dropped})
         found.append(_copied(kept, account, job) if copied else kept)
     return found
+
+
+def _nameless(line: Mapping[str, Any]) -> dict[str, Any]:
+    made = {key: value for key, value in line.items() if key not in UIDS}
+    if "companions" in made:
+        made["companions"] = [_nameless(one) for one in made["companions"]]
+    return made
 
 
 def _copied(line: dict[str, Any], account: Account, job: Job) -> dict[str, Any]:
@@ -80,9 +91,14 @@ def _copied(line: dict[str, Any], account: Account, job: Job) -> dict[str, Any]:
     return made
 
 
+def images_uri(account: Account, job: Job) -> str:
+    """Say below what images are copied to."""
+    return account.where("jobs", job.name.lower(), "images")
+
+
 def image_uri(account: Account, job: Job, source: str) -> str:
     """Say where an image is copied to."""
-    return account.where("jobs", job.name.lower(), "images", f"{source}.dcm")
+    return f"{images_uri(account, job)}/{source}.dcm"
 
 
 def local_source(line: Mapping[str, Any]) -> str:
@@ -90,15 +106,22 @@ def local_source(line: Mapping[str, Any]) -> str:
     return str(line.get(SOURCE) or manifest.source(line))
 
 
-def send(plan: Plan, account: Account, job: Job) -> None:
+def send(plan: Plan, account: Account, job: Job, *, kid: str = "") -> None:
     """Put manifest, settings, label categories, template, viewer and pictures in the bucket.
+
+    Args:
+        plan: What is asked.
+        account: Whose bucket it is.
+        job: Whose page it is.
+        kid: Of the key that alone may sign the job's image links; empty: there are none.
 
     Raises:
         AwsError: It may not be written to.
         ManifestError: A line is longer than Ground Truth takes.
     """
+    settings = plan.settings | {"tokenKid": kid or None}
     objects.write(account, f"{plan.base}/input.manifest", _manifest(plan.lines))
-    objects.write_json(account, f"{plan.base}/settings.json", plan.settings)
+    objects.write_json(account, f"{plan.base}/settings.json", settings)
     objects.write_json(account, f"{plan.base}/categories.json", plan.categories)
     template = f"{plan.base}/{page.TEMPLATE}"
     objects.write(account, template, page.template_text().encode(), kind=_KINDS[".html"])
@@ -131,13 +154,13 @@ def copy_images(lines: Sequence[Mapping[str, Any]], pacs: Pacs, account: Account
         AwsError: The bucket may not be written to.
     """
     wanted = sorted(set(_sources(lines)))
-    there = {uri for uri, _ in objects.below(account, image_uri(account, job, "")[: -len(".dcm")])}
+    there = {uri for uri, _ in objects.below(account, images_uri(account, job) + "/")}
 
     def copy(source: str) -> None:
         uri = image_uri(account, job, source)
         if uri not in there:
             dicom = pacs.retrieve(pacs.find(source))
-            objects.write(account, uri, dicom, kind="application/dicom")
+            objects.write(account, uri, dicom, kind="application/dicom", tags=_TAG)
 
     with (
         progress.bar("copied", len(wanted)) as advance,

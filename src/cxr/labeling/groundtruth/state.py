@@ -31,6 +31,7 @@ class Round:
         status: LabelingJobStatus, or `Creating`.
         reason: FailureReason, or empty.
         secret: ARN of the secret in which it may still have a key of its own; empty: it has none.
+        kid: Of that key.
         fetched: Whether its output is on this machine.
     """
 
@@ -42,6 +43,7 @@ class Round:
     status: str = CREATING
     reason: str = ""
     secret: str = ""
+    kid: str = ""
     fetched: bool = False
 
     @property
