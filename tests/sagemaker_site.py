@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import hydra
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 
 from cxr import config, evaluate, schema, train
@@ -59,15 +60,15 @@ class Site:
 
     def train(self, *overrides: str) -> float:
         """Train as the command does, in this process."""
-        composed = config.compose("train", [*self.overrides, *overrides])
+        told = [*self.overrides, *overrides]
+        _as_hydra("train", told)
+        composed = config.compose("train", told)
         return train.main(config.check(composed, schema.Train), composed)
 
     def evaluate(self, *overrides: str) -> None:
         """Evaluate as the command does, in this process."""
         told = [f"root={self.root}", *overrides]
-        with hydra.initialize_config_dir(str(config.conf_dir()), version_base="1.3"):
-            asked = hydra.compose("evaluate", told, return_hydra_config=True)
-        HydraConfig.instance().set_config(asked)
+        _as_hydra("evaluate", told)
         composed = config.compose("evaluate", told)
         evaluate.main(config.check(composed, schema.Evaluate), composed)
 
@@ -79,6 +80,15 @@ class Site:
             cwd=ROOT, env={**os.environ, **self.aws.environment}, text=True,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
+
+
+def _as_hydra(name: str, told: list[str]) -> None:
+    """Let Hydra know of the command, as where it starts it."""
+    GlobalHydra.instance().clear()
+    with hydra.initialize_config_dir(str(config.conf_dir()), version_base="1.3"):
+        forced = [config._forced(word) for word in told]
+        asked = hydra.compose(name, forced, return_hydra_config=True)
+    HydraConfig.instance().set_config(asked)
 
 
 def _line(row: dict) -> dict:

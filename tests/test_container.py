@@ -80,12 +80,16 @@ def home(tmp_path_factory):
     cfg = config.check(config.compose("train", EDITS), schema.Train)
     splits = preparing.splits(cfg, root, root / "runs" / "here", ready, None)
     secret = tracking.secret(root)
+
+    def pseudonym(name):
+        return tracking.pseudonym(name, secret)
+
     parcel.write(
-        ready, lambda name: tracking.pseudonym(name, secret), root / "cache",
+        ready, pseudonym, root / "cache",
         root / "channels" / "cache", preset="voi",
     )  # fmt: skip
     parcel.write_labels(
-        ready, splits, root / "channels" / "manifest", attribute="chest", drawn=False
+        ready, splits, pseudonym, root / "channels" / "manifest", attribute="chest", drawn=False
     )
     (root / "channels" / "code").mkdir()
     shutil.copyfile(BOOT, root / "channels" / "code" / "boot.py")
@@ -183,9 +187,13 @@ def test_a_job_that_is_started_again_goes_on_in_the_same_run(interrupted):
 @pytest.mark.slow
 def test_a_job_trains_what_a_run_at_home_would(interrupted, home):
     _, second, *_ = interrupted
-    _, ready, splits = home
+    root, ready, splits = home
     run = second / "checkpoints" / "runs" / "shipped-1"
     record = json.loads((run / "run.json").read_text())
+    assert not {*folds.load(run / "split.csv")} & {*ready.sop_instance_uids}
+
+    secret = tracking.secret(root)
+    parcel.restore(run, root / "cache", lambda name: tracking.pseudonym(name, secret))
 
     assert folds.load(run / "split.csv") == dict(
         zip(ready.sop_instance_uids, map(str, splits), strict=True)

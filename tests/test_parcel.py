@@ -10,8 +10,10 @@ import sites
 from test_examples import line, written
 
 from cxr.errors import AbsentError, DataError, PacsError
+from cxr.images.dicom import Instance
 from cxr.learning import folds, material, parcel
 from cxr.learning.targets import Policy
+from cxr.pacs import shipped as shipped_pacs
 from cxr.pacs.shipped import ShippedPacs
 
 
@@ -23,7 +25,7 @@ def prepared(path, pacs, cache):
 
 
 def pseudonym(identifier: str) -> str:
-    return f"nobody-{zlib.crc32(identifier.encode())}"
+    return f"0b0d{zlib.crc32(identifier.encode()):028x}"
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +50,7 @@ def shipped(home):
     (folder / "agreement.json").write_text(json.dumps(agreed))
     files = parcel.write(ready, pseudonym, folder / "cache", sent, preset="voi")
     files += parcel.write_labels(
-        ready, np.array(["train", "test"]), sent,
+        ready, np.array(["train", "test"]), pseudonym, sent,
         attribute="chest", drawn=True, agreement=folder / "agreement.json",
     )  # fmt: skip
     return sent, files, ready, chosen
@@ -68,7 +70,7 @@ def test_a_parcel_gives_the_same_examples_and_pixels_without_a_pacs(shipped):
     assert np.array_equal(there.gather(everyone), ready.gather(everyone))
     assert len(there.images) == 2
     assert folds.load(sent / "split.csv") == dict(
-        zip(ready.sop_instance_uids, ("train", "test"), strict=True)
+        zip(there.sop_instance_uids, ("train", "test"), strict=True)
     )
 
 
@@ -84,16 +86,47 @@ def test_whoever_shares_a_patient_or_a_study_at_home_shares_one_there(shipped):
 
 
 def test_a_parcel_names_nobody(shipped):
-    _, files, ready, chosen = shipped
+    sent, files, ready, chosen = shipped
 
     held = b"".join(path.read_bytes() for path in files)
 
     named = [*ready.patient_ids, '"ann"', '"bob"', "Miller"]
     for instance in chosen:
         named += [instance.orthanc_id, instance.study_instance_uid, instance.series_instance_uid]
+        named += [instance.sop_instance_uid]
     assert all(named)
     assert [name for name in named if name.encode() in held] == []
     assert pseudonym(ready.patient_ids[0]).encode() in held
+    (index,) = sent.glob("*/index.jsonl")
+    assert {json.loads(row)["sha256"] for row in index.read_text().splitlines()} == {"not told"}
+
+
+def test_neither_sex_nor_age_nor_dates_are_sent():
+    instance = Instance("P", "1.2", "1.3", "1.4", sex="F", age_years=71.5, study_date="20261122")
+
+    (sent,) = shipped_pacs.lines([instance], pseudonym)
+
+    told = json.loads(sent)
+    assert (told["sex"], told["age_years"], told["study_date"]) == ("", None, "")
+
+
+def test_a_fetched_run_names_its_images_as_they_are_called_here(shipped, tmp_path):
+    sent, _, ready, _ = shipped
+    (tmp_path / "split.csv").write_text((sent / "split.csv").read_text())
+    gone = "2.25.7"  # whose cache is no more
+    rows = f"sop_instance_uid,Edema\n{shipped_pacs.uid('1.2.3.1', pseudonym)},0.5\n{gone},1\n"
+    (tmp_path / "evaluations").mkdir()
+    (tmp_path / "evaluations" / "predictions.csv").write_text(rows)
+    (tmp_path / "notes.csv").write_text("of,others\n")
+
+    for _ in range(2):
+        parcel.restore(tmp_path, sent.parent / "cache", pseudonym)
+
+    assert list(folds.load(tmp_path / "split.csv")) == ready.sop_instance_uids
+    assert (tmp_path / "evaluations" / "predictions.csv").read_text() == (
+        f"sop_instance_uid,Edema\n1.2.3.1,0.5\n{gone},1\n"
+    )
+    assert (tmp_path / "notes.csv").read_text() == "of,others\n"
 
 
 def test_a_job_that_no_parcel_brought_is_left_as_it_is(home):
@@ -116,21 +149,20 @@ def test_a_parcel_is_named_by_its_content(shipped):
 
     assert named == parcel.digest(ready, pseudonym, preset="voi")
     assert named != parcel.digest(ready, pseudonym, preset="chexpert")
-    assert named != parcel.digest(ready, str.lower, preset="voi")
+    assert named != parcel.digest(ready, lambda name: pseudonym(name + "?"), preset="voi")
 
 
 def test_a_shipped_pacs_finds_and_never_fetches(shipped):
     sent, _, _, chosen = shipped
     pacs = ShippedPacs(sent)
 
-    found = pacs.find(chosen[0].sop_instance_uid)
+    uids = [shipped_pacs.uid(i.sop_instance_uid, pseudonym) for i in chosen]
+    found = pacs.find(uids[0])
 
     assert found.rows == chosen[0].rows
-    assert list(pacs.search(SOPInstanceUID=[i.sop_instance_uid for i in chosen])) == [
-        pacs.find(i.sop_instance_uid) for i in chosen[:2]
-    ]
+    assert list(pacs.search(SOPInstanceUID=uids)) == [pacs.find(uid) for uid in uids[:2]]
     with pytest.raises(AbsentError, match="does not have the instance"):
-        pacs.find(chosen[2].sop_instance_uid)
+        pacs.find(uids[2])
     with pytest.raises(PacsError, match="only says who the images are"):
         pacs.retrieve(found)
 

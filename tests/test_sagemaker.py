@@ -1,5 +1,7 @@
 """Training elsewhere: one command prepares, starts, follows and fetches, and pays for one job."""
 
+import csv
+import fcntl
 import json
 import math
 import re
@@ -49,14 +51,14 @@ def trained(site):
 
 
 @contextmanager
-def ctrl_c(site, job):
-    """Press it once a job is under way."""
+def ctrl_c(site, job, number=signal.SIGINT, said=lambda: True):
+    """Press it, or what else ends a command, once a job is under way."""
 
     def press():
-        while job not in site.aws.training.jobs:
+        while job not in site.aws.training.jobs or not said():
             time.sleep(0.05)
         time.sleep(0.5)
-        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(number)
 
     threading.Thread(target=press, daemon=True).start()
     yield
@@ -119,7 +121,11 @@ def test_what_is_sent_names_no_patient_and_the_log_no_image(trained):
     client = site.aws.client("s3")
     held = {k: client.get_object(Bucket=BUCKET, Key=k)["Body"].read() for k in keys}
 
-    assert not [k for k, content in held.items() if b"SYN7-" in content]
+    with (site.root / "synthetic" / "truth.csv").open(newline="") as file:
+        at_home = {row["sop_instance_uid"] for row in csv.DictReader(file)}
+    assert set(uids) == at_home  # put back as they were fetched
+    named = [b"SYN7-", *(uid.encode() for uid in uids)]
+    assert not [k for k, content in held.items() if any(name in content for name in named)]
     log = "\n".join(site.aws.training.jobs["cxr-one"].lines)
     assert "SYN7-" not in log
     assert not [uid for uid in uids if uid in log]
@@ -167,7 +173,10 @@ def test_a_dry_run_prints_request_image_and_ceiling_without_credentials_and_send
         "MaxRuntimeInSeconds": 36000, "MaxWaitTimeInSeconds": 172800,
     }  # fmt: skip
     assert "pytorch:2.13-cu133-amzn2023-sagemaker" in out[end:]
-    assert "at most 3.04 USD an hour (2 × ml.g5.2xlarge, on demand), 30.40 USD in 10 h" in out
+    assert (
+        "price: 3.04 USD an hour (2 × ml.g5.2xlarge) at the listed on-demand price of us-east-1, "
+        "30.40 USD in 10 h; spot costs less; volumes, stored and moved data and logs come on top\n"
+    ) in out[end:]
     assert not (site.root / "runs" / "dry").exists()
     assert not (site.root / "wheelhouses").exists()
     sources = {
@@ -185,13 +194,26 @@ def test_an_instance_without_a_price_says_where_to_set_one():
     from cxr.infra.sagemaker import request
 
     settings = SageMakerCompute.model_construct(
-        instance="ml.p6.48xlarge", count=3, max_hours=2.0, prices_usd={}, spot=True
+        instance="ml.p6.48xlarge", count=3, max_hours=2.0, prices_usd={}, spot=True, keep_alive_s=0
     )
 
     assert request.ceiling(settings) == (
         "no price is listed for ml.p6.48xlarge: set it in compute.prices_usd, an hour in USD, for "
         "a ceiling; at most 3 × 2 h are paid for"
     )
+
+
+def test_a_ceiling_has_the_time_a_warm_machine_waits_and_is_each_trials():
+    from cxr.aws_schema import SageMakerCompute
+    from cxr.infra.sagemaker import request
+
+    settings = SageMakerCompute.model_construct(
+        instance="a", count=1, max_hours=1.0, prices_usd={"a": 1.5}, spot=False, keep_alive_s=3600
+    )
+
+    said = request.ceiling(settings, each=True)
+
+    assert "3.00 USD in 1 h and 3600 s of keep_alive_s for each trial; volumes" in said
 
 
 # without a training that is run: what goes wrong
@@ -221,16 +243,30 @@ def test_a_job_that_fails_says_why_and_is_started_again_only_on_request(site, to
 
 
 @pytest.mark.slow
-def test_a_job_left_by_ctrl_c_goes_on_and_a_stopped_one_is_told_as_stopped(site, told):
-    with pytest.raises(KeyboardInterrupt), ctrl_c(site, "cxr-halt"):
+def test_a_job_left_by_kill_or_by_a_closed_terminal_goes_on_and_is_not_paid_for_twice(site, told):
+    with pytest.raises(KeyboardInterrupt), ctrl_c(site, "cxr-halt", signal.SIGTERM):
         site.train("name=halt")
+    again = ctrl_c(
+        site, "cxr-halt", signal.SIGHUP,
+        lambda: "cxr-halt is there already (InProgress), and nothing new is started"
+        in told.messages,
+    )  # fmt: skip
+    with pytest.raises(KeyboardInterrupt), again:
+        site.train("name=halt")
+    with pytest.raises(
+        RunError, match=r"cxr-halt trains the same .* by: .*name=halt resume=true; a name="
+    ):
+        site.train()  # the very same command without a name
+    with site.aws.faults.job_fails("over"), pytest.raises(RunError, match="cxr-asked failed"):
+        site.train("name=asked")
     site.aws.client("sagemaker").stop_training_job(TrainingJobName="cxr-halt")
-
     with pytest.raises(RunError, match="cxr-halt stopped"):
         site.train("name=halt")
 
-    (left,) = [m for m in told.messages if "cxr-halt goes on without being followed" in m]
-    assert left.endswith("name=halt resume=true")
+    left = [m for m in told.messages if "cxr-halt goes on without being followed" in m]
+    (begun,) = [m for m in told.messages if "follow the job by:" in m and "name=halt" in m]
+    assert len(left) == 2
+    assert all(m.endswith("name=halt resume=true") for m in (*left, begun))
 
 
 @pytest.mark.slow
@@ -340,8 +376,71 @@ def test_a_job_of_this_name_that_another_site_started_is_not_taken_for_ours(site
 
     with pytest.raises(RunError, match="called cxr-ours is in the account already, of another run"):
         site.train("name=ours", "seed=9")
-    with pytest.raises(RunError, match="cxr-ours failed: over; add resume=true"):
-        site.train("name=ours")  # the same settings: the file was lost, and the job is ours
+    labels = site.root / "jobs" / "few" / "manifests" / "output" / "output.manifest"
+    before = labels.read_text()
+    fewer = "".join(before.splitlines(keepends=True)[:-1])
+    other_data = "cxr-ours was sent other labels or images than there are"
+    try:
+        labels.write_text(fewer)
+        with pytest.raises(RunError, match=other_data):
+            site.train("name=ours")
+        labels.write_text(before)
+        with pytest.raises(RunError, match="cxr-ours failed: over"):
+            site.train("name=ours")  # the same settings: the file was lost, and the job is ours
+        labels.write_text(fewer)
+        with pytest.raises(RunError, match=other_data):
+            site.train("name=ours", "resume=true")
+    finally:
+        labels.write_text(before)
+    assert "cxr-ours-try2" not in site.aws.training.jobs
+
+
+@pytest.mark.slow
+def test_a_job_of_another_run_that_took_the_name_meanwhile_is_not_followed(site):
+    def take():
+        while not list(site.root.glob(".sending-*/labels/parcel.json")):
+            time.sleep(0.01)
+        other = site.aws.training.jobs["cxr-model"].request
+        asked = {**other, "TrainingJobName": "cxr-race", "HyperParameters": {"cxr": "{}"}}
+        site.aws.client("sagemaker").create_training_job(**asked)
+        fcntl.flock(held, fcntl.LOCK_UN)
+
+    with site.aws.faults.job_fails("over"):
+        with pytest.raises(RunError, match="cxr-model failed"):
+            site.train("name=model")
+        with (site.root / ".sagemaker.lock").open("w") as held:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            threading.Thread(target=take, daemon=True).start()
+            with pytest.raises(RunError, match="called cxr-race is in the account already, of an"):
+                site.train("name=race")
+
+    assert not (site.root / "runs" / "race" / "sagemaker.json").exists()
+
+
+@pytest.mark.slow
+def test_what_a_job_had_learned_when_it_ended_early_is_fetched_and_can_be_evaluated(
+    trained, told, capsys
+):
+    site, _ = trained
+    client, place = site.aws.client("s3"), "cxr/training/runs/cxr-{0}/checkpoints/runs/{0}/"
+    for name in ("best.ckpt", "last.ckpt", "split.csv", "run.json", "predictions.csv"):
+        body = client.get_object(Bucket=BUCKET, Key=place.format("one") + name)["Body"].read()
+        if name == "run.json":  # thresholds are chosen at the end
+            body = json.dumps(json.loads(body) | {"thresholds": {}}).encode()
+        client.put_object(Bucket=BUCKET, Key=place.format("half") + name, Body=body)
+    client.put_object(Bucket=BUCKET, Key=place.format("half") + "figures/", Body=b"")
+
+    with (
+        site.aws.faults.job_fails("its time was over"),
+        pytest.raises(RunError, match=r"cxr-half failed: its time was over; partial: .*run=half"),
+    ):
+        site.train("name=half")
+    site.evaluate("run=half", "data=job", "data.job=few", "draws=100", "data.workers=1")
+
+    runs = site.root / "runs"
+    assert (runs / "half" / "best.ckpt").read_bytes() == (runs / "one" / "best.ckpt").read_bytes()
+    assert (runs / "half" / "split.csv").read_text() == (runs / "one" / "split.csv").read_text()
+    assert "report: " in capsys.readouterr().out
 
 
 @pytest.mark.slow

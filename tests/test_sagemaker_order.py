@@ -1,8 +1,11 @@
 """What a training job is told: names AWS takes, one value it does not break, no secrets."""
 
+import io
 import json
 import re
 import shutil
+import signal
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -14,9 +17,9 @@ from hypothesis import strategies as st
 from cxr import config, schema
 from cxr.aws_schema import SageMakerCompute
 from cxr.errors import ConfigError, RunError
-from cxr.infra import compute
+from cxr.infra import compute, interrupts
 from cxr.infra.aws import stacks
-from cxr.infra.sagemaker import kept, order, request, wheels
+from cxr.infra.sagemaker import fetching, kept, order, request, wheels
 from cxr.learning import ordering
 
 NAMES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", fullmatch=True)
@@ -182,6 +185,50 @@ def test_a_damaged_note_of_a_job_says_what_to_do(tmp_path):
 
     with pytest.raises(RunError, match="remove the file to look for the job by its name"):
         kept.read(tmp_path)
+
+
+def packed(path, *sizes):
+    with tarfile.open(path, "w:gz") as archive:
+        for number, size in enumerate(sizes):
+            member = tarfile.TarInfo(f"{number}.onnx")
+            member.size = size
+            archive.addfile(member, io.BytesIO(bytes(min(size, 1 << 20))) if size < 9e6 else None)
+    return path
+
+
+def test_a_model_larger_than_any_is_not_unpacked(tmp_path):
+    huge = packed(tmp_path / "a.tar.gz", 9, 65 << 30)
+
+    with pytest.raises(RunError, match="s3://b/m: expected at most 100000 files of 64 GiB"):
+        fetching._unpack(huge, tmp_path / "run", "s3://b/m")
+
+    assert not (tmp_path / "run" / "1.onnx").exists()
+
+
+@pytest.mark.parametrize("damage", [lambda b: b[: len(b) // 2], lambda b: b"x" + b, lambda b: b""])
+def test_a_damaged_model_is_told_in_one_line(tmp_path, damage):
+    path = packed(tmp_path / "a.tar.gz", 9, 1 << 20)
+    path.write_bytes(damage(path.read_bytes()))
+
+    with pytest.raises(RunError, match="s3://b/m: expected an archive of the model, met one"):
+        fetching._unpack(path, tmp_path / "run", "s3://b/m")
+
+
+def test_runs_that_differ_by_name_alone_train_the_same():
+    assert order.nameless(told(name="a")) == order.nameless(told("name=b", name="b"))
+    assert order.nameless(told(name="a")) != order.nameless(told("seed=7", name="a"))
+
+
+def test_what_is_ignored_by_whoever_started_a_command_stays_ignored():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+    try:
+        with interrupts.like_ctrl_c():
+            signal.raise_signal(signal.SIGHUP)
+            with pytest.raises(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGTERM)
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_a_folder_of_wheels_needs_cxrs_own_among_them(tmp_path):

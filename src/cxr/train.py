@@ -49,9 +49,26 @@ def _backend(cfg: schema.Train) -> "ComputeBackend":
         cast("SageMakerCompute", filled.compute),
         stacks.account(cast("Aws", filled.aws)),
         ordering.order(cfg, root.prepare(cfg.root)),
-        again=_again(cfg.name),
+        again=_again,
         say=print,
+        **_asked(cfg.name),
     )
+
+
+def _asked(name: str) -> dict[str, Any]:
+    """Say whether a run has its name of the command alone, and is one of several."""
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
+    if not HydraConfig.initialized():
+        return {}
+    hydra = HydraConfig.get()
+    of_sweep = hydra.mode is RunMode.MULTIRUN
+    if any(word.lstrip("+").startswith("name=") for word in hydra.overrides.task):
+        return {"of_sweep": of_sweep}
+    # the trials of a sweep are meant to run beside each other
+    made_up = name.removesuffix(str(hydra.job.num)) if of_sweep else name
+    return {"of_sweep": of_sweep, "made_up": made_up}
 
 
 def _again(name: str) -> str:

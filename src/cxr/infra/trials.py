@@ -24,9 +24,10 @@ from hydra.core.utils import (
 from omegaconf import OmegaConf
 
 from cxr.errors import RunError
+from cxr.infra import interrupts
 
 _log = logging.getLogger(__name__)
-_CTRL_C = {signal.SIGINT}
+_CTRL_C = set(interrupts.ALL)
 
 
 def run(
@@ -53,7 +54,8 @@ def run(
     Path(str(common.hydra.sweep.dir)).mkdir(parents=True, exist_ok=True)
     if at_once == 1:
         return [_one(context, task, common, config) for config in configs]
-    return _Abreast(context, task, common, configs).run(at_once)
+    with interrupts.like_ctrl_c():
+        return _Abreast(context, task, common, configs).run(at_once)
 
 
 def _one(context: Any, task: Any, common: Any, config: Any) -> JobReturn:

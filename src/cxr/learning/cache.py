@@ -202,16 +202,6 @@ def build(
     return Cache(place, size, unreadable)
 
 
-def extract(folder: Path, uids: Sequence[str], target: Path, size: Size, preset: str) -> None:
-    """Write below `target` a cache of these images alone, in this order; `folder` has them all."""
-    held = Cache(_place(folder, size, preset), size, {})
-    place, rows = _place(target, size, preset), held.rows(uids)
-    for start in range(0, len(rows), _FLUSH):
-        some = rows[start : start + _FLUSH]
-        entries = [held.entries[row] for row in some]
-        _flush(place, start, list(zip(held.images[some], entries, strict=True)))
-
-
 def forget(folder: Path, sop_instance_uids: Collection[str]) -> int:
     """Blank these images in every cache below a folder, and say how many rows that were.
 

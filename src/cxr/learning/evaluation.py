@@ -218,11 +218,11 @@ def _report(
 
 
 def _numbered(material: Material, chosen: NDArray[np.intp]) -> list[str]:
-    """Name patients by the order of their images, so that draws go alike under any pseudonym."""
-    uids, patients = material.sop_instance_uids, material.patient_ids
+    """Name patients by what their images show, so that draws go alike under any pseudonyms."""
+    pixels, patients = material.pixel_hashes, material.patient_ids
     first: dict[str, str] = {}
     for row in chosen:
-        first[patients[row]] = min(uids[row], first.get(patients[row], uids[row]))
+        first[patients[row]] = min(pixels[row], first.get(patients[row], pixels[row]))
     number = {patient: f"{n:09d}" for n, patient in enumerate(sorted(first, key=first.__getitem__))}
     return [number[patients[row]] for row in chosen]
 

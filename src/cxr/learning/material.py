@@ -52,10 +52,12 @@ class Material:
     def sha256(self) -> str:
         """Say by one hash which pictures have which targets, whatever the order of the rows."""
         digest = hashlib.sha256("\0".join(self.cohort.names).encode())
-        uids = self.sop_instance_uids
-        for row in sorted(range(len(uids)), key=lambda row: uids[row]):
-            digest.update(f"\0{uids[row]}\0{self.pixel_hashes[row]}\0".encode())
-            digest.update((self.targets[row] > 0).tobytes() + self.mask[row].tobytes())
+        # by what they show, for elsewhere the same images go under other UIDs
+        for pixels, asked in sorted(
+            (pixels, (self.targets[row] > 0).tobytes() + self.mask[row].tobytes())
+            for row, pixels in enumerate(self.pixel_hashes)
+        ):
+            digest.update(f"\0{pixels}\0".encode() + asked)
         return digest.hexdigest()
 
     def gather(self, chosen: NDArray[np.intp]) -> NDArray[np.uint8]:

@@ -1,6 +1,7 @@
 """From the config of a run to an order for a machine elsewhere; nothing is prepared yet."""
 
 import functools
+from collections.abc import Callable
 from pathlib import Path
 
 from cxr import schema
@@ -26,7 +27,12 @@ def order(cfg: schema.Train, folder: Path) -> Order:
         experiment=cfg.tracking.experiment,
         resume=cfg.resume,
         prepare=lambda scratch: _prepare(cfg, folder, scratch),
+        restore=lambda run: parcel.restore(run, folder / "cache", _pseudonym(folder)),
     )
+
+
+def _pseudonym(folder: Path) -> Callable[[str], str]:
+    return functools.partial(tracking.pseudonym, secret=tracking.secret(folder))
 
 
 def _prepare(cfg: schema.Train, folder: Path, scratch: Path) -> Goods:
@@ -34,12 +40,12 @@ def _prepare(cfg: schema.Train, folder: Path, scratch: Path) -> Goods:
     ready = preparing.material(cfg, folder)
     preparing.objective(cfg, ready.cohort.names)
     divided = preparing.splits(cfg, folder, scratch / "divided", ready, None)
-    pseudonym = functools.partial(tracking.pseudonym, secret=tracking.secret(folder))
+    pseudonym = _pseudonym(folder)
     labels = scratch / "labels"
     labels.mkdir()
     sources = [example.source for example in ready.cohort.examples]
     files = parcel.write_labels(
-        ready, divided, labels,
+        ready, divided, pseudonym, labels,
         attribute=cfg.data.attribute or cfg.data.job,
         drawn=synthetic.is_drawn(folder / "synthetic" / "truth.csv", sources),
         agreement=folder / "jobs" / cfg.data.job / "agreement.json",

@@ -2,15 +2,17 @@
 
 Two folders. `cache` has the images decoded, these alone, and who they are; it is the same for
 every run on them. `manifest` has their labels and who is tested on. Both are patient data, and
-name nobody: a PatientID and a StudyInstanceUID go under the root's own pseudonyms, dates, series
-and Orthanc IDs (a hash of the PatientID beside the UIDs it was made with) stay at home, as do
-answers, comments, regions and whoever gave them. The SOPInstanceUID goes along: split.csv and
-predictions.csv come back under it.
+name nobody: PatientIDs, StudyInstanceUIDs and SOPInstanceUIDs go under the root's own pseudonyms;
+dates, sex, age, series, hashes of files and Orthanc IDs (a hash of the PatientID beside the UIDs it
+was made with) stay at home, as do answers, comments, regions and whoever gave them. split.csv and
+predictions.csv come back under the pseudonyms, and `restore` puts the SOPInstanceUIDs back.
 """
 
+import csv
 import hashlib
+import io
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,7 +23,7 @@ from numpy.typing import NDArray
 
 from cxr.contract import manifest
 from cxr.errors import DataError
-from cxr.learning import cache, folds, predictions
+from cxr.learning import cache, excerpt, folds, predictions
 from cxr.learning.material import Material
 from cxr.pacs import shipped
 
@@ -64,13 +66,16 @@ def write(
 
     Args:
         ready: The job.
-        pseudonym: Of a PatientID or a StudyInstanceUID.
+        pseudonym: Of a PatientID, a StudyInstanceUID or a SOPInstanceUID, in hex digits.
         cache_folder: Parent of this machine's caches.
         target: An empty folder.
         preset: Of the images.
     """
     size = (ready.images.shape[1], ready.images.shape[2])
-    cache.extract(cache_folder, ready.sop_instance_uids, target, size, preset)
+    excerpt.extract(
+        cache_folder, ready.sop_instance_uids, target, size, preset,
+        lambda uid: shipped.uid(uid, pseudonym),
+    )  # fmt: skip
     (target / shipped.NAME).write_text("".join(_lines(ready, pseudonym)))
     return sorted(path for path in target.rglob("*") if path.is_file() and path.name != "lock")
 
@@ -82,6 +87,7 @@ def _lines(ready: Material, pseudonym: Callable[[str], str]) -> list[str]:
 def write_labels(
     ready: Material,
     splits: NDArray[np.str_],
+    pseudonym: Callable[[str], str],
     target: Path,
     *,
     attribute: str,
@@ -93,14 +99,16 @@ def write_labels(
     Args:
         ready: The job.
         splits: (N) of `train`, `val`, `test`: pseudonyms would be divided otherwise.
+        pseudonym: As for `write`.
         target: An empty folder.
         attribute: The label attribute that the config names, or any other name.
         drawn: All images are synthetic.
         agreement: The job's agreement.json, if there is one; how far any two readers agree stays
             at home, for it names them.
     """
-    manifest.write(target / MANIFEST, _labelled(ready, attribute))
-    folds.save(target / SPLIT, ready.sop_instance_uids, splits)
+    uids = [shipped.uid(uid, pseudonym) for uid in ready.sop_instance_uids]
+    manifest.write(target / MANIFEST, _labelled(ready, uids, attribute))
+    folds.save(target / SPLIT, uids, splits)
     said = {
         "schema": SCHEMA,
         "manifest_sha256": ready.manifest_sha256,
@@ -118,19 +126,19 @@ def write_labels(
     return files
 
 
-def _labelled(ready: Material, attribute: str) -> Iterator[dict[str, Any]]:
+def _labelled(ready: Material, uids: Sequence[str], attribute: str) -> Iterator[dict[str, Any]]:
     cohort = ready.cohort
     meta = manifest.metadata(
         attribute, human_annotated=cohort.human_annotated, created=datetime.fromtimestamp(0, UTC)
     )
-    for example in cohort.examples:
+    for uid, example in zip(uids, cohort.examples, strict=True):
         findings = [
             {"label": name, "state": str(state)}
             for name, state in zip(cohort.names, example.states, strict=True)
         ]
         yield {
-            "source": example.sop_instance_uid,
-            "sop-instance-uid": example.sop_instance_uid,
+            "source": uid,
+            "sop-instance-uid": uid,
             "labels": list(cohort.names),
             "label-set": cohort.label_set,
             "label-aliases": dict(cohort.aliases),
@@ -138,6 +146,27 @@ def _labelled(ready: Material, attribute: str) -> Iterator[dict[str, Any]]:
             attribute: {"schema": manifest.SCHEMA, "findings": findings, "usable": True},
             attribute + manifest.METADATA: meta | {"label-source": cohort.label_source},
         }
+
+
+def restore(folder: Path, cache_folder: Path, pseudonym: Callable[[str], str]) -> None:
+    """Put SOPInstanceUIDs back into the tables of a run that was trained elsewhere.
+
+    Again does no harm. An image that no cache here has any more keeps its pseudonym.
+
+    Args:
+        folder: The run's.
+        cache_folder: Parent of this machine's caches.
+        pseudonym: As it was sent with.
+    """
+    known = {shipped.uid(uid, pseudonym): uid for uid in excerpt.known_uids(cache_folder)}
+    for path in sorted(folder.rglob("*.csv")):
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.reader(file))
+        if rows and rows[0][:1] == [predictions.KEY]:
+            made = io.StringIO(newline="")
+            named = ([known.get(cell, cell) for cell in row[:1]] + row[1:] for row in rows)
+            csv.writer(made, lineterminator="\n").writerows(named)
+            predictions.replace_text(path, made.getvalue())
 
 
 def said(folder: Path) -> Said | None:

@@ -1,7 +1,7 @@
 """A PACS that stayed at home: who its images are, without the files.
 
 A training job elsewhere gets its images decoded, with `instances.jsonl` beside them. In it
-patients and studies have pseudonyms, and there is nothing to try PatientIDs against.
+patients, studies and images have pseudonyms, and there is nothing to try PatientIDs against.
 """
 
 import json
@@ -17,12 +17,24 @@ from cxr.images.dicom import Instance
 NAME = "instances.jsonl"
 
 
+def uid(sop_instance_uid: str, pseudonym: Callable[[str], str]) -> str:
+    """Give the UID under which an image is shipped.
+
+    Args:
+        sop_instance_uid: Its own.
+        pseudonym: In hex digits, 32 of them or more.
+    """
+    return f"2.25.{int(pseudonym(sop_instance_uid)[:32], 16)}"  # PS3.5 B.2
+
+
 def lines(instances: Iterable[Instance], pseudonym: Callable[[str], str]) -> Iterator[str]:
-    """Give the lines of `instances.jsonl`: no PatientID, study, series or date in them.
+    """Give the lines of `instances.jsonl`: nothing in them that DICOM or Orthanc calls anybody by.
+
+    Sex, age and dates stay at home as well: training asks for none of them.
 
     Args:
         instances: Who is shipped.
-        pseudonym: Of a PatientID or a StudyInstanceUID.
+        pseudonym: Of a PatientID, a StudyInstanceUID or a SOPInstanceUID, in hex digits.
     """
     for instance in instances:
         study = instance.study_instance_uid
@@ -31,6 +43,9 @@ def lines(instances: Iterable[Instance], pseudonym: Callable[[str], str]) -> Ite
             patient_id=pseudonym(instance.patient_id),
             study_instance_uid=pseudonym(study) if study else "",  # empty ones are not compared
             series_instance_uid="",
+            sop_instance_uid=uid(instance.sop_instance_uid, pseudonym),
+            sex="",
+            age_years=None,
             study_date="",
         )
         yield json.dumps(asdict(known), ensure_ascii=False) + "\n"

@@ -7,17 +7,18 @@ command finds a job that runs already and follows it.
 
 import logging
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from cxr.aws_schema import SageMakerCompute
 from cxr.errors import AwsError, RunError
-from cxr.infra import compute
+from cxr.infra import compute, interrupts
 from cxr.infra.aws import Account
-from cxr.infra.sagemaker import fetching, following, kept, packing, reach, request, wheels
+from cxr.infra.sagemaker import adopting, fetching, following, kept, packing, reach, request, wheels
 from cxr.infra.sagemaker.kept import Kept
-from cxr.infra.sagemaker.order import HYPERPARAMETER, Goods, Order, hyperparameter, job_name
+from cxr.infra.sagemaker.order import Order, hyperparameter, job_name
 
 _log = logging.getLogger(__name__)
 _LOG = "job.log"
@@ -32,8 +33,10 @@ class SageMaker:
         account: Account,
         order: Order,
         *,
-        again: str,
+        again: Callable[[str], str],
         say: Callable[[str], None],
+        made_up: str | None = None,
+        of_sweep: bool = False,
     ) -> None:
         """Say what is to run where.
 
@@ -41,11 +44,16 @@ class SageMaker:
             settings: conf/compute/sagemaker, filled.
             account: Whose bucket and jobs.
             order: The run.
-            again: The command that goes on with this run.
+            again: Gives the command that goes on with a run, by its name.
             say: Takes each line of the result.
+            made_up: How names of runs begin that this command made up; None where one was given,
+                which is leave to start another job like one that runs.
+            of_sweep: The run is one of several.
         """
         self._settings, self._account, self._order = settings, account, order
-        self._again_by, self._say = again, say
+        self._again_by, self._say, self._made_up = again, say, made_up
+        self._ceiling = request.ceiling(settings, each=of_sweep)
+        self._data: list[packing.Channel] = []
 
     def run(self, command: Callable[[Any], Any], cfg: Any) -> Any:
         """Run `command` on its config in a training job, and give the objective's best value.
@@ -65,18 +73,19 @@ class SageMaker:
         request.check_instance(self._settings)
         unresolved, resolved = compute.plain(cfg)
         value = hyperparameter(command.__name__, unresolved, resolved, order.name)
-        with tempfile.TemporaryDirectory(dir=order.root, prefix=".sending-") as scratch:
-            if self._settings.dry_run:
-                return self._shown(value, Path(scratch))
-            self._account.check()
-            known = self._known(value)
-            if known is None:
-                known = self._start(value, Path(scratch), 1)
-            elif not known.fetched:
-                known = self._again(known, value, Path(scratch))
-        return self._finished(known)
+        with interrupts.like_ctrl_c():
+            with tempfile.TemporaryDirectory(dir=order.root, prefix=".sending-") as scratch:
+                if self._settings.dry_run:
+                    return self._shown(value, Path(scratch))
+                self._account.check()
+                known = self._known(value, Path(scratch))
+                if known is None:
+                    known = self._start(value, Path(scratch), 1)
+                elif not known.fetched:
+                    known = self._again(known, value, Path(scratch))
+            return self._finished(known)
 
-    def _known(self, value: str) -> Kept | None:
+    def _known(self, value: str, scratch: Path) -> Kept | None:
         """Give what is known of a job of this run, from here or from AWS."""
         order = self._order
         known = kept.read(order.folder)
@@ -91,7 +100,7 @@ class SageMaker:
                 if order.resume:
                     raise RunError(f"name: no run called {order.name!r} to resume, here or in AWS")
                 return None
-            known = self._found(described, value)
+            known = self._found(described, value, scratch)
         if known.region != self._account.region:
             raise RunError(
                 f"aws.region: {known.job} was started in {known.region}, met {self._account.region}"
@@ -107,19 +116,12 @@ class SageMaker:
             )
         return known
 
-    def _found(self, described: Mapping[str, Any], value: str) -> Kept:
+    def _found(self, described: Mapping[str, Any], value: str, scratch: Path) -> Kept:
         """Take up a job that this machine knows nothing of."""
-        job = str(described["TrainingJobName"])
-        met = described.get("HyperParameters", {}).get(HYPERPARAMETER)
-        if met != value:
-            raise RunError(
-                f"name: a training job called {job} is in the account already, of another run; "
-                "choose another name"
-            )
         attempt = 1
-        while (later := job_name(self._order.name, attempt + 1)) and following.describe(
-            self._account, later
-        ):
+        adopting.check(described, value, lambda: self._sources(scratch))
+        while later := following.describe(self._account, job_name(self._order.name, attempt + 1)):
+            adopting.check(later, value, lambda: self._sources(scratch))
             attempt += 1
         found = Kept(job_name(self._order.name, attempt), attempt, self._account.region, value)
         return found.write(self._order.folder)
@@ -133,41 +135,87 @@ class SageMaker:
         if status in ("Failed", "Stopped"):
             if not self._order.resume:
                 raise RunError(
-                    f"{_ending(described)}; add resume=true to start a new job that goes on from "
-                    "its last checkpoint, or choose another name"
+                    f"{self._ended(described)}; add resume=true to start a new job that goes on "
+                    "from its last checkpoint, or choose another name"
                 )
+            adopting.check_data(described, self._sources(scratch))
             return self._start(value, scratch, known.attempt + 1)
+        if not self._order.resume:  # with it, following is what is asked for
+            adopting.check_data(described, self._sources(scratch))
         _log.info("%s is there already (%s), and nothing new is started", known.job, status)
         return known
 
     def _start(self, value: str, scratch: Path, attempt: int) -> Kept:
         order, account, job = self._order, self._account, job_name(self._order.name, attempt)
         reach.check(account, self._settings, order)
-        channels = self._channels(order.prepare(scratch))
-        asked = self._request(job, value, channels)
+        channels = self._channels(scratch)
+        sources = packing.uris(channels)
+        if attempt == 1 and self._made_up is not None:
+            adopting.refuse_twin(
+                account, order, value, sources, made_up=self._made_up, again=self._again_by
+            )
+        asked = request.built(self._settings, account, order, job, value, sources)
         for channel in channels:
             packing.send(account, channel, scratch, order.root)
+        before = kept.read(order.folder)
         known = Kept(job, attempt, account.region, value).write(order.folder)
         try:
-            account.call("sagemaker", "create_training_job", job, **asked)
-        except AwsError as error:
-            if "ResourceInUse" in str(error):  # a second one of this command was as fast
-                _log.info("%s was started meanwhile, and is followed", job)
-                return known
-            (order.folder / kept.NAME).unlink()
+            with self._leaving(job):
+                self._create(job, asked, value, scratch)
+        except (AwsError, RunError):
+            if before is None:
+                (order.folder / kept.NAME).unlink(missing_ok=True)
+            else:
+                before.write(order.folder)
             raise
-        _log.info("%s started: %s", job, request.ceiling(self._settings))
         return known
 
-    def _channels(self, goods: Goods) -> list[packing.Channel]:
+    def _create(self, job: str, asked: dict[str, Any], value: str, scratch: Path) -> None:
+        """Start a job, or find that a second one of this command was as fast."""
+        try:
+            self._account.call("sagemaker", "create_training_job", job, **asked)
+        except AwsError as error:
+            met = following.describe(self._account, job) if "ResourceInUse" in str(error) else None
+            if met is None:
+                raise
+            adopting.check(met, value, lambda: self._sources(scratch))
+            _log.info("%s was started meanwhile, and is followed", job)
+        else:
+            _log.info("%s started: %s", job, self._ceiling)
+        _log.info("whatever ends this command, follow the job by: %s", self._again_command)
+
+    @property
+    def _again_command(self) -> str:
+        return self._again_by(self._order.name)
+
+    @contextmanager
+    def _leaving(self, job: str) -> Iterator[None]:
+        """Say on Ctrl-C how a job is followed that goes on."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            _log.warning(
+                "%s goes on without being followed; follow and fetch it: %s",
+                job, self._again_command,
+            )  # fmt: skip
+            raise
+
+    def _sent(self, scratch: Path) -> list[packing.Channel]:
+        """Prepare what is sent of labels and images, once."""
+        self._data = self._data or packing.data(self._account, self._order.prepare(scratch))
+        return self._data
+
+    def _sources(self, scratch: Path) -> dict[str, str]:
+        return packing.uris(self._sent(scratch))
+
+    def _channels(self, scratch: Path, *, made: bool = True) -> list[packing.Channel]:
+        data = self._sent(scratch)
+        if not made:
+            return [packing.code(self._account, None), *data]
         kept_wheels = self._order.root / "wheelhouses"
         with packing.alone(self._order.root):
-            made = wheels.wheelhouse(self._settings.wheelhouse, kept_wheels, self._settings.python)
-        return packing.channels(self._account, goods, made)
-
-    def _request(self, job: str, value: str, channels: list[packing.Channel]) -> dict[str, Any]:
-        sources = {channel.name: channel.uri for channel in channels}
-        return request.built(self._settings, self._account, self._order, job, value, sources)
+            found = wheels.wheelhouse(self._settings.wheelhouse, kept_wheels, self._settings.python)
+        return [packing.code(self._account, found), *data]
 
     def _finished(self, known: Kept) -> float:
         """Follow to the end, fetch, and say what came of it."""
@@ -175,23 +223,16 @@ class SageMaker:
         if known.fetched:
             _log.info("%s is fetched already", known.job)
             return fetching.best(order, known.mlflow_run)
-        try:
+        with self._leaving(known.job):
             described = following.follow(
                 account, known.job, poll_s=self._settings.poll_s, log=order.folder / _LOG
             )
             if described["TrainingJobStatus"] != "Completed":
-                raise RunError(f"{_ending(described)}; all it logged: {order.folder / _LOG}")
+                raise RunError(f"{self._ended(described)}; all it logged: {order.folder / _LOG}")
             _log.info("fetching the run into %s", order.folder)
             fetching.fetch(account, order, described)
             with packing.alone(order.root):  # the first one makes the database
                 run_id = fetching.imported(account, order, described)
-        except KeyboardInterrupt:
-            _log.warning(
-                "%s goes on without being followed; follow and fetch it: %s",
-                known.job,
-                self._again_by,
-            )
-            raise
         known.but(fetched=True, mlflow_run=run_id).write(order.folder)
         value = fetching.best(order, run_id)
         _log.info("best %s %.3f; %s", order.objective, value, _paid(described))
@@ -199,18 +240,30 @@ class SageMaker:
         self._say(f"next: python -m cxr.evaluate run={order.name} data=job data.job=…")
         return value
 
+    def _ended(self, described: Mapping[str, Any]) -> str:
+        """Say how a job ended that did not complete, and fetch what it has come to: it is paid."""
+        try:
+            partial = fetching.partial(self._account, self._order, described)
+        except AwsError as error:
+            return f"{_ending(described)}; whether it left a model was not to be seen: {error}"
+        if not partial:
+            return _ending(described)
+        name = self._order.name
+        return (
+            f"{_ending(described)}; partial: its best epoch until then is fetched, and python -m "
+            f"cxr.evaluate run={name} data=job data.job=… scores it, without chosen thresholds"
+        )
+
     def _shown(self, value: str, scratch: Path) -> float:
         """Print what would be started."""
+        unmade = self._settings.wheelhouse is None  # nothing is built only to be shown
+        sources = packing.uris(self._channels(scratch, made=not unmade))
         job = job_name(self._order.name, 1)
-        goods, given = self._order.prepare(scratch), self._settings.wheelhouse
-        if given is None:  # nothing is built or downloaded only to be shown
-            channels = packing.channels(self._account, goods, None)
-        else:
-            channels = self._channels(goods)
-        self._say(request.shown(self._request(job, value, channels)))
+        asked = request.built(self._settings, self._account, self._order, job, value, sources)
+        self._say(request.shown(asked))
         self._say(f"image: {request.image(self._settings, self._account.region)}")
-        self._say(f"price: {request.ceiling(self._settings)}")
-        if given is None:
+        self._say(f"price: {self._ceiling}")
+        if unmade:
             self._say(f"wheels: made at the start, hence {packing.UNMADE} in the channel code")
         self._say("nothing was sent and nothing started: compute.dry_run=true")
         return float("nan")

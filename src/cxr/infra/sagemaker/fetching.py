@@ -4,6 +4,7 @@ import json
 import logging
 import tarfile
 import tempfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -13,6 +14,8 @@ from cxr.infra import tracking, tracking_copy
 from cxr.infra.aws import Account, MissingError, objects
 from cxr.infra.sagemaker.order import Order
 
+MOST_FILES, MOST_BYTES = 100_000, 64 << 30
+"""In a model's archive, unpacked."""
 _log = logging.getLogger(__name__)
 _TRACKED = ("run.json", "best.ckpt", "metrics.json", "model.onnx", "model-card.md",
             "model-card.json")  # fmt: skip
@@ -28,30 +31,47 @@ def fetch(account: Account, order: Order, described: Mapping[str, Any]) -> None:
         described: What DescribeTrainingJob says.
 
     Raises:
-        RunError: The job left no run.
+        RunError: The job left no run, or a model that cannot be unpacked.
         AwsError: What it left may not be read.
     """
     folder = order.folder
-    base = f"{_checkpoints(described)}/runs/{order.name}/"
-    for uri, _ in objects.below(account, base):
-        relative = PurePosixPath(uri.removeprefix(base))
-        hidden = any(part.startswith(".") for part in relative.parts)  # parts of files cut off
-        if not hidden and not relative.is_absolute() and ".." not in relative.parts:
-            objects.download(account, uri, folder / relative)
+    base = _run(order, described)
+    _checkpointed(account, base, folder)
+    order.restore(folder)
     model = str(described.get("ModelArtifacts", {}).get("S3ModelArtifacts", ""))
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     archive = folder / ".model.tar.gz"
     try:
         objects.download(account, model, archive)
-        _unpack(archive, folder)
-        archive.unlink()
+        _unpack(archive, folder, model)
     except MissingError:
         _log.warning("%s: the job left no model.tar.gz", model)
+    finally:
+        archive.unlink(missing_ok=True)
     if not (folder / "run.json").is_file() or not (folder / "best.ckpt").is_file():
         raise RunError(
             f"{described['TrainingJobName']}: expected run.json and best.ckpt below {base} or in "
             "model.tar.gz, met none; see the job's log"
         )
+
+
+def partial(account: Account, order: Order, described: Mapping[str, Any]) -> bool:
+    """Fetch what a job that did not complete left of its run, and say whether it is a model.
+
+    Args:
+        account: Where the job ran.
+        order: Its run.
+        described: What DescribeTrainingJob says.
+
+    Raises:
+        AwsError: What it left may not be read.
+    """
+    base = _run(order, described)
+    left = {uri.removeprefix(base) for uri, _ in objects.below(account, base)}
+    if not {"best.ckpt", "run.json"} <= left:
+        return False
+    _checkpointed(account, base, order.folder)
+    order.restore(order.folder)
+    return True
 
 
 def imported(account: Account, order: Order, described: Mapping[str, Any]) -> str:
@@ -98,10 +118,43 @@ def _checkpoints(described: Mapping[str, Any]) -> str:
     return str(described["CheckpointConfig"]["S3Uri"]).rstrip("/")
 
 
-def _unpack(path: Path, folder: Path) -> None:
-    """Write the files of a tar archive; nothing outside the folder, no links (PEP 706)."""
-    with tarfile.open(path, mode="r:gz") as archive:
-        for member in archive.getmembers():
-            if member.isfile() or member.isdir():
-                member.mode = 0o700 if member.isdir() else 0o600
-                archive.extract(member, folder, filter="data")
+def _run(order: Order, described: Mapping[str, Any]) -> str:
+    return f"{_checkpoints(described)}/runs/{order.name}/"
+
+
+def _checkpointed(account: Account, base: str, folder: Path) -> None:
+    """Fetch what SageMaker copied of the run while it trained."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for uri, _ in objects.below(account, base):
+        name = uri.removeprefix(base)
+        relative = PurePosixPath(name)
+        hidden = any(part.startswith(".") for part in relative.parts)  # cut off; ..
+        folders = not name or name.endswith("/")  # consoles store folders as empty objects
+        if not hidden and not folders and not relative.is_absolute():
+            objects.download(account, uri, folder / relative)
+
+
+def _unpack(path: Path, folder: Path, uri: str) -> None:
+    """Write the files of a tar archive; nothing outside the folder, no links (PEP 706).
+
+    Raises:
+        RunError: It is damaged, or too large to be a model.
+    """
+    count = size = 0
+    try:
+        with tarfile.open(path, mode="r:gz") as archive:
+            for member in archive:
+                count, size = count + 1, size + member.size
+                if count > MOST_FILES or size > MOST_BYTES:
+                    raise RunError(
+                        f"{uri}: expected at most {MOST_FILES} files of {MOST_BYTES >> 30} GiB "
+                        f"together, met more; what was copied while it trained is in {folder}"
+                    )
+                if member.isfile() or member.isdir():
+                    member.mode = 0o700 if member.isdir() else 0o600
+                    archive.extract(member, folder, filter="data")
+    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
+        raise RunError(
+            f"{uri}: expected an archive of the model, met one that cannot be unpacked ({error}); "
+            f"what was copied while it trained is in {folder}"
+        ) from error

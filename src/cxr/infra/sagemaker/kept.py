@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -59,3 +60,14 @@ def read(folder: Path) -> Kept | None:
             f"{path}: expected what is known of a training job ({error}); remove the file to look "
             "for the job by its name"
         ) from error
+
+
+def unfetched(root: Path) -> Iterator[tuple[str, Kept]]:
+    """Give name and newest job of every run below a data root that is not fetched yet."""
+    for path in sorted((root / "runs").glob(f"*/{NAME}")):
+        try:
+            known = read(path.parent)
+        except RunError:
+            continue  # said when that run is asked for
+        if known is not None and not known.fetched:
+            yield path.parent.name, known

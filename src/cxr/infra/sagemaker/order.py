@@ -53,6 +53,7 @@ class Order:
         experiment: MLflow's.
         resume: Go on with the run of this name.
         prepare: Checks labels and leaks, decodes, divides; writes into an empty folder.
+        restore: Names images in a fetched folder as they are called here.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Order:
     experiment: str
     resume: bool
     prepare: Callable[[Path], Goods]
+    restore: Callable[[Path], None]
 
     @property
     def folder(self) -> Path:
@@ -153,6 +155,13 @@ def unpacked(value: str) -> dict[str, Any]:
     if "z" in document:
         document = json.loads(zlib.decompress(base64.b64decode(document["z"])))
     return document
+
+
+def nameless(value: str) -> dict[str, Any]:
+    """Read what `hyperparameter` gave, less the run's name: equal for runs that train the same."""
+    document = unpacked(value)
+    config = {key: held for key, held in document["config"].items() if key != "name"}
+    return {"command": document["command"], "config": config}
 
 
 def _answered(config: Mapping[str, Any], resolved: Any, place: str) -> dict[str, Any]:

@@ -35,28 +35,39 @@ class Channel:
     files: Callable[[Path], Mapping[str, Path]]
 
 
-def channels(account: Account, goods: Goods, wheels: Sequence[Path] | None) -> list[Channel]:
-    """Say what a job is sent, without sending it.
+def data(account: Account, goods: Goods) -> list[Channel]:
+    """Say which labels and images a job is sent, without sending them.
 
     Args:
         account: Where to.
         goods: Labels and images.
-        wheels: cxr's own and all it needs that the image lacks; None to send nothing.
     """
-    boot = Path(infra.__path__[0]) / "container.py"
-    code = {"boot.py": boot, **{f"wheelhouse/{wheel.name}": wheel for wheel in wheels or ()}}
-    sent = _of_files(account, "code", code)
-    if wheels is None:
-        sent = replace(sent, uri=_uri(account, "code", UNMADE))
 
     def cache(folder: Path) -> Mapping[str, Path]:
         return {p.relative_to(folder).as_posix(): p for p in goods.write_cache(folder)}
 
     return [
-        sent,
         _of_files(account, "manifest", {path.name: path for path in goods.labels}),
         Channel("cache", _uri(account, "cache", goods.cache_name), cache),
     ]
+
+
+def code(account: Account, wheels: Sequence[Path] | None) -> Channel:
+    """Say which code a job is sent, without sending it.
+
+    Args:
+        account: Where to.
+        wheels: cxr's own and all it needs that the image lacks; None to send nothing.
+    """
+    boot = Path(infra.__path__[0]) / "container.py"
+    files = {"boot.py": boot, **{f"wheelhouse/{wheel.name}": wheel for wheel in wheels or ()}}
+    sent = _of_files(account, "code", files)
+    return sent if wheels is not None else replace(sent, uri=_uri(account, "code", UNMADE))
+
+
+def uris(channels: Iterable[Channel]) -> dict[str, str]:
+    """Give name → URI."""
+    return {channel.name: channel.uri for channel in channels}
 
 
 def send(account: Account, channel: Channel, scratch: Path, root: Path) -> None:

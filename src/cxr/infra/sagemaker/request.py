@@ -37,19 +37,29 @@ def image(settings: SageMakerCompute, region: str) -> str:
     return settings.images[kind].replace("{region}", region)  # type: ignore[index]
 
 
-def ceiling(settings: SageMakerCompute) -> str:
-    """Say what the job costs at most, in USD."""
+def ceiling(settings: SageMakerCompute, *, each: bool = False) -> str:
+    """Say what the job costs by the listed prices, in USD.
+
+    Args:
+        settings: conf/compute/sagemaker.
+        each: It is one of a sweep's.
+    """
     price = settings.prices_usd.get(settings.instance)
+    waiting = f" and {settings.keep_alive_s} s of keep_alive_s" if settings.keep_alive_s else ""
+    trial = " for each trial" if each else ""
     if price is None:
         return (
             f"no price is listed for {settings.instance}: set it in compute.prices_usd, an hour in "
-            f"USD, for a ceiling; at most {settings.count} × {settings.max_hours:g} h are paid for"
+            f"USD, for a ceiling; at most {settings.count} × {settings.max_hours:g} h{waiting} are "
+            f"paid for{trial}"
         )
     hourly = price * settings.count
-    spot = ", and spot costs less" if settings.spot else ""
+    whole = hourly * (settings.max_hours + settings.keep_alive_s / 3600)
+    spot = "; spot costs less" if settings.spot else ""
     return (
-        f"at most {hourly:.2f} USD an hour ({settings.count} × {settings.instance}, on demand), "
-        f"{hourly * settings.max_hours:.2f} USD in {settings.max_hours:g} h{spot}"
+        f"{hourly:.2f} USD an hour ({settings.count} × {settings.instance}) at the listed "
+        f"on-demand price of us-east-1, {whole:.2f} USD in {settings.max_hours:g} h{waiting}{trial}"
+        f"{spot}; volumes, stored and moved data and logs come on top"
     )
 
 

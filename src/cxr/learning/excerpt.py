@@ -1,0 +1,48 @@
+"""Some images of a cache as a cache of their own, under other UIDs, for a machine elsewhere."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from cxr.learning import cache
+from cxr.learning.decoding import Size
+
+_ELSEWHERE = "not told"  # instead of a file's hash, which whoever has the file could look up
+
+
+def extract(
+    folder: Path,
+    uids: Sequence[str],
+    target: Path,
+    size: Size,
+    preset: str,
+    renamed: Callable[[str], str],
+) -> None:
+    """Write below `target` a cache of these images alone, in this order; `folder` has them all.
+
+    Nothing in it says which files they were decoded from.
+
+    Args:
+        folder: Parent of caches.
+        uids: SOPInstanceUIDs.
+        target: Parent of the new one.
+        size: (H, W) in pixels.
+        preset: Of the images.
+        renamed: SOPInstanceUID → the one it has there.
+    """
+    held = cache.Cache(cache._place(folder, size, preset), size, {})
+    place, rows = cache._place(target, size, preset), held.rows(uids)
+    for start in range(0, len(rows), cache._FLUSH):
+        some = rows[start : start + cache._FLUSH]
+        entries = [
+            cache.Entry(renamed(e.sop_instance_uid), _ELSEWHERE, e.pixels_sha256)
+            for e in (held.entries[row] for row in some)
+        ]
+        cache._flush(place, start, list(zip(held.images[some], entries, strict=True)))
+
+
+def known_uids(folder: Path) -> set[str]:
+    """Give the SOPInstanceUIDs of all images in all caches below a folder."""
+    places = [recipe.parent for recipe in folder.glob("*/cache.json")]
+    return {entry.sop_instance_uid for place in places for entry in cache._entries(place)} - {
+        cache._NOBODY
+    }
