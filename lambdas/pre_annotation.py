@@ -10,14 +10,13 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from cxr.contract import jobs, labels, signing, telling
+from cxr.contract import jobs, labels, manifest, signing, telling
 from cxr.contract.jobs import Settings
 from cxr.contract.labels import LabelSet
 from cxr.errors import ConfigError, CxrError, LabelError, ManifestError
 
 ENVIRONMENT: Mapping[str, str] = os.environ
 """The function's configuration; the local portal, which is no function, puts its own here."""
-_ORTHANC_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{8}){4}")
 _S3 = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/\S.*")
 _SETTINGS: telling.Kept[Settings | None] = telling.Kept(300)
 _KEYS: telling.Kept[signing.Keys] = telling.Kept(60)
@@ -167,7 +166,7 @@ def _image_url(data_object: Mapping[str, Any], settings: Settings, place: str = 
             ).at(f"{place}source-ref")
         return uri  # the template's grant_read_access opens it
     # it becomes part of an address and of what a token opens: nothing else may stand there
-    if not isinstance(source, str) or not _ORTHANC_ID.fullmatch(source):
+    if not isinstance(source, str) or not manifest.INSTANCE_ID.fullmatch(source):
         raise ManifestError(f"expected an Orthanc instance ID as source, met {source!r}"[:300]).at(
             f"{place}source"
         )

@@ -30,7 +30,8 @@ def begin(folder, port, readers, images, wanted, **changes):
     people = tuple(Reader(f"r{i}") for i in range(readers))
     job = Job("load", folder / "job", LABELS, people, wanted, **changes)
     asked = labels.to_data_object(LABELS)
-    manifest.write(job.input_manifest, ({"source": f"image-{i}"} | asked for i in range(images)))
+    sources = (f"{i:08x}-0-0-0-0".replace("-0", "-" + "0" * 8) for i in range(images))
+    manifest.write(job.input_manifest, ({"source": source} | asked for source in sources))
     backend = LocalLabeling(pacs=FolderPacs(folder / "pacs", keys=KEYS), keys=KEYS, port=port)
     backend.start(job, job.input_manifest)
     return job, backend

@@ -449,7 +449,7 @@ def test_an_unforeseen_failure_names_its_place_and_nobody(tmp_path, at):
 
     done = subprocess.run(
         [sys.executable, "-m", "cxr.infra.inside", "broken", *arguments],
-        env=os.environ | {"PYTHONPATH": f"{tmp_path}:{os.environ['PYTHONPATH']}",
+        env=os.environ | {"PYTHONPATH": f"{tmp_path}:{Path(__file__).parents[1] / 'src'}",
                           "CXR_ML_ROOT": str(tmp_path), "CXR_IN_JOB": "1"},
         capture_output=True, text=True, check=False,
     )  # fmt: skip

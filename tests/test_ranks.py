@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from cxr.errors import DataError
 from cxr.learning import model, ranks
 from cxr.learning.dataset import EpochBatches
 
+PATHS = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "src")]
 TOGETHER = """
 import json, os, pathlib, sys
 import numpy as np
@@ -53,7 +55,7 @@ def together(tmp_path_factory):
             sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2",
             str(folder / "together.py"), str(folder),
         ],
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(PATHS)},
         capture_output=True, text=True, check=False, timeout=300,
     )  # fmt: skip
     return folder, done, time.monotonic() - began

@@ -78,25 +78,28 @@ def test_an_unknown_key_is_refused(tmp_path, pacs):
         query(tmp_path, pacs, query={"PatientIDD": "P1"})
 
 
+A, B = ("-".join([digit * 8] * 5) for digit in "ab")
+
+
 def existing(path, *lines):
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     return path
 
 
 def test_an_existing_manifest_keeps_its_keys_and_gets_labels_where_it_has_none(tmp_path):
-    path = existing(tmp_path / "old", {"source": "a", "note": 1}, {"source-ref": "s3://b/c.dcm"})
+    path = existing(tmp_path / "old", {"source": A, "note": 1}, {"source-ref": "s3://b/c.dcm"})
 
     selected = selection.from_manifest(tmp_path / "job", path, LABELS)
 
     first, second = manifest.read(selected.path)
     assert selected.total == 2
-    assert first == {"source": "a", "note": 1, **labels.to_data_object(LABELS)}
+    assert first == {"source": A, "note": 1, **labels.to_data_object(LABELS)}
     assert second["source-ref"] == "s3://b/c.dcm"
     assert labels.from_data_object(second) == LABELS
 
 
 def test_earlier_labels_pass_through(tmp_path):
-    earlier = {"source": "a", "labels": "Edema", "first": {"x": 1}, "first-metadata": {"y": 2}}
+    earlier = {"source": A, "labels": "Edema", "first": {"x": 1}, "first-metadata": {"y": 2}}
 
     selected = selection.from_manifest(tmp_path / "job", existing(tmp_path / "o", earlier), LABELS)
 
@@ -105,7 +108,7 @@ def test_earlier_labels_pass_through(tmp_path):
 
 def test_lines_must_ask_the_same(tmp_path):
     path = existing(
-        tmp_path / "old", {"source": "a", "labels": "Edema"}, {"source": "b", "labels": "Mass"}
+        tmp_path / "old", {"source": A, "labels": "Edema"}, {"source": B, "labels": "Mass"}
     )
 
     with pytest.raises(
@@ -119,7 +122,13 @@ def test_a_bad_manifest_is_refused_and_nothing_is_left(tmp_path):
         selection.from_manifest(tmp_path / "job", existing(tmp_path / "old"), LABELS)
     with pytest.raises(LabelError, match="expected at least one name"):
         selection.from_manifest(
-            tmp_path / "job", existing(tmp_path / "old", {"source": "a", "labels": []}), LABELS
+            tmp_path / "job", existing(tmp_path / "old", {"source": A, "labels": []}), LABELS
+        )
+    with pytest.raises(
+        ManifestError, match=r"old: data object 2: expected an Orthanc instance ID .* met '\.\./x'"
+    ):
+        selection.from_manifest(
+            tmp_path / "job", existing(tmp_path / "old", {"source": A}, {"source": "../x"}), LABELS
         )
     with pytest.raises(ManifestError, match='no "source"'):
         selection.from_manifest(tmp_path / "job", existing(tmp_path / "old", {}), LABELS)

@@ -22,6 +22,8 @@ SCHEMA = "cxr-consolidated/1"
 JOB_NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")
 """LabelingJobName of the API CreateLabelingJob."""
 METADATA = "-metadata"
+INSTANCE_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{8}){4}")
+"""An Orthanc instance ID, which `source` is."""
 COPY_OF = "cxr-source"
 """Key of a line whose image was copied to S3: its source in the PACS."""
 

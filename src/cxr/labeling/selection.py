@@ -11,7 +11,7 @@ from typing import Any
 
 from cxr.contract import consolidate, labels, manifest
 from cxr.contract.labels import LabelSet
-from cxr.errors import CxrError, JobError, UnavailableError
+from cxr.errors import CxrError, JobError, ManifestError, UnavailableError
 from cxr.images.dicom import Instance
 from cxr.labeling import companions
 from cxr.pacs import Pacs, finding
@@ -134,7 +134,7 @@ def from_manifest(folder: Path, existing: Path, label_set: LabelSet) -> Selectio
     An output manifest is welcome too: its earlier labels pass through (chaining).
 
     Raises:
-        ManifestError: A line is not a data object.
+        ManifestError: A line is not a data object, or its source no Orthanc instance ID.
         LabelError: A line's own labels are not a label set.
         JobError: They differ from another line's, or there is no line.
     """
@@ -143,7 +143,13 @@ def from_manifest(folder: Path, existing: Path, label_set: LabelSet) -> Selectio
 
     def lines() -> Iterator[dict[str, Any]]:
         first: LabelSet | None = None
-        for line in manifest.read(existing):
+        for number, line in enumerate(manifest.read(existing), 1):
+            source = line.get("source")
+            if source and not manifest.INSTANCE_ID.fullmatch(str(source)):
+                raise ManifestError(
+                    f"{existing}: data object {number}: expected an Orthanc instance ID as "
+                    f"source, met {str(source)[:80]!r}; use source-ref for an s3:// address"
+                )
             if "labels" not in line:
                 line |= labels.to_data_object(label_set)
             own = labels.from_data_object(line)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Self
 
 from cxr import pacs_schema
-from cxr.contract import signing
+from cxr.contract import manifest, signing
 from cxr.errors import AbsentError, CxrError, DuplicateError, PacsError
 from cxr.images.dicom import Instance
 from cxr.pacs import matching, multipart, parted, signed_url, stowing
@@ -24,7 +24,6 @@ MODALITIES = ("CR", "DX", "DR", "RG")
 
 # as it is stored: a server may otherwise decompress, and the bytes would be others
 _ACCEPT = 'multipart/related; type="application/dicom"; transfer-syntax=*'
-_ORTHANC_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{8}){4}")
 _UID = re.compile(r"[0-9.]{1,64}")
 _DUPLICATE = 0x0111
 
@@ -127,7 +126,7 @@ class DicomWebPacs:
             PacsError: The server does not answer.
         """
         place = None
-        if _ORTHANC_ID.fullmatch(source):
+        if manifest.INSTANCE_ID.fullmatch(source):
             place = self._seen.where(source)
             if place is None and not self._searched:
                 for _ in self.search(Modality=MODALITIES):

@@ -15,7 +15,7 @@ from typing import Self
 from urllib.parse import urlsplit
 
 from cxr import pacs_schema, places
-from cxr.contract import signing
+from cxr.contract import manifest, signing
 from cxr.errors import AbsentError, CxrError, PacsError
 from cxr.images.dicom import Instance
 from cxr.pacs import orthanc_search, signed_url, stowing
@@ -24,7 +24,6 @@ from cxr.pacs.web import RefusedError, Web, basic, variable
 PASSWORD = "orthanc.password"
 """The secret below the data root that `up` draws where the config has no password."""
 
-_ORTHANC_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{8}){4}")
 _UID = re.compile(r"[0-9.]{1,64}")
 
 
@@ -113,7 +112,7 @@ class OrthancPacs:
             AbsentError: It is not here.
             PacsError: It is here under several patients, or Orthanc does not answer.
         """
-        if _ORTHANC_ID.fullmatch(source):
+        if manifest.INSTANCE_ID.fullmatch(source):
             found = [source]
         else:
             found = self._lookup(source) if _UID.fullmatch(source) else []

@@ -67,7 +67,7 @@ class SageMaker:
         Raises:
             RunError: The job failed or was stopped, or the run's name is taken.
             AwsError: AWS refuses.
-        ConfigError: There is no such machine.
+            ConfigError: There is no such machine.
         """
         order = self._order
         request.check_instance(self._settings)
