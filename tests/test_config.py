@@ -353,7 +353,7 @@ def test_key_columns_are_no_secrets():
             ["cxr.ingest"],
             "folder: expected one of folder=PATH, from_pacs=orthanc, synthetic.images=N, ",
         ),
-        (["cxr.evaluate"], "run: expected a value, met none"),
+        (["cxr.evaluate"], "run: expected run=NAME, or runs=[A,B] to compare two, met none"),
         (["cxr.serve", "port=-1"], "port: expected at least 0, met -1"),
     ],
 )

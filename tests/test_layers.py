@@ -11,7 +11,8 @@ ROOT = Path(__file__).parents[1]
 SRC = ROOT / "src"
 COMMANDS = ("ingest", "label", "train", "evaluate", "serve", "orthanc")
 GROUND = (
-    "errors", "config", "schema", "aws_schema", "labeling_schema", "pacs_schema", "ingest_rules",
+    "errors", "config", "schema", "aws_schema", "labeling_schema", "learning_schema", "pacs_schema",
+    "ingest_rules",
     "sections", "signatures", "places", "root", "progress", "wal",
 )  # fmt: skip
 # root reads the signing keys, which are the contract's

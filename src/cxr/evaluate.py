@@ -29,7 +29,7 @@ def main(cfg: schema.Evaluate, unresolved: DictConfig) -> None:
 
     _refuse_settings_of_the_run()
     folder = root.prepare(cfg.root)
-    run_folder = find_run(folder / "runs", cfg.run)
+    run_folder = find_run(folder / "runs", cfg.run or "")
     predictor = Predictor.load(run_folder)
     with opening.opened(cfg.pacs, root=folder) as pacs:
         _evaluate(cfg, unresolved, folder, run_folder, predictor, pacs)

@@ -4,7 +4,7 @@ The models mirror `conf/`: one class per group, one per command. Validation is s
 number and true is no integer. `config.py` turns what pydantic finds into one line.
 """
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -18,16 +18,9 @@ from cxr.labeling_schema import (
     Synthetic,
     Team,
 )
+from cxr.learning_schema import Augment, Data, Evaluating, Loss, Model, Policy, Trainer
 from cxr.pacs_schema import Ingesting, OrthancPacs, Pacs
-from cxr.sections import Name, Positive, Section, Target, like
-
-
-class Optimizer(Target):
-    """A torch optimizer; its learning rate is ours to check."""
-
-    within: ClassVar[tuple[str, ...]] = ("torch.optim.",)
-    lr: float = Field(gt=0, lt=10)
-    weight_decay: float | None = Field(default=None, ge=0, lt=10)
+from cxr.sections import Name, Section, like
 
 
 class LocalCompute(Section):
@@ -41,6 +34,8 @@ class Tracking(Section):
 
     uri: str = Field(min_length=1)
     experiment: str = Field(min_length=1)
+    register_as: Annotated[str, like(r"[\w .-]{1,200}", "a model's name")] | None
+    alias: Name
 
 
 class Site(Section):
@@ -203,70 +198,6 @@ class Serve(Site):
     allowed_origins: list[str]
 
 
-class Data(Section):
-    """conf/data: where examples come from and how they are split."""
-
-    job: Annotated[
-        str, like("[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}", "up to 63 letters, digits and inner hyphens")
-    ]
-    attribute: str | None
-    preset: Literal["voi", "mimic_jpg", "chexpert"]
-    image_size: list[Annotated[int, Field(ge=32, le=4096)]] = Field(min_length=2, max_length=2)
-    batch_size: int = Field(gt=0, le=4096)
-    folds: int = Field(ge=2, le=100)
-    fold: int = Field(ge=0)
-    test: Literal["fold", "list", "none"]
-    test_list: str | None
-    split: str | None = None
-    workers: int = Field(ge=0, le=256)
-
-    @model_validator(mode="after")
-    def _folds_agree(self) -> "Data":
-        if self.fold >= self.folds:
-            raise ValueError(f"fold: expected 0 to {self.folds - 1}, met {self.fold}")
-        if self.test == "fold" and self.folds < 3:
-            raise ValueError("folds: expected at least 3 for train, val and test, met 2")
-        if (self.test == "list") != (self.test_list is not None):
-            raise ValueError("test_list: expected a file with test=list, and only then")
-        return self
-
-
-class Policy(Section):
-    """conf/targets: what states become in training."""
-
-    uncertain: Literal["ignore", "ones", "zeros"]
-    not_mentioned: Literal["zeros", "ignore"]
-
-
-class Augment(Section):
-    """conf/augment: how far an image is moved and changed, at most."""
-
-    rotation_deg: float = Field(ge=0, le=45)
-    scale: float = Field(ge=0, lt=0.9)
-    shift: float = Field(ge=0, lt=0.9)
-    brightness: float = Field(ge=0, lt=1)
-    contrast: float = Field(ge=0, lt=1)
-
-
-class Model(Section):
-    """conf/model."""
-
-    name: Name
-    net: Target
-    optimizer: Optimizer
-    schedule: Literal["one_cycle", "constant"]
-
-
-class Trainer(Section):
-    """conf/trainer."""
-
-    max_epochs: Positive
-    accelerator: Literal["auto", "cpu", "gpu"]
-    precision: Literal["auto", "32-true", "bf16-mixed"]
-    gradient_clip: float | None = Field(ge=0)
-    patience: Positive | None
-
-
 class Train(Site):
     """python -m cxr.train."""
 
@@ -283,16 +214,30 @@ class Train(Site):
     labels: Labels | None = None
     data: Data
     targets: Policy
+    loss: Loss
     augment: Augment
     model: Model
     trainer: Trainer
+    evaluate: Evaluating
 
 
 class Evaluate(Site):
     """python -m cxr.evaluate."""
 
-    run: str
+    run: str | None
+    runs: list[str]
     examples: bool
     draws: int = Field(ge=100, le=100_000)
     seed: int = Field(ge=0)
     data: Data
+    evaluate: Evaluating
+
+    @model_validator(mode="after")
+    def _one_or_two_runs(self) -> "Evaluate":
+        if (self.run is None) == (not self.runs):
+            raise ValueError(
+                "run: expected run=NAME, or runs=[A,B] to compare two, met both or none"
+            )
+        if self.runs and (len(self.runs) != 2 or self.runs[0] == self.runs[1]):
+            raise ValueError(f"runs: expected two different runs, met {', '.join(self.runs)}")
+        return self

@@ -4,6 +4,7 @@ import functools
 import logging
 import os
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -150,7 +151,7 @@ def _settings(cfg: schema.Train) -> dict[str, str]:
     """Give what decides a run's numbers, flat."""
     from cxr.infra import tracking
 
-    decisive = {"seed", "objective", "data", "targets", "augment", "model", "trainer"}
+    decisive = {"seed", "objective", "data", "targets", "loss", "augment", "model", "trainer"}
     settings = tracking.flatten(cfg.model_dump(include=decisive, by_alias=True))
     for where in ("data.workers", "data.split"):  # of the machine, not of the run
         settings.pop(where, None)
@@ -199,7 +200,7 @@ def _record(
         examples_sha256=material.sha256,
         seed=cfg.seed,
         counts={s: int((splits == s).sum()) for s in ("train", "val", "test")},
-        policy=cfg.targets.model_dump(),
+        policy=asdict(material.policy),
         settings=_settings(cfg),
     )
 
@@ -281,7 +282,7 @@ def _evaluate(
         job=cfg.data.job,
         config_yaml=OmegaConf.to_yaml(unresolved, resolve=False),
         warnings=[evaluation.ON_VAL] if split == "val" else [],
-        policies={**cfg.targets.model_dump(), "split": "by patient"},
+        policies={**asdict(material.policy), "split": "by patient"},
         pictures=cfg.examples, draws=cfg.draws, seed=cfg.seed,
     )  # fmt: skip
     chosen = np.flatnonzero(splits == split)

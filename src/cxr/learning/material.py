@@ -28,6 +28,7 @@ class Material:
         mask: (N, L) bool.
         pixel_hashes: (N) equal for equal pictures.
         manifest_sha256: Of the output manifest.
+        policy: What the states became numbers by.
     """
 
     cohort: Cohort
@@ -37,6 +38,7 @@ class Material:
     mask: NDArray[np.bool_]
     pixel_hashes: Sequence[str]
     manifest_sha256: str
+    policy: Policy
 
     @property
     def patient_ids(self) -> list[str]:
@@ -106,5 +108,5 @@ def prepare(
     uids = [example.sop_instance_uid for example in cohort.examples]
     return Material(
         cohort, built.images, built.rows(uids), values, mask, built.pixel_hashes(uids),
-        manifest_sha256=hashlib.sha256(manifest.read_bytes()).hexdigest(),
+        manifest_sha256=hashlib.sha256(manifest.read_bytes()).hexdigest(), policy=policy,
     )  # fmt: skip

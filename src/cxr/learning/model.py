@@ -131,7 +131,7 @@ class Classifier(pl.LightningModule):
         names: Sequence[str],
         *,
         optimizer: OptimizerFactory,
-        schedule: Literal["one_cycle", "constant"] = "one_cycle",
+        schedule: Literal["one_cycle", "cosine", "plateau", "constant"] = "one_cycle",
         warmup: float = 0.3,
         excluded_from_macro: Collection[str] = (),
         fewest: int = score.ENOUGH,

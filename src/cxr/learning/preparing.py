@@ -43,11 +43,16 @@ def material(cfg: schema.Train, folder: Path) -> Material:
         ready = materials.prepare(
             path, pacs, folder / "cache",
             attribute=cfg.data.attribute,
-            policy=Policy(cfg.targets.uncertain, cfg.targets.not_mentioned),
+            policy=_policy(cfg),
             image_size=cfg.data.image_size, preset=cfg.data.preset,
             workers=cfg.data.workers, check=check,
         )  # fmt: skip
     return parcel.told(ready, path.parent)
+
+
+def _policy(cfg: schema.Train) -> Policy:
+    uncertain, silent = cfg.targets.uncertain, cfg.targets.not_mentioned
+    return Policy("ignore" if uncertain == "soft" else uncertain, silent or "zeros")
 
 
 def manifest(folder: Path, job: str) -> Path:
