@@ -290,13 +290,13 @@ def test_what_failed_is_listed_with_its_reason(cloud, aws, tmp_path, caplog):
 
 
 def test_nothing_failed_is_nothing_to_offer_again(cloud, aws, tmp_path):
-    aws.workers["whole"] = answers
-    job = cloud.job("whole", tmp_path)
+    aws.workers["nothing-failed"] = answers
+    job = cloud.job("nothing-failed", tmp_path)
     run(cloud.backend(), job)
 
     run(cloud.backend(), job, requeue=True)
 
-    assert "whole-2" not in aws.labeling.jobs
+    assert "nothing-failed-2" not in aws.labeling.jobs
 
 
 def test_images_can_be_copied_and_labels_find_home(cloud, aws, tmp_path):
