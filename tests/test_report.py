@@ -12,6 +12,7 @@ import pytest
 from matplotlib import image as matplotlib_image
 
 from cxr.learning import figures, report, score
+from cxr.learning.figures import forest, png, roc
 
 NAMES = ["Edema", "Hernia", "Pneumonia", "No Finding"]
 HOSTILE = [
@@ -119,7 +120,7 @@ def test_hostile_text_stays_text_everywhere():
     page = Page(report.render(given))
 
     assert "script" not in page.tags
-    assert page.loads == [figures.png_uri(np.zeros((2, 2), np.uint8))]
+    assert page.loads == [png.uri(np.zeros((2, 2), np.uint8))]
     assert all(name in page.text for name in HOSTILE[:3])
 
 
@@ -213,10 +214,10 @@ def test_same_report_gives_the_same_bytes(tmp_path):
 def test_example_image_is_the_image_bit_for_bit():
     image = np.random.default_rng(0).integers(0, 256, (5, 7)).astype(np.uint8)
 
-    uri = figures.png_uri(image)
+    uri = png.uri(image)
 
-    png = base64.b64decode(uri.removeprefix("data:image/png;base64,"))
-    again = matplotlib_image.imread(io.BytesIO(png), format="png")
+    raw = base64.b64decode(uri.removeprefix("data:image/png;base64,"))
+    again = matplotlib_image.imread(io.BytesIO(raw), format="png")
     np.testing.assert_array_equal(np.round(again * 255).astype(np.uint8), image)
 
 
@@ -250,7 +251,7 @@ def test_drawn_curve_passes_through_every_corner():
     given = made()
     curve = given.curves["Edema"]
 
-    svg = figures.roc_small("Edema", curve, given.scored["labels"]["Edema"], size=108)
+    svg = roc.small("Edema", curve, given.scored["labels"]["Edema"], size=108)
 
     line = ElementTree.fromstring(svg).find("{*}polyline").get("points")
     drawn = np.array([[float(v) for v in point.split(",")] for point in line.split()])
@@ -270,6 +271,6 @@ def test_axis_reaches_below_chance_where_an_interval_does():
         "labels": {"Edema": given.scored["labels"]["Edema"] | {"auroc_ci": [0.31, 0.6]}}
     }
 
-    svg = ElementTree.fromstring(figures.forest(scored))
+    svg = ElementTree.fromstring(forest.draw(scored))
 
     assert "0.3" in [text.text for text in svg.iter("{http://www.w3.org/2000/svg}text")]

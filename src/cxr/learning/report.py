@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from cxr import places
 from cxr.learning import figures, predictions, table
+from cxr.learning.figures import png, roc
 from cxr.learning.metrics import Roc
 
 
@@ -101,8 +102,7 @@ def render(report: Report) -> str:
         scored=scored,
         provenance=table.provenance(scored),
         rows=[_row(name, report) for name in scored["labels"]],
-        forest=Markup(figures.forest(scored)),
-        roc=Markup(figures.roc_panel(scored, report.curves)) if scored["averaged"] else "",
+        drawn={n: Markup(svg) for n, svg in figures.drawn(scored, report.curves).items()},
         chosen=any(label["threshold"] is not None for label in scored["labels"].values()),
         flow=_flow(report.cohort),
         pictures=[_picture(picture) for picture in report.pictures],
@@ -148,7 +148,7 @@ def _row(name: str, report: Report) -> dict[str, Any]:
             _counts(label["sensitivity"], label["positives"]),
             _counts(label["specificity"], label["negatives"]),
         ],
-        "roc": Markup(figures.roc_small(name, report.curves.get(name), label)),
+        "roc": Markup(roc.small(name, report.curves.get(name), label)),
     }
 
 
@@ -177,7 +177,7 @@ def _picture(picture: Picture) -> dict[str, Any]:
         if rank < 3 or target
     ]
     return {
-        "uri": figures.png_uri(picture.image),
+        "uri": png.uri(picture.image),
         "caption": picture.caption,
         "calls": shown,
         "size": picture.image.shape,
