@@ -15,13 +15,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cxr.learning import resampling
+
 Floats = NDArray[np.floating[Any]]
 Bools = NDArray[np.bool_]
 
 LEVEL = 0.95
 FEWEST_PATIENTS = 10
 """Positive (or negative) patients below which no interval is given: it would pretend."""
-_CHUNK = 128  # draws at once; keeps a label's weights (N, 128) in cache
 
 
 @dataclass(frozen=True)
@@ -252,27 +253,21 @@ def bootstrap(
         ValueError: As `auroc`, or there is not one patient ID per image.
     """
     n, labels = probabilities.shape
-    patients, which = np.unique(np.asarray(patient_ids), return_inverse=True)
-    if which.shape != (n,):
-        raise ValueError(f"expected {n} patient IDs, met {which.size}")
+    if len(patient_ids) != n:
+        raise ValueError(f"expected {n} patient IDs, met {len(patient_ids)}")
     ranked = []
     for k in range(labels):
         keep = np.ones(n, bool) if mask is None else mask[:, k]
         p, y = _select(probabilities[:, k], targets[:, k], keep)
         ranked.append(None if y.all() or not y.any() else _rank(p, y, np.flatnonzero(keep)))
-    rng = np.random.default_rng(seed)
     areas = np.full((2, draws, labels), np.nan)
-    for first in range(0, draws, _CHUNK):
-        size = min(_CHUNK, draws - first)
-        # as good as rng.multinomial, and faster: count how often each patient was drawn
-        drawn = rng.integers(len(patients), size=(size, len(patients)))
-        drawn += np.arange(size)[:, None] * len(patients)
-        counts = np.bincount(drawn.ravel(), minlength=size * len(patients))
-        # float32 holds these whole numbers exactly below 2**24
-        weights = counts.reshape(size, -1).T.astype(np.float32)[which]
+    first = 0
+    for weights in resampling.weights(patient_ids, draws=draws, seed=seed):
+        size = weights.shape[1]
         for k, ranks in enumerate(ranked):
             if ranks is not None:
                 areas[:, first : first + size, k] = _areas(ranks, weights)
+        first += size
     return Draws(areas[0], areas[1])
 
 
