@@ -16,11 +16,13 @@ COMMANDS = {
     "evaluate": schema.Evaluate,
     "serve": schema.Serve,
     "orthanc": schema.Orthanc,
+    "trace": schema.Trace,
 }
 NEEDED = {
     "ingest": ["folder=x"],
     "evaluate": ["run=x"],
     "orthanc": ["verb=up"],
+    "trace": ["run=x"],
     "label job=replay": ["job.answers=x.csv"],
     "label labeling=replay": ["job=replay", "job.answers=x.csv"],
     "label labeling=reports": ["job=reports"],

@@ -66,6 +66,14 @@ def test_demo_goes_the_whole_way_through(demo: Path) -> None:
     assert done.stderr.splitlines()[-1].startswith("best val/auroc_macro ")
     assert tracked["model.onnx"].read_bytes() == (run / "model.onnx").read_bytes()
     assert "data:image/png" in tracked["report.html"].read_text()  # synthetic, nobody's
+    traced = cxr("trace", f"sop_uid={rows[0]['sop_instance_uid']}", "format=json", root=demo)
+    found = json.loads(traced.stdout)
+    assert [one["of_this_file"] for one in found["pixels"]["decoded"]] == [True]
+    assert {answer["worker"] for answer in found["jobs"][0]["answers"]} == {
+        "careful", "novice", "quick",
+    }  # fmt: skip
+    kept = found["runs"][0]["predictions"][0]["probabilities"]
+    assert kept == {name: float(rows[0][name]) for name in names}
 
 
 @pytest.mark.slow

@@ -241,3 +241,21 @@ class Evaluate(Site):
         if self.runs and (len(self.runs) != 2 or self.runs[0] == self.runs[1]):
             raise ValueError(f"runs: expected two different runs, met {', '.join(self.runs)}")
         return self
+
+
+class Trace(Site):
+    """python -m cxr.trace."""
+
+    sop_uid: (
+        Annotated[str, like(r"[0-9.]{1,64}|[0-9a-f]{8}(-[0-9a-f]{8}){4}", "a SOPInstanceUID")]
+        | None
+    )
+    run: str | None
+    format: Literal["text", "json"]
+
+    @model_validator(mode="after")
+    def _one_thing(self) -> "Trace":
+        if (self.sop_uid is None) == (self.run is None):
+            met = "none" if self.run is None else "both"
+            raise ValueError(f"sop_uid: expected sop_uid=… or run=…, met {met}")
+        return self

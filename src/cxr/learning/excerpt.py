@@ -1,12 +1,46 @@
-"""Some images of a cache as a cache of their own, under other UIDs, for a machine elsewhere."""
+"""What caches hold of some images: to tell it, or to send it elsewhere under other UIDs."""
 
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from cxr.learning import cache
 from cxr.learning.decoding import Size
 
 _ELSEWHERE = "not told"  # instead of a file's hash, which whoever has the file could look up
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How the images of one cache folder were made.
+
+    Attributes:
+        folder: Its name.
+        image_size: (H, W) in pixels.
+        preset: As in `images.dicom.read`.
+    """
+
+    folder: str
+    image_size: Size
+    preset: str
+
+
+def holding(folder: Path, sop_instance_uid: str) -> Iterator[tuple[Recipe, cache.Entry]]:
+    """Find an image in every cache, the newest row of each.
+
+    Args:
+        folder: Parent of all caches.
+        sop_instance_uid: Of the image.
+    """
+    for said in sorted(folder.glob("*/cache.json")):
+        made = json.loads(said.read_text())
+        recipe = Recipe(
+            said.parent.name, (made["image_size"][0], made["image_size"][1]), made["preset"]
+        )
+        rows = [e for e in cache._entries(said.parent) if e.sop_instance_uid == sop_instance_uid]
+        if rows:
+            yield recipe, rows[-1]
 
 
 def extract(
