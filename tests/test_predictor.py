@@ -2,14 +2,18 @@
 
 import dataclasses
 import json
+import shutil
 
 import numpy as np
 import pytest
 import torch
 from test_fit import NAMES, NET, SIZE, classifier, learnable
 
+from cxr.contract import labels
+from cxr.contract.labels import LabelSet
 from cxr.errors import RunError
-from cxr.learning import fit, predictor
+from cxr.learning import answering, fit, predictor
+from cxr.learning.model import build_net
 from cxr.learning.predictor import Predictor, RunRecord
 
 RECORD = RunRecord(
@@ -29,6 +33,17 @@ RECORD = RunRecord(
 )
 
 
+LABELS = LabelSet("toy", NAMES, "No Finding", parents={"Top": ("Bottom",)})
+FULL = dataclasses.replace(
+    RECORD, standardize=True, tta=answering.moves(3, mirror=True),
+    labels=labels.to_data_object(LABELS),
+    calibration={
+        "Top": {"method": "platt", "slope": 1.5, "intercept": -0.4},
+        "No Finding": {"method": "temperature", "slope": 0.8, "intercept": 0.0},
+    },
+)  # fmt: skip
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
@@ -39,7 +54,11 @@ def trained(tmp_path_factory):
 
 
 def test_record_comes_back_whole(tmp_path):
-    record = dataclasses.replace(RECORD, thresholds={"Top": {"threshold": 0.25}})
+    record = dataclasses.replace(
+        RECORD, thresholds={"Top": {"threshold": 0.25}}, standardize=True, members=("a", "b"),
+        tta=answering.moves(3, mirror=True), calibration={"Top": {"slope": 0.5, "intercept": 1.0}},
+        labels=labels.to_data_object(LABELS), machine={"cpu": "one"},
+    )  # fmt: skip
 
     path = predictor.save_run(tmp_path / "new", record)
 
@@ -125,6 +144,124 @@ def test_onnx_gives_the_same_for_every_batch_size(trained, tmp_path):
     assert json.loads(told["labels"]) == list(NAMES)
     assert (json.loads(told["image_size"]), told["preset"]) == ([SIZE, SIZE], "voi")
     assert [p.name for p in tmp_path.iterdir()] == ["model.onnx"]
+
+
+def test_all_that_a_prediction_is_made_of_is_in_its_onnx(trained, tmp_path):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    _, module, images = trained
+    two = FULL.tta[0], FULL.tta[3]
+    nets = [module.net, build_net(NET, 3, seed=5)]
+    asked = Predictor(dataclasses.replace(FULL, tta=two), nets, "cpu")
+
+    session = onnxruntime.InferenceSession(str(asked.export_onnx(tmp_path / "model.onnx")))
+
+    for count in (1, 5):
+        (probabilities,) = session.run(
+            ["probabilities"], {"image": images[:count, None].astype(np.float32) / 255}
+        )
+        assert probabilities.dtype == np.float32
+        assert np.abs(probabilities - asked.predict(images[:count])).max() < 1e-5
+
+
+def test_members_and_views_are_averaged_as_logits_then_calibrated_then_consistent(trained):
+    _, module, images = trained
+    nets = [module.net, build_net(NET, 3, seed=5)]
+
+    given = Predictor(FULL, nets, "cpu").predict(images)
+
+    each = [
+        Predictor(dataclasses.replace(FULL, tta=(view,)), net, "cpu").logits(images)
+        for view in FULL.tta for net in nets
+    ]  # fmt: skip
+    logits = np.mean(each, axis=0)
+    assert logits.dtype == np.float64
+    top, bottom, none = (
+        1 / (1 + np.exp(-logits * [1.5, 1.0, 0.8] - [-0.4, 0.0, 0.0]))
+    ).T  # fmt: skip
+    top = np.maximum(top, bottom)
+    none = np.minimum(none, 1 - np.maximum(top, bottom))
+    assert np.abs(given - np.column_stack([top, bottom, none])).max() < 1e-6
+    assert np.ptp(each, axis=0).max() > 0.01
+
+
+def test_a_run_of_before_answers_as_it_did(trained):
+    folder, _, images = trained
+    asked = Predictor.load(folder, "cpu")
+
+    logits = asked.logits(images)
+
+    assert np.abs(asked.predict(images) - 1 / (1 + np.exp(-logits))).max() < 1e-6
+
+
+def test_another_record_calibrates_what_is_loaded_already(trained):
+    folder, _, images = trained
+    asked = Predictor.load(folder, "cpu")
+    plain = asked.predict(images)
+
+    asked.record = FULL
+
+    assert np.abs(asked.predict(images) - plain).max() > 0.01
+
+
+def test_an_embedding_is_what_the_last_layer_is_shown(trained):
+    folder, _, images = trained
+    asked = Predictor.load(folder, "cpu")
+
+    embedded = asked.embed(images)
+
+    last = asked.net.class_layers.out
+    assert embedded.shape == (len(images), last.in_features)
+    with torch.no_grad():
+        logits = last(torch.from_numpy(embedded)).numpy()
+    assert np.abs(logits - asked.logits(images)).max() < 1e-5
+    assert not last._forward_pre_hooks
+
+
+def test_a_net_without_a_linear_layer_has_no_embedding():
+    with pytest.raises(RunError, match="Precise has no linear layer, so no embedding"):
+        Predictor(RECORD, Precise(), "cpu").embed(np.zeros((1, SIZE, SIZE), np.uint8))
+
+
+def test_what_a_net_is_shown_is_standardized_as_in_training(trained):
+    folder, _, images = trained
+    data = learnable()
+    data._standardize = True
+    rows = torch.from_numpy(images[:4])[:, None]
+
+    shown = Predictor(FULL, Predictor.load(folder, "cpu").net, "cpu").inputs(images[:4])
+
+    trained_on = data.on_after_batch_transfer({"image": rows}, 0)["image"]
+    assert torch.equal(shown, trained_on)
+    flat = images[:4].reshape(4, -1) / 255
+    expected = (flat - flat.mean(1, keepdims=True)) / flat.std(1, keepdims=True)
+    assert np.abs(shown.reshape(4, -1).numpy() - expected).max() < 1e-5
+
+
+def test_an_ensemble_folder_holds_its_members(trained, tmp_path):
+    folder, _, images = trained
+    for name in ("a", "b"):
+        shutil.copytree(folder, tmp_path / "members" / name)
+    predictor.save_run(tmp_path, dataclasses.replace(RECORD, members=("a", "b")))
+
+    both = Predictor.load(tmp_path, "cpu")
+
+    assert len(both.members) == 2
+    assert np.abs(both.predict(images) - Predictor.load(folder, "cpu").predict(images)).max() < 1e-6
+    shutil.rmtree(tmp_path / "members" / "b")
+    with pytest.raises(RunError, match=r"members/b/run.json: expected the record of a training"):
+        Predictor.load(tmp_path, "cpu")
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"labels": []}, "labels: label set 'manifest': expected at least one name"),
+        ({"labels": "Top,Bottom"}, "labels: expected those of label_names"),
+    ],
+)
+def test_a_label_set_that_is_not_the_runs_is_refused(given, message):
+    with pytest.raises(RunError, match=message):
+        predictor.label_set(dataclasses.replace(RECORD, labels=given))
 
 
 class Unexportable(torch.nn.Module):

@@ -182,6 +182,7 @@ def _tracked(
 def _record(
     cfg: schema.Train, material: "Material", splits: "NDArray[np.str_]", run_id: str
 ) -> "RunRecord":
+    from cxr.learning import answering
     from cxr.learning.predictor import RunRecord
 
     cohort = material.cohort
@@ -202,6 +203,8 @@ def _record(
         counts={s: int((splits == s).sum()) for s in ("train", "val", "test")},
         policy=asdict(material.policy),
         settings=_settings(cfg),
+        standardize=cfg.data.standardize,
+        tta=answering.moves(cfg.model.tta, mirror=cfg.augment.flip > 0),
     )
 
 
@@ -221,7 +224,7 @@ def _fit(
     moves = cfg.augment
     data = CxrData(
         material.images, material.rows, material.targets, material.mask, splits,
-        batch_size=cfg.data.batch_size, seed=cfg.seed,
+        batch_size=cfg.data.batch_size, standardize=cfg.data.standardize, seed=cfg.seed,
         augmentation=functools.partial(
             augment.apply, rotation_deg=moves.rotation_deg, scale=moves.scale,
             shift=moves.shift, brightness=moves.brightness, contrast=moves.contrast,

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from cxr.errors import DataError
+from cxr.learning import answering
 
 Batch = dict[str, Tensor]
 Augmentation = Callable[[Tensor, torch.Generator], Tensor]
@@ -109,8 +110,8 @@ class EpochBatches(Sampler[list[int]]):
 class CxrData(pl.LightningDataModule):
     """Batches for training and validation.
 
-    A batch is `image` (B, 1, H, W) float32 in [0, 1], `targets` (B, L), `mask` (B, L) bool and
-    `index` (B), the row in the arrays given here.
+    A batch is `image` (B, 1, H, W) float32 in [0, 1] or standardized, `targets` (B, L), `mask`
+    (B, L) bool and `index` (B), the row in the arrays given here.
 
     Raises:
         DataError: Nothing to train on, or nothing to validate on.
@@ -126,6 +127,7 @@ class CxrData(pl.LightningDataModule):
         *,
         batch_size: int = 32,
         augmentation: Augmentation | None = None,
+        standardize: bool = False,
         seed: int = 42,
     ) -> None:
         """Take arrays in one row order.
@@ -138,6 +140,7 @@ class CxrData(pl.LightningDataModule):
             splits: (N) of train, val, test.
             batch_size: Images in a batch, at most; of several processes, in all of them.
             augmentation: Such as `functools.partial(augment.apply, ...)`.
+            standardize: Show the net images of mean 0 and deviation 1, once augmented.
             seed: Of order and augmentation.
         """
         super().__init__()
@@ -147,7 +150,7 @@ class CxrData(pl.LightningDataModule):
         self.sizes = {str(name): int((splits == name).sum()) for name in np.unique(splits)}
         self._arrays = (images, rows, targets, mask)
         self._splits, self._batch_size = splits, batch_size
-        self._augmentation, self._seed = augmentation, seed
+        self._augmentation, self._standardize, self._seed = augmentation, standardize, seed
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Shuffle anew each epoch, the same way for the same seed."""
@@ -187,6 +190,8 @@ class CxrData(pl.LightningDataModule):
             )
             generator = torch.Generator().manual_seed(draw)
             image = self._augmentation(image, generator)
+        if self._standardize:
+            image = answering.standardize(image)
         return batch | {"image": image}
 
 

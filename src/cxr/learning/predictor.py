@@ -1,4 +1,4 @@
-"""A run folder → probabilities: label names, preprocessing and weights belong together.
+"""A run folder → probabilities: label names, preprocessing, weights and calibration in one.
 
 Always float32, even where training used bfloat16, and without the shortcut of GPUs that rounds
 it to ten bits (TF32): the same image then gives the same probability up to rounding, about 1e-5,
@@ -7,11 +7,8 @@ from these in the third digit.
 """
 
 import json
-import logging
-import pickle
 import platform
-import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
@@ -25,13 +22,16 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from cxr import NOTE
-from cxr.errors import RunError
-from cxr.learning import predictions
+from cxr.contract import labels
+from cxr.contract.labels import LabelSet
+from cxr.errors import LabelError, RunError
+from cxr.learning import answering, exporting, predictions, weights
+from cxr.learning.answering import Answer, Logits, Move
 from cxr.learning.model import build_net
 
 SCHEMA = "cxr-run/1"
 
-RUN, CHECKPOINT, ONNX = "run.json", "best.ckpt", "model.onnx"
+RUN, CHECKPOINT, ONNX, MEMBERS = "run.json", "best.ckpt", "model.onnx", "members"
 _RECORDED = ("cxr", "torch", "pytorch-lightning", "monai", "numpy", "pydicom", "mlflow")
 
 
@@ -57,6 +57,13 @@ class RunRecord:
         thresholds: Label → what `score.choose_thresholds` chose on val.
         policy: What uncertain and not_mentioned became, see `targets.Policy`.
         settings: Key → value of all that a resume must not change.
+        labels: The label set as a manifest line carries it (`labels.to_data_object`); empty in
+            runs of before, whose answers are not made consistent.
+        standardize: The net is shown images of mean 0 and deviation 1.
+        tta: How each image is moved for the answers that are averaged; empty asks once.
+        calibration: Label → `method`, `slope`, `intercept`, fitted on val.
+        members: Names of the runs an ensemble averages, in its folder; empty for one run.
+        machine: What it was trained on.
         versions: Package → version.
         created: ISO 8601, UTC.
     """
@@ -78,6 +85,12 @@ class RunRecord:
     thresholds: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     policy: Mapping[str, Any] = field(default_factory=dict)
     settings: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, Any] = field(default_factory=dict)
+    standardize: bool = False
+    tta: tuple[Move, ...] = ()
+    calibration: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    members: tuple[str, ...] = ()
+    machine: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=lambda: versions())
     created: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
 
@@ -122,56 +135,79 @@ def load_run(run_folder: Path) -> RunRecord:
         document["label_names"] = tuple(document["label_names"])
         height, width = document["image_size"]
         document["image_size"] = (int(height), int(width))
+        document["members"] = tuple(document.get("members", ()))
+        document["tta"] = tuple(
+            (float(right), float(down), float(zoom), bool(mirrored))
+            for right, down, zoom, mirrored in document.get("tta", ())
+        )
         return RunRecord(**{k: v for k, v in document.items() if k in known})
     except (KeyError, TypeError, ValueError) as error:
         raise RunError(f"{path}: {error!r}") from error
 
 
+def label_set(record: RunRecord) -> LabelSet | None:
+    """Read the run's label set; None in runs of before, which kept its names alone.
+
+    Raises:
+        RunError: It is not of the run's labels.
+    """
+    if not record.labels:
+        return None
+    try:
+        found = labels.from_data_object(record.labels)
+    except LabelError as error:
+        raise RunError(f"{RUN} of {record.name!r}: labels: {error}") from error
+    if found.names != record.label_names:
+        raise RunError(f"{RUN} of {record.name!r}: labels: expected those of label_names")
+    return found
+
+
 class Predictor:
-    """A trained net with what it needs to be asked.
+    """Trained nets with what they need to be asked.
 
     Attributes:
-        record: What `run.json` says.
-        net: (B, 1, H, W) float32 in [0, 1] → logits (B, L), in eval mode.
+        record: What `run.json` says; set another one to answer by its calibration.
+        members: (B, 1, H, W) float32, as `inputs` gives them → logits (B, L), in eval mode; more
+            than one in an ensemble.
     """
 
-    def __init__(self, record: RunRecord, net: nn.Module, device: str = "auto") -> None:
+    def __init__(
+        self, record: RunRecord, net: nn.Module | Sequence[nn.Module], device: str = "auto"
+    ) -> None:
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         self.record = record
         self._device = torch.device(device)
-        self.net = net.to(self._device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+        nets = [net] if isinstance(net, nn.Module) else net
+        self.members = tuple(
+            member.to(self._device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+            for member in nets
+        )
 
     @classmethod
     def load(cls, run_folder: Path, device: str = "auto") -> "Predictor":
-        """Load `run.json` and `best.ckpt`; the checkpoint is read as tensors, never as code.
+        """Load `run.json` and the weights; a checkpoint is read as tensors, never as code.
 
         Args:
-            run_folder: Of one training run.
+            run_folder: Of one training run, or of an ensemble.
             device: `auto`, `cpu`, `cuda`.
 
         Raises:
             RunError: One of them is missing, or they do not belong together.
         """
         record = load_run(run_folder)
-        path = run_folder / CHECKPOINT
-        if not path.exists():
-            raise RunError(f"{path}: expected a checkpoint, met none; the run did not finish")
-        net = build_net(record.net, len(record.label_names))
-        try:
-            state = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
-            net.load_state_dict(
-                {k.removeprefix("net."): v for k, v in state.items() if k.startswith("net.")}
-            )
-        except pickle.UnpicklingError as error:
-            raise RunError(f"{path}: expected tensors alone, met other objects") from error
-        except (RuntimeError, KeyError, EOFError, OSError) as error:
-            reason = str(error).partition("\n")[0]
-            raise RunError(f"{path}: expected weights of the net in {RUN}: {reason}") from error
-        return cls(record, net, device)
+        folders = [run_folder / MEMBERS / name for name in record.members] or [run_folder]
+        nets = [_net(folder, load_run(folder)) for folder in folders]
+        return cls(record, nets, device)
+
+    @property
+    def net(self) -> nn.Module:
+        """The first member; of one run the only one."""
+        net: nn.Module = self.members[0]
+        return net
 
     def predict(self, images: NDArray[np.uint8], batch_size: int = 64) -> NDArray[np.float32]:
-        """Give the probability of each label.
+        """Give the probability of each label: calibrated, and consistent with the others.
 
         Args:
             images: (N, H, W) from `decoding.decode` or `Cache.images`.
@@ -183,66 +219,112 @@ class Predictor:
         Raises:
             RunError: The images are of another size than the net was trained on.
         """
+        return self.probabilities(self.logits(images, batch_size))
+
+    def logits(self, images: NDArray[np.uint8], batch_size: int = 64) -> NDArray[np.float64]:
+        """Give the mean of what all members say of all views, before any calibration.
+
+        Takes and raises as `predict`.
+
+        Returns:
+            (N, L)
+        """
+        asked = self._asked()
+        batch_size = max(1, batch_size // max(1, len(self.record.tta)))  # of every view at once
+        parts = [np.empty((0, len(self.record.label_names)))]
+        with torch.inference_mode(), _exact():
+            for image in self._batches(images, batch_size):
+                parts.append(asked(image).double().cpu().numpy())
+        return np.concatenate(parts)
+
+    def probabilities(self, logits: NDArray[np.float64]) -> NDArray[np.float32]:
+        """Make of `logits` what `predict` gives, (N, L) each."""
+        with torch.inference_mode():
+            given: Tensor = self._answer()(torch.from_numpy(logits))
+        made: NDArray[np.float32] = given.float().numpy()
+        return made
+
+    def embed(self, images: NDArray[np.uint8], batch_size: int = 64) -> NDArray[np.float32]:
+        """Give what the first member's last linear layer is shown, of images as they are.
+
+        Takes and raises as `predict`.
+
+        Returns:
+            (N, D)
+
+        Raises:
+            RunError: The net has no linear layer.
+        """
+        layers = [m for m in self.net.modules() if isinstance(m, nn.Linear)]
+        if not layers:
+            raise RunError(f"{type(self.net).__name__} has no linear layer, so no embedding")
+        met: list[Tensor] = []
+        hook = layers[-1].register_forward_pre_hook(lambda _, given: met.append(given[0]))
+        parts = [np.empty((0, layers[-1].in_features), np.float32)]
+        try:
+            with torch.inference_mode(), _exact():
+                for image in self._batches(images, batch_size):
+                    self.net(self._prepared(image))
+                    parts.append(met.pop().float().cpu().numpy())
+        finally:
+            hook.remove()
+        return np.concatenate(parts)
+
+    def inputs(self, images: NDArray[np.uint8]) -> Tensor:
+        """Give what `net` is shown of these images as they are, (N, 1, H, W) on its device.
+
+        Raises:
+            RunError: As `predict`.
+        """
+        return self._prepared(torch.cat(list(self._batches(images, max(len(images), 1)))))
+
+    def _prepared(self, image: Tensor) -> Tensor:
+        shown = answering.standardize(image) if self.record.standardize else image
+        return shown.contiguous(memory_format=torch.channels_last)
+
+    def _batches(self, images: NDArray[np.uint8], batch_size: int) -> Iterator[Tensor]:
         height, width = self.record.image_size
         if images.shape[1:] != (height, width) or images.dtype != np.uint8:
             raise RunError(
                 f"expected uint8 images (N, {height}, {width}), met {images.dtype} {images.shape}"
             )
-        parts = [np.empty((0, len(self.record.label_names)), np.float32)]
-        with torch.inference_mode(), _exact():
-            for start in range(0, len(images), batch_size):
-                batch = torch.from_numpy(np.ascontiguousarray(images[start : start + batch_size]))
-                image = batch.to(self._device).unsqueeze(1).float() / 255
-                logits = self.net(image.contiguous(memory_format=torch.channels_last))
-                parts.append(logits.float().sigmoid().cpu().numpy())
-        return np.concatenate(parts)
+        for start in range(0, len(images), batch_size):
+            batch = torch.from_numpy(np.ascontiguousarray(images[start : start + batch_size]))
+            yield batch.to(self._device).unsqueeze(1).float() / 255
+
+    def _asked(self) -> Logits:
+        return Logits(self.members, self.record.tta, standardized=self.record.standardize).eval()
+
+    def _answer(self) -> Answer:
+        record = self.record
+        return Answer(record.label_names, record.calibration, label_set(record))
 
     def export_onnx(self, path: Path) -> Path:
-        """Write the net with its sigmoid as ONNX: `image` (B, 1, H, W) → `probabilities` (B, L).
+        """Write all that `predict` does as ONNX: `image` (B, 1, H, W) → `probabilities` (B, L).
 
-        B is free; label names, size and preset are in the file's metadata.
+        B is free, images are in [0, 1]; label names, size and preset are in the file's metadata.
 
         Raises:
             RunError: ONNX cannot express this net.
         """
-        import onnx
+        whole = nn.Sequential(self._asked(), self._answer())
+        told = {
+            "labels": json.dumps(self.record.label_names),
+            "image_size": json.dumps(self.record.image_size),
+            "preset": self.record.preset,
+            "run": self.record.name,
+            "note": NOTE,
+        }
+        try:
+            return exporting.onnx(path, whole.cpu().eval(), self.record.image_size, told)
+        finally:
+            whole.to(self._device)
 
-        # torch 2.13 tells of torchvision's absence, and calls what it deprecates itself; the
-        # others tell of every node they simplify
-        for name in ("torch.onnx", "onnxscript", "onnx_ir"):
-            logging.getLogger(name).setLevel(logging.ERROR)
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", ".*LeafSpec.*")
-            try:
-                program = torch.onnx.export(
-                    _Probabilities(self.net).cpu().eval(),
-                    (torch.zeros(2, 1, *self.record.image_size),),
-                    dynamo=True,
-                    input_names=["image"],
-                    output_names=["probabilities"],
-                    dynamic_shapes=({0: torch.export.Dim("batch")},),
-                    verbose=False,
-                )
-            except torch.onnx.OnnxExporterError as error:
-                reason = str(error).strip().partition("\n")[0]
-                raise RunError(f"{path}: this net cannot be written as ONNX: {reason}") from error
-            finally:
-                self.net.to(self._device)
-        if program is None:
-            raise RunError(f"{path}: this net cannot be written as ONNX")
-        proto = program.model_proto
-        onnx.helper.set_model_props(
-            proto,
-            {
-                "labels": json.dumps(self.record.label_names),
-                "image_size": json.dumps(self.record.image_size),
-                "preset": self.record.preset,
-                "run": self.record.name,
-                "note": NOTE,
-            },
-        )
-        predictions.replace_bytes(path, proto.SerializeToString())
-        return path
+
+def _net(folder: Path, record: RunRecord) -> nn.Module:
+    net = build_net(record.net, len(record.label_names))
+    weights.restore(net, folder / CHECKPOINT)
+    return net
 
 
 @contextmanager
@@ -255,12 +337,3 @@ def _exact() -> Iterator[None]:
             yield
     finally:
         torch.set_float32_matmul_precision(before)
-
-
-class _Probabilities(nn.Module):
-    def __init__(self, net: nn.Module) -> None:
-        super().__init__()
-        self.net = net
-
-    def forward(self, image: Tensor) -> Tensor:
-        return torch.sigmoid(self.net(image))

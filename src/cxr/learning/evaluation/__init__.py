@@ -125,6 +125,7 @@ def evaluate(
     chosen: NDArray[np.intp],
     split: str,
     context: Context,
+    predicted: NDArray[np.float64] | None = None,
 ) -> Evaluated:
     """Predict and score the chosen examples, and write everything into `folder`.
 
@@ -135,6 +136,7 @@ def evaluate(
         chosen: Rows of `material`.
         split: What these images are called: `test`, `val`, or another job's name.
         context: What the report says beside.
+        predicted: (len(chosen), L) probabilities, where they are known already.
 
     Raises:
         DataError: No image was chosen.
@@ -142,7 +144,8 @@ def evaluate(
     if not len(chosen):
         raise DataError(f"{context.job}: expected images to score in {split}, met none")
     names = predictor.record.label_names
-    predicted = probabilities(predictor, material, chosen)
+    if predicted is None:
+        predicted = probabilities(predictor, material, chosen)
     said = _report(predictor.record, material, chosen, predicted, split, context)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     kept = folder / "predictions.csv"
