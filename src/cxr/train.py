@@ -21,9 +21,8 @@ if TYPE_CHECKING:
     from cxr.infra.compute import ComputeBackend
     from cxr.infra.tracking import Run
     from cxr.learning.evaluation import Evaluated
-    from cxr.learning.fit import Fitted
     from cxr.learning.material import Material
-    from cxr.learning.predictor import Predictor, RunRecord
+    from cxr.learning.predictor import Predictor
 
 _log = logging.getLogger(__name__)
 
@@ -88,7 +87,7 @@ def train(unresolved: DictConfig) -> float:
     """Train, choose thresholds on val, test, report; the best value of the objective."""
     cfg = config.check(unresolved, schema.Train)
     from cxr import root
-    from cxr.learning import fit, preparing, ranks
+    from cxr.learning import fit, preparing, ranks, running
     from cxr.learning import predictor as predictors
 
     # asked here too, so that it is refused before anything is decoded or tracked
@@ -96,19 +95,21 @@ def train(unresolved: DictConfig) -> float:
     ranks.hush()
     folder = root.prepare(cfg.root)
     run_folder = folder / "runs" / cfg.name
-    earlier = _earlier(cfg, run_folder)
+    earlier = running.earlier(cfg, run_folder)
     material = preparing.material(cfg, folder)
     objective = preparing.objective(cfg, material.cohort.names)
     splits = preparing.splits(cfg, folder, run_folder, material, earlier)
     if not ranks.here().first:  # the first one alone tracks, writes and evaluates
-        common = cfg, run_folder, material, splits, None, objective
-        return _fit(*common, resume=earlier is not None).best_score
-    tracked = _tracked(cfg, folder, unresolved, earlier)
+        common = cfg, run_folder, material, splits, objective
+        return running.fitted(*common, resume=earlier is not None).best_score
+    params = cast("dict[str, Any]", OmegaConf.to_container(unresolved, resolve=False))
+    tracked = running.tracked(cfg, folder, params, earlier)
     with tracked.finishing():
-        record = _record(cfg, material, splits, tracked.run_id)
+        record = running.record(cfg, material, splits, tracked.run_id)
         predictors.save_run(run_folder, record)
-        fitted = _fit(
-            cfg, run_folder, material, splits, tracked, objective, resume=earlier is not None
+        told = functools.partial(_told, tracked)
+        fitted = running.fitted(
+            cfg, run_folder, material, splits, objective, told, resume=earlier is not None
         )
         _log.info(
             "best %s %.3f in epoch %d of %d; %.0f s, %.0f images/s, %s",
@@ -122,137 +123,6 @@ def train(unresolved: DictConfig) -> float:
             _export(tracked, run_folder, predictor)
     _print(cfg, run_folder, evaluated)
     return fitted.best_score
-
-
-def _earlier(cfg: schema.Train, run_folder: Path) -> "RunRecord | None":
-    from cxr.learning import predictor as predictors
-
-    # a run that ended before its first epoch left nothing to keep, so its name is free
-    if not (run_folder / predictors.RUN).exists() or not (run_folder / "last.ckpt").exists():
-        if cfg.resume:
-            raise RunError(f"name: no run called {cfg.name!r} in {run_folder.parent} to resume")
-        return None
-    if not cfg.resume:
-        raise RunError(
-            f"name: a run called {cfg.name!r} is there already; choose another name, or add "
-            "resume=true to go on with it"
-        )
-    earlier = predictors.load_run(run_folder)
-    for key, value in _settings(cfg).items():
-        if earlier.settings.get(key) != value:
-            raise RunError(
-                f"{key}: expected {earlier.settings.get(key)}, with which {cfg.name!r} began, "
-                f"met {value}; a run is resumed as it began"
-            )
-    return earlier
-
-
-def _settings(cfg: schema.Train) -> dict[str, str]:
-    """Give what decides a run's numbers, flat."""
-    from cxr.infra import tracking
-
-    decisive = {"seed", "objective", "data", "targets", "loss", "augment", "model", "trainer"}
-    settings = tracking.flatten(cfg.model_dump(include=decisive, by_alias=True))
-    for where in ("data.workers", "data.split"):  # of the machine, not of the run
-        settings.pop(where, None)
-    return settings
-
-
-def _tracked(
-    cfg: schema.Train, folder: Path, unresolved: DictConfig, earlier: "RunRecord | None"
-) -> "Run":
-    from cxr.infra import tracking
-
-    if earlier:
-        try:
-            return tracking.resume(cfg.tracking.uri, earlier.run_id)
-        except RunError as error:
-            # a job's own database may have been lost with its machine; what was trained was not
-            if not (os.environ.get("CXR_IN_JOB") and tracking.is_file(cfg.tracking.uri)):
-                raise
-            _log.warning("%s; its metrics begin anew, the training goes on", error)
-    plain = cast("dict[str, Any]", OmegaConf.to_container(unresolved, resolve=False))
-    return tracking.start(
-        cfg.tracking.uri, cfg.tracking.experiment, cfg.name,
-        params=plain,
-        artifacts=folder / "mlartifacts" if tracking.is_file(cfg.tracking.uri) else None,
-    )  # fmt: skip
-
-
-def _record(
-    cfg: schema.Train, material: "Material", splits: "NDArray[np.str_]", run_id: str
-) -> "RunRecord":
-    from cxr.learning import answering
-    from cxr.learning.predictor import RunRecord
-
-    cohort = material.cohort
-    return RunRecord(
-        name=cfg.name,
-        run_id=run_id,
-        label_names=cohort.names,
-        label_set=cohort.label_set,
-        label_source=cohort.label_source,
-        no_finding=cohort.no_finding,
-        image_size=(cfg.data.image_size[0], cfg.data.image_size[1]),
-        preset=cfg.data.preset,
-        net=cfg.model.net.model_dump(by_alias=True),
-        job=cfg.data.job,
-        manifest_sha256=material.manifest_sha256,
-        examples_sha256=material.sha256,
-        seed=cfg.seed,
-        counts={s: int((splits == s).sum()) for s in ("train", "val", "test")},
-        policy=asdict(material.policy),
-        settings=_settings(cfg),
-        standardize=cfg.data.standardize,
-        tta=answering.moves(cfg.model.tta, mirror=cfg.augment.flip > 0),
-    )
-
-
-def _fit(
-    cfg: schema.Train,
-    run_folder: Path,
-    material: "Material",
-    splits: "NDArray[np.str_]",
-    tracked: "Run | None",
-    objective: str,
-    *,
-    resume: bool,
-) -> "Fitted":
-    from cxr.learning import augment, fit, model
-    from cxr.learning.dataset import CxrData
-
-    moves = cfg.augment
-    data = CxrData(
-        material.images, material.rows, material.targets, material.mask, splits,
-        batch_size=cfg.data.batch_size, standardize=cfg.data.standardize, seed=cfg.seed,
-        augmentation=functools.partial(
-            augment.apply, rotation_deg=moves.rotation_deg, scale=moves.scale,
-            shift=moves.shift, brightness=moves.brightness, contrast=moves.contrast,
-        ),
-    )  # fmt: skip
-    names = material.cohort.names
-    net = model.build_net(cfg.model.net.model_dump(by_alias=True), len(names), seed=cfg.seed)
-    classifier = model.Classifier(
-        net, names,
-        optimizer=model.build_optimizer(
-            cfg.model.optimizer.model_dump(by_alias=True, exclude_none=True)
-        ),
-        schedule=cfg.model.schedule,
-        excluded_from_macro=[material.cohort.no_finding] if material.cohort.no_finding else [],
-    )  # fmt: skip
-
-    def told(metrics: Mapping[str, float], epoch: int) -> None:
-        if tracked is not None:
-            tracked.log(metrics, epoch)
-            _tell(metrics, f" epoch={epoch}")
-
-    return fit.fit(
-        classifier, data, folder=run_folder, max_epochs=cfg.trainer.max_epochs,
-        objective=objective, accelerator=cfg.trainer.accelerator,
-        precision=cfg.trainer.precision, gradient_clip=cfg.trainer.gradient_clip,
-        patience=cfg.trainer.patience, seed=cfg.seed, log_metrics=told,
-        resume_from=run_folder / "last.ckpt" if resume else None,
-    )  # fmt: skip
 
 
 def _evaluate(
@@ -307,6 +177,11 @@ def _track(tracked: "Run", run_folder: Path, evaluated: "Evaluated") -> None:
     tracked.keep(evaluated.shareable)
     for figure in evaluated.figures:
         tracked.keep(figure, "figures")
+
+
+def _told(tracked: "Run", metrics: Mapping[str, float], epoch: int) -> None:
+    tracked.log(metrics, epoch)
+    _tell(metrics, f" epoch={epoch}")
 
 
 def _tell(metrics: Mapping[str, float], after: str = "") -> None:

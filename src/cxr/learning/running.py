@@ -1,0 +1,160 @@
+"""One training run from its config: begun or resumed, recorded, tracked, fitted.
+
+What a run's numbers follow from is written to `run.json` before the first epoch, so that a resume
+can refuse what would change them.
+"""
+
+import functools
+import logging
+import os
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxr import schema
+from cxr.errors import RunError
+from cxr.infra import tracking
+from cxr.infra.tracking import Run
+from cxr.learning import answering, augment, fit, model
+from cxr.learning import predictor as predictors
+from cxr.learning.dataset import CxrData
+from cxr.learning.fit import Fitted
+from cxr.learning.material import Material
+from cxr.learning.predictor import RunRecord
+
+_log = logging.getLogger(__name__)
+
+
+def earlier(cfg: schema.Train, run_folder: Path) -> RunRecord | None:
+    """Give the record of the run that is resumed; None where one begins.
+
+    Raises:
+        RunError: The name is taken, or there is none to resume, or it began with other settings.
+    """
+    # a run that ended before its first epoch left nothing to keep, so its name is free
+    if not (run_folder / predictors.RUN).exists() or not (run_folder / "last.ckpt").exists():
+        if cfg.resume:
+            raise RunError(f"name: no run called {cfg.name!r} in {run_folder.parent} to resume")
+        return None
+    if not cfg.resume:
+        raise RunError(
+            f"name: a run called {cfg.name!r} is there already; choose another name, or add "
+            "resume=true to go on with it"
+        )
+    found = predictors.load_run(run_folder)
+    for key, value in settings(cfg).items():
+        if found.settings.get(key) != value:
+            raise RunError(
+                f"{key}: expected {found.settings.get(key)}, with which {cfg.name!r} began, "
+                f"met {value}; a run is resumed as it began"
+            )
+    return found
+
+
+def settings(cfg: schema.Train) -> dict[str, str]:
+    """Give what decides a run's numbers, flat."""
+    decisive = {"seed", "objective", "data", "targets", "loss", "augment", "model", "trainer"}
+    flat = tracking.flatten(cfg.model_dump(include=decisive, by_alias=True))
+    for where in ("data.workers", "data.split"):  # of the machine, not of the run
+        flat.pop(where, None)
+    return flat
+
+
+def tracked(
+    cfg: schema.Train, folder: Path, params: Mapping[str, Any], resumed: RunRecord | None
+) -> Run:
+    """Start the run in MLflow, or go on in that of the run that is resumed.
+
+    Args:
+        cfg: Of the run.
+        folder: The data root.
+        params: The unresolved config.
+        resumed: The run that is resumed, or None.
+
+    Raises:
+        RunError: MLflow does not answer, or knows no such run.
+    """
+    if resumed:
+        try:
+            return tracking.resume(cfg.tracking.uri, resumed.run_id)
+        except RunError as error:
+            # a job's own database may have been lost with its machine; what was trained was not
+            if not (os.environ.get("CXR_IN_JOB") and tracking.is_file(cfg.tracking.uri)):
+                raise
+            _log.warning("%s; its metrics begin anew, the training goes on", error)
+    return tracking.start(
+        cfg.tracking.uri, cfg.tracking.experiment, cfg.name,
+        params=params,
+        artifacts=folder / "mlartifacts" if tracking.is_file(cfg.tracking.uri) else None,
+    )  # fmt: skip
+
+
+def record(
+    cfg: schema.Train, material: Material, splits: NDArray[np.str_], run_id: str
+) -> RunRecord:
+    """Say what the run is of, before it has learnt anything."""
+    cohort = material.cohort
+    return RunRecord(
+        name=cfg.name,
+        run_id=run_id,
+        label_names=cohort.names,
+        label_set=cohort.label_set,
+        label_source=cohort.label_source,
+        no_finding=cohort.no_finding,
+        image_size=(cfg.data.image_size[0], cfg.data.image_size[1]),
+        preset=cfg.data.preset,
+        net=cfg.model.net.model_dump(by_alias=True),
+        job=cfg.data.job,
+        manifest_sha256=material.manifest_sha256,
+        examples_sha256=material.sha256,
+        seed=cfg.seed,
+        counts={s: int((splits == s).sum()) for s in ("train", "val", "test")},
+        policy=asdict(material.policy),
+        settings=settings(cfg),
+        standardize=cfg.data.standardize,
+        tta=answering.moves(cfg.model.tta, mirror=cfg.augment.flip > 0),
+    )
+
+
+def fitted(
+    cfg: schema.Train,
+    run_folder: Path,
+    material: Material,
+    splits: NDArray[np.str_],
+    objective: str,
+    log_metrics: fit.Log | None = None,
+    *,
+    resume: bool,
+) -> Fitted:
+    """Train, or go on with it from its last checkpoint."""
+    moves = cfg.augment
+    data = CxrData(
+        material.images, material.rows, material.targets, material.mask, splits,
+        batch_size=cfg.data.batch_size, standardize=cfg.data.standardize, seed=cfg.seed,
+        augmentation=functools.partial(
+            augment.apply, rotation_deg=moves.rotation_deg, scale=moves.scale,
+            shift=moves.shift, brightness=moves.brightness, contrast=moves.contrast,
+        ),
+    )  # fmt: skip
+    names = material.cohort.names
+    net = model.build_net(cfg.model.net.model_dump(by_alias=True), len(names), seed=cfg.seed)
+    classifier = model.Classifier(
+        net, names,
+        optimizer=model.build_optimizer(
+            cfg.model.optimizer.model_dump(by_alias=True, exclude_none=True)
+        ),
+        schedule=cfg.model.schedule,
+        excluded_from_macro=[material.cohort.no_finding] if material.cohort.no_finding else [],
+    )  # fmt: skip
+
+    return fit.fit(
+        classifier, data, folder=run_folder, max_epochs=cfg.trainer.max_epochs,
+        objective=objective, accelerator=cfg.trainer.accelerator,
+        precision=cfg.trainer.precision, gradient_clip=cfg.trainer.gradient_clip,
+        patience=cfg.trainer.patience, seed=cfg.seed, log_metrics=log_metrics,
+        resume_from=run_folder / "last.ckpt" if resume else None,
+    )  # fmt: skip
