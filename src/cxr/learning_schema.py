@@ -83,7 +83,7 @@ class Loss(Target):
 class Augment(Section):
     """conf/augment: how far an image is moved and changed, at most."""
 
-    rotation_deg: float = Field(ge=0, le=45)
+    rotation_deg: float = Field(ge=0, le=180)
     scale: float = Field(ge=0, lt=0.9)
     shift: float = Field(ge=0, lt=0.9)
     brightness: float = Field(ge=0, lt=1)

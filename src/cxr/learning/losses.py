@@ -56,6 +56,20 @@ class Bce(Loss):
         return mean(each, weights)
 
 
+class FirstLabel(Loss):
+    """Cross-entropy on the first label that is present, all others as if they were absent.
+
+    For nets whose sigmoids are a softmax (`one_of_many`), whose log is that of the sigmoid. An
+    image on which no label is present has no class, so it counts for nothing.
+    """
+
+    def forward(self, logits: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+        """Give the loss of one batch."""
+        present = (targets > 0.5) & (weights > 0)
+        first = present & (present.cumsum(dim=1) == 1)
+        return mean(-functional.logsigmoid(logits.float()), first.float())
+
+
 def mean(each: Tensor, weights: Tensor) -> Tensor:
     """Average (B, L) by weight."""
     total: Any = weights.sum()
