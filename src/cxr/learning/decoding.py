@@ -43,6 +43,53 @@ class Picture:
     md5: str = ""
 
 
+@dataclass(frozen=True)
+class Placement:
+    """Where in its letterbox an image lies.
+
+    Attributes:
+        top: Rows of the box above it.
+        left: Columns of the box to its left.
+        rows: That it takes in the box.
+        columns: That it takes in the box.
+        shape: (H, W) of the image itself.
+    """
+
+    top: int
+    left: int
+    rows: int
+    columns: int
+    shape: tuple[int, int]
+
+    def points(self, points: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+        """Move points from the image into the box.
+
+        Args:
+            points: (P, 2) of (x, y) in image pixels, (0, 0) the outer corner of the first one.
+
+        Returns:
+            (P, 2) of (x, y) in pixels of the box, counted alike.
+
+        >>> place((100, 50), (20, 20)).points(np.array([[0.0, 0.0], [50.0, 100.0]])).tolist()
+        [[5.0, 0.0], [15.0, 20.0]]
+        """
+        part = np.array([self.columns / self.shape[1], self.rows / self.shape[0]])
+        return np.asarray(points, np.float64) * part + np.array([self.left, self.top])
+
+
+def place(shape: Size, image_size: Size) -> Placement:
+    """Say where `letterbox` puts an image.
+
+    Args:
+        shape: Rows and columns of the image.
+        image_size: Rows and columns of the box.
+    """
+    part = min(to / side for to, side in zip(image_size, shape, strict=True))
+    rows, columns = (max(1, round(side * part)) for side in shape)
+    top, left = (image_size[0] - rows) // 2, (image_size[1] - columns) // 2
+    return Placement(top, left, rows, columns, (shape[0], shape[1]))
+
+
 def decode(dicom: bytes, *, image_size: Size, preset: str = "voi") -> NDArray[np.uint8]:
     """Make of one DICOM file what a net is shown.
 
@@ -73,12 +120,10 @@ def letterbox(image: NDArray[np.floating[Any]], image_size: Size) -> NDArray[np.
     >>> letterbox(np.array([[0.0, 1.0, 1.0, 1.0]]), (2, 2)).tolist()
     [[128, 255], [0, 0]]
     """
-    part = min(to / side for to, side in zip(image_size, image.shape, strict=True))
-    rows, columns = (max(1, round(side * part)) for side in image.shape)
-    small = _resize(np.ascontiguousarray(_resize(image, rows).T), columns).T
+    at = place(image.shape, image_size)
+    small = _resize(np.ascontiguousarray(_resize(image, at.rows).T), at.columns).T
     box = np.zeros(tuple(image_size), np.uint8)
-    top, left = (image_size[0] - rows) // 2, (image_size[1] - columns) // 2
-    box[top : top + rows, left : left + columns] = np.rint(small.clip(0, 1) * 255)
+    box[at.top : at.top + at.rows, at.left : at.left + at.columns] = np.rint(small.clip(0, 1) * 255)
     return box
 
 

@@ -17,6 +17,8 @@ from cxr.contract.labels import State
 from cxr.contract.manifest import Labelled
 from cxr.errors import DataError, LabelError
 from cxr.images.dicom import Instance
+from cxr.learning import regions
+from cxr.learning.regions import Region
 from cxr.pacs import Pacs, finding
 
 UNLABELLED = "no label yet"
@@ -38,6 +40,7 @@ class Example:
         study_instance_uid: Of the same patient.
         states: One per label, in label order.
         burned_in: The file does not say that no text is burned into its pixels: never show it.
+        regions: Where readers saw the findings that are present.
     """
 
     sop_instance_uid: str
@@ -46,6 +49,7 @@ class Example:
     study_instance_uid: str
     states: tuple[State, ...]
     burned_in: bool = False
+    regions: tuple[Region, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -203,6 +207,7 @@ def _example(line: Mapping[str, Any], labelled: Labelled, instance: Instance) ->
         study_instance_uid=instance.study_instance_uid,
         states=tuple(labelled.states.values()),
         burned_in=instance.burned_in is not False,
+        regions=regions.told(labelled),
     )
 
 
