@@ -12,11 +12,13 @@ from test_predictor import RECORD
 
 from cxr.contract.labels import State
 from cxr.errors import DataError
+from cxr.images.dicom import Instance
 from cxr.learning import evaluation
 from cxr.learning.examples import Cohort, Example
 from cxr.learning.material import Material
 from cxr.learning.model import build_net
 from cxr.learning.predictor import Predictor
+from cxr.learning.targets import Policy
 from cxr.pacs import synthetic
 from cxr.pacs.folder import FolderPacs
 
@@ -40,12 +42,15 @@ def material(count=60, job_sha256="b" * 64):
         Example(f"1.2.{k}", f"source-{k}", f"PAT-{k // 2}", f"1.3.{k}", (State.PRESENT,) * 3)
         for k in range(count)
     ]
-    cohort = Cohort(NAMES, "No Finding", "toy", "readers", True, tuple(examples), (), {})
+    instances = tuple(
+        Instance(e.patient_id, e.study_instance_uid, "", e.sop_instance_uid) for e in examples
+    )
+    cohort = Cohort(NAMES, "No Finding", "toy", "readers", True, tuple(examples), instances, {})
     targets = rng.integers(2, size=(count, 3)).astype(np.float32)
     images = Counted(rng.integers(256, size=(count, SIZE, SIZE), dtype=np.uint8))
     hashes = [f"pixels-{k}" for k in range(count)]
     mask = np.ones((count, 3), bool)
-    return Material(cohort, images, np.arange(count), targets, mask, hashes, job_sha256)
+    return Material(cohort, images, np.arange(count), targets, mask, hashes, job_sha256, Policy())
 
 
 @pytest.fixture(scope="module")
@@ -145,7 +150,11 @@ def reordered(given, order):
     examples = tuple(given.cohort.examples[k] for k in order)
     return replace(
         given,
-        cohort=replace(given.cohort, examples=examples),
+        cohort=replace(
+            given.cohort,
+            examples=examples,
+            instances=tuple(given.cohort.instances[k] for k in order),
+        ),
         rows=given.rows[order],
         targets=given.targets[order],
         mask=given.mask[order],

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn import metrics as sk
 
-from cxr.learning import metrics
+from cxr.learning import metrics, points
 
 
 def drawn(seed, n=300, levels=0, prevalence=0.2):
@@ -70,7 +70,7 @@ def test_weighted_areas_equal_scikit_learn_with_sample_weight(case, seed):
 def test_curve_equals_scikit_learn(case):
     probabilities, targets, mask = case
 
-    curve = metrics.roc_curve(probabilities, targets, mask)
+    curve = points.roc_curve(probabilities, targets, mask)
 
     if len(set(targets[mask])) < 2:
         assert curve is None
@@ -85,14 +85,14 @@ def test_curve_equals_scikit_learn(case):
 def test_youden_threshold_reaches_the_best_point_of_the_curve(case):
     probabilities, targets, mask = case
 
-    threshold = metrics.youden_threshold(probabilities, targets, mask)
+    threshold = points.youden_threshold(probabilities, targets, mask)
 
-    curve = metrics.roc_curve(probabilities, targets, mask)
+    curve = points.roc_curve(probabilities, targets, mask)
     best = 0.0 if curve is None else (curve.sensitivity - curve.false_positive_rate).max()
     if threshold is None:
         assert best <= 1e-12
         return
-    found, spared = metrics.sensitivity_specificity(
+    found, spared = points.sensitivity_specificity(
         probabilities, targets, mask, threshold=threshold
     )
     assert found + spared - 1 == pytest.approx(best)
@@ -106,7 +106,7 @@ def test_among_equal_thresholds_the_lowest_is_chosen():
     probabilities = np.array([0.1, 0.2, 0.3, 0.4])
     targets = np.array([0.0, 1, 0, 1])
 
-    threshold = metrics.youden_threshold(probabilities, targets)
+    threshold = points.youden_threshold(probabilities, targets)
 
     assert threshold == pytest.approx(0.15)
 
@@ -115,14 +115,14 @@ def test_threshold_between_neighbouring_floats_still_separates_them():
     low = 0.1
     high = np.nextafter(low, 1)
 
-    threshold = metrics.youden_threshold(np.array([low, high]), np.array([0.0, 1]))
+    threshold = points.youden_threshold(np.array([low, high]), np.array([0.0, 1]))
 
     assert low <= threshold < high
 
 
 def test_useless_probabilities_get_no_threshold():
-    assert metrics.youden_threshold(np.full(4, 0.5), np.array([0.0, 1, 0, 1])) is None
-    assert metrics.youden_threshold(np.array([0.9, 0.1]), np.array([0.0, 1])) is None
+    assert points.youden_threshold(np.full(4, 0.5), np.array([0.0, 1, 0, 1])) is None
+    assert points.youden_threshold(np.array([0.9, 0.1]), np.array([0.0, 1])) is None
 
 
 def test_too_few_of_either_class_is_none():
@@ -272,7 +272,7 @@ def test_interval_leaves_out_draws_without_value():
 def test_with_one_image_a_patient_the_interval_is_wilsons(case):
     hits, n = case
 
-    met = metrics.proportion_interval(np.arange(n) < hits, np.arange(n))
+    met = points.proportion_interval(np.arange(n) < hits, np.arange(n))
 
     wilson = stats.binomtest(hits, n).proportion_ci(method="wilson")
     assert met == pytest.approx((wilson.low, wilson.high), abs=1e-9)
@@ -281,8 +281,8 @@ def test_with_one_image_a_patient_the_interval_is_wilsons(case):
 def test_copies_of_each_patients_image_do_not_narrow_the_interval():
     hits, patients = np.arange(40) < 30, np.arange(40)
 
-    once = metrics.proportion_interval(hits, patients)
-    thrice = metrics.proportion_interval(np.tile(hits, 3), np.tile(patients, 3))
+    once = points.proportion_interval(hits, patients)
+    thrice = points.proportion_interval(np.tile(hits, 3), np.tile(patients, 3))
 
     assert thrice == pytest.approx(once)
 
@@ -294,6 +294,6 @@ def test_proportion_interval_holds_the_proportion(seed):
     n = int(rng.integers(1, 50))
     hits, patients = rng.random(n) < rng.random(), rng.integers(0, 20, n)
 
-    low, high = metrics.proportion_interval(hits, patients)
+    low, high = points.proportion_interval(hits, patients)
 
     assert 0 <= low <= hits.mean() <= high <= 1

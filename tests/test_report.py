@@ -9,9 +9,12 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+import samples
 from matplotlib import image as matplotlib_image
 
 from cxr.learning import figures, report, score
+from cxr.learning.evaluation import operating
+from cxr.learning.evaluation.scene import Settings
 from cxr.learning.figures import forest, png, roc
 
 NAMES = ["Edema", "Hernia", "Pneumonia", "No Finding"]
@@ -31,7 +34,7 @@ def made(names=NAMES, **changed):
     scored = score.score(
         probabilities, targets, mask, names=names, patient_ids=[str(i // 2) for i in range(150)],
         no_finding=names[3],
-        thresholds=score.choose_thresholds(probabilities, targets, mask, names=names),
+        thresholds=operating.choose(samples.made(probabilities, targets, mask, names), Settings()),
         label_source="report-text-mined", human_annotated=False, draws=50,
     )  # fmt: skip
     curves = score.curves(probabilities, targets, mask, names=names)

@@ -135,30 +135,6 @@ def test_operating_point_comes_from_the_given_threshold():
     assert said["Pneumonia"]["sensitivity"] is None
 
 
-def test_no_threshold_is_chosen_from_few_positives():
-    probabilities, targets, mask, _ = images()
-
-    chosen = score.choose_thresholds(probabilities, targets, mask, names=NAMES)
-
-    assert chosen["Hernia"]["threshold"] is None
-    assert chosen["Hernia"]["reason"] == "2 positives on val, 20 needed"
-    assert chosen["Hernia"]["positives"] == 2
-    assert chosen["Edema"]["threshold"] == metrics.youden_threshold(
-        predictions.rounded(probabilities[:, 0]), targets[:, 0], mask[:, 0]
-    )
-    json.dumps(chosen, allow_nan=False)
-
-
-def test_no_threshold_is_chosen_where_none_is_better_than_chance():
-    targets = np.tile([0.0, 1.0], 30)[:, None]
-
-    chosen = score.choose_thresholds(
-        np.full((60, 1), 0.5), targets, np.ones((60, 1), bool), names=["Edema"]
-    )
-
-    assert chosen["Edema"]["reason"] == "no better than chance on val"
-
-
 def test_figures_are_those_of_the_written_predictions(tmp_path):
     probabilities, targets, mask, patient_ids = images()
     probabilities = probabilities**12  # small, and close together
@@ -224,13 +200,6 @@ def test_what_is_no_probability_is_refused_by_name(bad):
             probabilities, targets, mask, names=NAMES, patient_ids=patient_ids, no_finding=None,
             thresholds={}, label_source="readers", human_annotated=True,
         )  # fmt: skip
-
-
-def test_no_images_are_refused():
-    empty = np.empty((0, 1))
-
-    with pytest.raises(DataError, match="expected images to score, met none"):
-        score.choose_thresholds(empty, empty, empty.astype(bool), names=["Edema"])
 
 
 def test_wrong_width_is_a_programmers_error():

@@ -44,19 +44,25 @@ def _evaluate(
     pacs: "Pacs",
 ) -> None:
     from cxr.learning import evaluation, material, table
+    from cxr.learning.evaluation import sampling
+    from cxr.learning.evaluation.scene import Settings
     from cxr.learning.targets import Policy
 
     record = predictor.record
+    settings = Settings(**cfg.evaluate.model_dump())
+    settings.check(record.label_names)
     job = folder / "jobs" / cfg.data.job
     ready = material.prepare(
         job / "manifests" / "output" / "output.manifest", pacs, folder / "cache",
         attribute=cfg.data.attribute, policy=Policy(**record.policy),
         image_size=record.image_size, preset=record.preset, workers=cfg.data.workers,
     )  # fmt: skip
-    ready = evaluation.align(ready, record)
+    ready = sampling.align(ready, record)
     chosen, split, warnings = _choose(cfg, run_folder, record.job, ready, pacs)
     for warning in warnings:
         _log.warning(warning)
+    trained, val = _learned_from(run_folder, ready) if cfg.data.job == record.job else (None, None)
+    predictor.record = evaluation.retune(predictor, ready, val, settings)
     context = evaluation.context(
         folder, ready,
         job=cfg.data.job,
@@ -64,6 +70,7 @@ def _evaluate(
         warnings=warnings,
         policies=record.policy,
         pictures=cfg.examples, draws=cfg.draws, seed=cfg.seed,
+        settings=settings, trained=trained,
     )  # fmt: skip
     place = run_folder / "evaluations" / cfg.data.job
     evaluated = evaluation.evaluate(place, predictor, ready, chosen, split, context)
@@ -78,6 +85,8 @@ def _refuse_settings_of_the_run() -> None:
 
     for override in HydraConfig.get().overrides.task:
         key = override.lstrip("+~").partition("=")[0]
+        if key == "evaluate.calibration":
+            raise ConfigError(f"{key}: the run says it already; calibrate when training")
         if key.startswith("data.") and key not in ("data.job", "data.attribute", "data.workers"):
             raise ConfigError(f"{key}: the run says it already; only data.job can be another")
 
@@ -95,6 +104,19 @@ def find_run(runs: Path, run: str) -> Path:
             return path.parent
     names = ", ".join(sorted(p.parent.name for p in runs.glob("*/run.json")))
     raise RunError(f"run: no run called {run!r} in {runs}; there are {names or 'none yet'}")
+
+
+def _learned_from(
+    run_folder: Path, ready: "Material"
+) -> "tuple[NDArray[np.intp], NDArray[np.intp]]":
+    """Find the images the run was trained on, and those it was tuned on."""
+    import numpy as np
+
+    from cxr.learning import folds
+
+    splits = folds.load(run_folder / "split.csv")
+    roles = np.array([splits.get(uid, "") for uid in ready.sop_instance_uids])
+    return np.flatnonzero(roles == "train"), np.flatnonzero(roles == "val")
 
 
 def _choose(

@@ -134,20 +134,15 @@ def _evaluate(
     splits: "NDArray[np.str_]",
     unresolved: DictConfig,
 ) -> "Evaluated":
-    from dataclasses import replace
-
     import numpy as np
 
-    from cxr.learning import card, evaluation, score
+    from cxr.learning import card, evaluation
+    from cxr.learning.evaluation.scene import Settings
     from cxr.learning.predictor import save_run
 
+    settings = Settings(**cfg.evaluate.model_dump())
     val = np.flatnonzero(splits == "val")
-    thresholds = score.choose_thresholds(
-        evaluation.probabilities(predictor, material, val),
-        material.targets[val].astype(np.float64), material.mask[val],
-        names=predictor.record.label_names,
-    )  # fmt: skip
-    predictor.record = replace(predictor.record, thresholds=thresholds)
+    predictor.record = evaluation.tune(predictor, material, val, settings)
     save_run(run_folder, predictor.record)
     split = "test" if (splits == "test").any() else "val"
     context = evaluation.context(
@@ -157,6 +152,7 @@ def _evaluate(
         warnings=[evaluation.ON_VAL] if split == "val" else [],
         policies={**asdict(material.policy), "split": "by patient"},
         pictures=cfg.examples, draws=cfg.draws, seed=cfg.seed,
+        settings=settings, trained=np.flatnonzero(splits == "train"),
     )  # fmt: skip
     chosen = np.flatnonzero(splits == split)
     evaluated = evaluation.evaluate(run_folder, predictor, material, chosen, split, context)

@@ -4,7 +4,7 @@ Pure numpy, so that validation each epoch and the final evaluation use the same 
 figure is the weighted one with every weight 1. A figure that cannot be had (one class only) is
 None, never 0 or NaN: a zero would drag every average down.
 
-Called present means probability > threshold. Arrays are (N,) for one label: `probabilities` in
+Arrays are (N,) for one label: `probabilities` in
 [0, 1] (logits rank the same), `targets` of 0 and 1, `mask` True where there is a target.
 """
 
@@ -23,21 +23,6 @@ Bools = NDArray[np.bool_]
 LEVEL = 0.95
 FEWEST_PATIENTS = 10
 """Positive (or negative) patients below which no interval is given: it would pretend."""
-
-
-@dataclass(frozen=True)
-class Roc:
-    """Operating points of one label, from calling nothing to calling everything.
-
-    Attributes:
-        false_positive_rate: (K,) rising from 0 to 1; 1 - specificity.
-        sensitivity: (K,) rising from 0 to 1.
-        thresholds: (K,) falling; called present are probabilities >= this; the first is inf.
-    """
-
-    false_positive_rate: NDArray[np.float64]
-    sensitivity: NDArray[np.float64]
-    thresholds: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -73,7 +58,7 @@ def auroc(
     >>> auroc(np.array([0.1, 0.4, 0.35, 0.8]), np.array([0.0, 0, 1, 1]))
     0.75
     """
-    p, y = _select(probabilities, targets, mask)
+    p, y = select(probabilities, targets, mask)
     if min(y.sum(), (~y).sum()) < max(minimum, 1):
         return None
     return float(_areas(_rank(p, y), np.ones((y.size, 1)))[0][0])
@@ -90,7 +75,7 @@ def average_precision(
     >>> average_precision(np.array([0.1, 0.4, 0.35, 0.8]), np.array([0.0, 0, 1, 1]))
     0.8333333333333333
     """
-    p, y = _select(probabilities, targets, mask)
+    p, y = select(probabilities, targets, mask)
     if min(y.sum(), (~y).sum()) < max(minimum, 1):
         return None
     return float(_areas(_rank(p, y), np.ones((y.size, 1)))[1][0])
@@ -129,103 +114,6 @@ def macro(values: Iterable[float | None]) -> float | None:
     return float(np.mean(known)) if known else None
 
 
-def roc_curve(probabilities: Floats, targets: Floats, mask: Bools | None = None) -> Roc | None:
-    """Give every operating point, one per distinct probability; None with one class only.
-
-    Raises:
-        ValueError: As `auroc`.
-    """
-    p, y = _select(probabilities, targets, mask)
-    if y.all() or not y.any():
-        return None
-    values, true, false = _calls(p, y)
-    return Roc(
-        np.concatenate([[0.0], false / false[-1]]),
-        np.concatenate([[0.0], true / true[-1]]),
-        np.concatenate([[np.inf], values]),
-    )
-
-
-def youden_threshold(
-    probabilities: Floats, targets: Floats, mask: Bools | None = None
-) -> float | None:
-    """Choose the threshold with the largest sensitivity + specificity - 1.
-
-    It lies halfway between two probabilities that were met, so that rounding moves nobody
-    across; among equals the lowest, which finds more. Choose it on val, never on test.
-
-    Returns:
-        None with one class only, or where no threshold does better than chance.
-
-    Raises:
-        ValueError: As `auroc`.
-
-    >>> youden_threshold(np.array([0.0, 0.25, 0.75, 1.0]), np.array([0.0, 0, 1, 1]))
-    0.5
-    """
-    p, y = _select(probabilities, targets, mask)
-    if y.all() or not y.any():
-        return None
-    values, true, false = _calls(p, y)
-    # whole numbers, so that equals are equal; without the last, which calls everything
-    gain = (true * false[-1] - false * true[-1])[:-1]
-    if not gain.size or gain.max() <= 0:
-        return None
-    best = int(np.flatnonzero(gain == gain.max())[-1])
-    high, low = float(values[best]), float(values[best + 1])
-    middle = low + (high - low) / 2
-    return middle if middle < high else low
-
-
-def sensitivity_specificity(
-    probabilities: Floats, targets: Floats, mask: Bools | None = None, *, threshold: float
-) -> tuple[float | None, float | None]:
-    """Give the share of positives called and of negatives not called; None without any.
-
-    Raises:
-        ValueError: As `auroc`.
-
-    >>> sensitivity_specificity(np.array([0.2, 0.6, 0.9]), np.array([1.0, 0, 1]), threshold=0.5)
-    (0.5, 0.0)
-    """
-    p, y = _select(probabilities, targets, mask)
-    called = p > threshold
-    return (
-        float(called[y].mean()) if y.any() else None,
-        float((~called[~y]).mean()) if not y.all() else None,
-    )
-
-
-def proportion_interval(
-    hits: Bools, patient_ids: Sequence[str] | NDArray[Any]
-) -> tuple[float, float]:
-    """Give Wilson's 95 % interval of a proportion, widened for several images of one patient.
-
-    The number of images becomes the number of independent ones that would vary as much
-    (linearised variance between patients; Korn and Graubard 1998), the number of patients where
-    the proportion is 0 or 1. A bootstrap would give an interval without width there.
-
-    Args:
-        hits: (N,) N >= 1.
-        patient_ids: (N,)
-
-    Returns:
-        Lower and upper end, 0 to 1.
-    """
-    patients, which = np.unique(np.asarray(patient_ids), return_inverse=True)
-    share = float(hits.mean())
-    spread = np.bincount(which, hits - share, len(patients))
-    variance = float((spread**2).sum()) / hits.size**2
-    n = float(len(patients))
-    if 0 < share < 1 and variance > 0:
-        # images of one patient that happen to differ do not make the interval narrower
-        n = min(share * (1 - share) / variance, float(hits.size))
-    z2 = 1.959963984540054**2
-    centre = (share + z2 / (2 * n)) / (1 + z2 / n)
-    half = float(np.sqrt(z2 * (share * (1 - share) / n + z2 / (4 * n * n)))) / (1 + z2 / n)
-    return max(0.0, min(share, centre - half)), min(1.0, max(share, centre + half))
-
-
 def bootstrap(
     probabilities: Floats,
     targets: Floats,
@@ -258,7 +146,7 @@ def bootstrap(
     ranked = []
     for k in range(labels):
         keep = np.ones(n, bool) if mask is None else mask[:, k]
-        p, y = _select(probabilities[:, k], targets[:, k], keep)
+        p, y = select(probabilities[:, k], targets[:, k], keep)
         ranked.append(None if y.all() or not y.any() else _rank(p, y, np.flatnonzero(keep)))
     areas = np.full((2, draws, labels), np.nan)
     first = 0
@@ -298,9 +186,14 @@ class _Ranks:
     first_positives: NDArray[np.intp]  # (G,) where each group begins among `positives`
 
 
-def _select(
+def select(
     probabilities: Floats, targets: Floats, mask: Bools | None
 ) -> tuple[NDArray[np.float64], Bools]:
+    """Give probabilities and whether positive where there is a target, all checked.
+
+    Raises:
+        ValueError: As `auroc`.
+    """
     if probabilities.ndim != 1 or not probabilities.shape == targets.shape:
         raise ValueError(
             f"expected probabilities and targets (N,), met {probabilities.shape} "
@@ -316,16 +209,6 @@ def _select(
     if not ((targets == 0) | (targets == 1)).all():
         raise ValueError("expected targets of 0 and 1 where the mask is True")
     return p, targets == 1
-
-
-def _calls(
-    p: NDArray[np.float64], y: Bools
-) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
-    """Give the distinct probabilities, falling, and positives and negatives at or above each."""
-    values, which = np.unique(-p, return_inverse=True)
-    true = np.cumsum(np.bincount(which[y], minlength=values.size))
-    false = np.cumsum(np.bincount(which[~y], minlength=values.size))
-    return 0.0 - values, true, false
 
 
 def _rank(p: NDArray[np.float64], y: Bools, rows: NDArray[np.intp] | None = None) -> _Ranks:

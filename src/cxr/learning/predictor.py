@@ -54,7 +54,7 @@ class RunRecord:
         examples_sha256: Of pictures and targets, see `Material.sha256`.
         seed: Of everything.
         counts: `train`, `val`, `test` → images.
-        thresholds: Label → what `score.choose_thresholds` chose on val.
+        thresholds: Label → what `evaluation.operating.choose` chose on val.
         policy: What uncertain and not_mentioned became, see `targets.Policy`.
         settings: Key → value of all that a resume must not change.
         labels: The label set as a manifest line carries it (`labels.to_data_object`); empty in

@@ -18,6 +18,7 @@ from cxr.errors import ConfigError, RunError
 from cxr.infra import tracking
 from cxr.learning import folds, parcel, ranks, score
 from cxr.learning import material as materials
+from cxr.learning.evaluation.scene import Settings
 from cxr.learning.examples import Cohort
 from cxr.learning.material import Material
 from cxr.learning.predictor import RunRecord
@@ -125,6 +126,7 @@ def _check_labels(cfg: schema.Train, cohort: Cohort) -> None:
             f"({len(cfg.labels.names)} labels); leave labels= out"
         )
     objective(cfg, names)
+    Settings(**cfg.evaluate.model_dump()).check(names)
 
 
 def _drawn(cfg: schema.Train, ready: Material) -> NDArray[np.str_]:

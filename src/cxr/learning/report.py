@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from cxr import places
 from cxr.learning import figures, predictions, table
 from cxr.learning.figures import png, roc
-from cxr.learning.metrics import Roc
+from cxr.learning.points import Roc
 
 
 @dataclass(frozen=True)

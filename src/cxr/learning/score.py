@@ -15,64 +15,13 @@ from numpy.typing import NDArray
 
 from cxr import NOTE
 from cxr.errors import DataError
-from cxr.learning import metrics, predictions
+from cxr.learning import metrics, points, predictions
 from cxr.learning.metrics import FEWEST_PATIENTS, Bools, Floats
 
 SCHEMA = "cxr-metrics/1"
 ENOUGH = 5
 """Positives, and negatives, a finding needs to count in the macro average: below, one image
 more or less on the right side moves the finding's AUROC by a tenth and the average with it."""
-ENOUGH_FOR_THRESHOLD = 20
-"""Positives, and negatives, on val below which no threshold is chosen: it would be noise."""
-
-
-def choose_thresholds(
-    probabilities: Floats,
-    targets: Floats,
-    mask: Bools,
-    *,
-    names: Sequence[str],
-    split: str = "val",
-    minimum: int = ENOUGH_FOR_THRESHOLD,
-) -> dict[str, dict[str, Any]]:
-    """Choose each label's threshold (Youden) on images that are not the ones to be scored.
-
-    Args:
-        probabilities: (N, L)
-        targets: (N, L)
-        mask: (N, L)
-        names: (L,)
-        split: Said in the result; which images these are.
-        minimum: Positives, and negatives, below which none is chosen.
-
-    Returns:
-        Label → `threshold` (None where none was chosen), `reason` (why none), `method`,
-        `split`, `positives`, `negatives`; plain JSON.
-
-    Raises:
-        DataError: A probability is not one.
-    """
-    probabilities = _checked(probabilities, targets, mask, names)
-    chosen: dict[str, dict[str, Any]] = {}
-    for k, name in enumerate(names):
-        keep = mask[:, k]
-        positives = int((targets[keep, k] == 1).sum())
-        negatives = int(keep.sum()) - positives
-        threshold, reason = None, None
-        if min(positives, negatives) < minimum:
-            reason = _few(positives, negatives, minimum, f" on {split}")
-        else:
-            threshold = metrics.youden_threshold(probabilities[:, k], targets[:, k], keep)
-            reason = f"no better than chance on {split}" if threshold is None else None
-        chosen[name] = {
-            "threshold": threshold,
-            "reason": reason,
-            "method": "youden",
-            "split": split,
-            "positives": positives,
-            "negatives": negatives,
-        }
-    return chosen
 
 
 def score(
@@ -87,6 +36,8 @@ def score(
     label_source: str,
     human_annotated: bool,
     split: str = "test",
+    unit: str = "image",
+    images: int | None = None,
     enough: int = ENOUGH,
     draws: int = 1000,
     seed: int = 0,
@@ -100,10 +51,12 @@ def score(
         names: (L,)
         patient_ids: (N,) never written.
         no_finding: The label reported but never averaged, or None.
-        thresholds: As `choose_thresholds` gives; a label may be missing.
+        thresholds: As `operating.choose` gives; a label may be missing.
         label_source: Who said what is present: readers, report-text-mined, model.
         human_annotated: A person looked at these images to label them.
         split: Which images these are.
+        unit: What a row is: `image`, `study` or `patient`.
+        images: How many they are of; None where a row is one.
         enough: Positives, and negatives, a finding needs to be averaged in.
         draws: Of the bootstrap over patients.
         seed: Of the bootstrap.
@@ -111,7 +64,7 @@ def score(
     Raises:
         DataError: There are no images, or a probability is not one.
     """
-    probabilities = _checked(probabilities, targets, mask, names)
+    probabilities = checked(probabilities, targets, mask, names)
     patients = np.asarray(patient_ids)
     drawn = metrics.bootstrap(probabilities, targets, mask, patients, draws=draws, seed=seed)
     labels = {}
@@ -127,7 +80,9 @@ def score(
         "schema": SCHEMA,
         "note": NOTE,
         "split": split,
-        "images": len(patients),
+        "unit": unit,
+        "units": len(patients),
+        "images": len(patients) if images is None else images,
         "patients": len(np.unique(patients)),
         "label_source": label_source,
         "human_annotated": human_annotated,
@@ -187,11 +142,11 @@ def _operating_point(
     found = spared = None
     intervals: list[list[float] | None] = [None, None]
     if threshold is not None:
-        found, spared = metrics.sensitivity_specificity(p, y, keep, threshold=threshold)
+        found, spared = points.sensitivity_specificity(p, y, keep, threshold=threshold)
         for k, rows in enumerate((keep & (y == 1), keep & (y == 0))):
             if len(np.unique(patients[rows])) >= FEWEST_PATIENTS:
                 hits = (p[rows] > threshold) == (k == 0)
-                intervals[k] = _pair(metrics.proportion_interval(hits, patients[rows]))
+                intervals[k] = _pair(points.proportion_interval(hits, patients[rows]))
     return {
         "threshold": threshold,
         "threshold_split": chosen.get("split"),
@@ -211,7 +166,7 @@ def _left_out(
         if name == no_finding:
             reasons[name] = "not a finding"
         elif min(figures["positives"], figures["negatives"]) < enough:
-            reasons[name] = _few(figures["positives"], figures["negatives"], enough)
+            reasons[name] = few(figures["positives"], figures["negatives"], enough)
     return reasons
 
 
@@ -236,11 +191,11 @@ def _macro(
 
 def curves(
     probabilities: Floats, targets: Floats, mask: Bools, *, names: Sequence[str]
-) -> dict[str, metrics.Roc | None]:
+) -> dict[str, points.Roc | None]:
     """Give each label's ROC curve for the report, from probabilities rounded as `score` does."""
-    probabilities = _checked(probabilities, targets, mask, names)
+    probabilities = checked(probabilities, targets, mask, names)
     return {
-        name: metrics.roc_curve(probabilities[:, k], targets[:, k], mask[:, k])
+        name: points.roc_curve(probabilities[:, k], targets[:, k], mask[:, k])
         for k, name in enumerate(names)
     }
 
@@ -276,9 +231,14 @@ def write_metrics(path: Path, scored: Mapping[str, Any]) -> None:
     )
 
 
-def _checked(
+def checked(
     probabilities: Floats, targets: Floats, mask: Bools, names: Sequence[str]
 ) -> NDArray[np.float64]:
+    """Give probabilities as predictions.csv holds them.
+
+    Raises:
+        DataError: There are none, or one is not a probability.
+    """
     if not probabilities.shape == targets.shape == mask.shape == (len(targets), len(names)):
         raise ValueError(
             f"expected (N, {len(names)}) three times, met {probabilities.shape}, "
@@ -296,7 +256,8 @@ def _checked(
     return predictions.rounded(probabilities)
 
 
-def _few(positives: int, negatives: int, minimum: int, where: str = "") -> str:
+def few(positives: int, negatives: int, minimum: int, where: str = "") -> str:
+    """Say which class has fewer than are needed, and how many."""
     kind, count = ("positive", positives) if positives < minimum else ("negative", negatives)
     return f"{count} {kind}{'s' * (count != 1)}{where}, {minimum} needed"
 

@@ -21,7 +21,7 @@ class Row:
     Attributes:
         label: Its name, or `macro`.
         positives: Images with the finding; None for the macro.
-        images: Images with a target.
+        images: Images (studies, patients) with a target.
         auroc: None where there is none.
         auroc_ci: 95 % interval, None where there is none.
         ap: Average precision.
@@ -53,7 +53,7 @@ def rows(scored: Mapping[str, Any]) -> list[Row]:
     count = len(scored["averaged"])
     note = f"mean of {count} finding{'s' * (count != 1)}" if count else "no finding to average"
     macro = scored["auroc_macro"], scored["auroc_macro_ci"], scored["ap_macro"]
-    return [*made, Row("macro", None, scored["images"], *macro, note)]
+    return [*made, Row("macro", None, scored["units"], *macro, note)]
 
 
 def render(scored: Mapping[str, Any], *, width: int = 100) -> str:
@@ -84,10 +84,7 @@ def render(scored: Mapping[str, Any], *, width: int = 100) -> str:
     text = io.StringIO()
     console = Console(file=text, width=width, color_system=None, legacy_windows=False)
     console.print(drawn)
-    text.write(
-        f"{scored['split']}: {scored['images']} images of {scored['patients']} patients; "
-        f"{provenance(scored)}\n{scored['note']}\n"
-    )
+    text.write(f"{scored['split']}: {extent(scored)}; {provenance(scored)}\n{scored['note']}\n")
     return "\n".join(line.rstrip() for line in text.getvalue().strip("\n").splitlines())
 
 
@@ -103,6 +100,22 @@ def interval(ends: Sequence[float] | None) -> str:
     '0.785–0.846'
     """
     return "" if ends is None else f"{ends[0]:.3f}–{ends[1]:.3f}"
+
+
+def extent(scored: Mapping[str, Any]) -> str:
+    """Say how much was scored, and by what it was counted.
+
+    >>> extent({"unit": "study", "units": 90, "images": 104, "patients": 71})
+    '90 studies (104 images) of 71 patients'
+    >>> extent({"unit": "patient", "units": 71, "images": 104, "patients": 71})
+    '71 patients (104 images)'
+    """
+    images, patients = f"{scored['images']} images", f"{scored['patients']} patients"
+    if scored["unit"] == "patient":
+        return f"{patients} ({images})"
+    if scored["unit"] == "study":
+        return f"{scored['units']} studies ({images}) of {patients}"
+    return f"{images} of {patients}"
 
 
 def provenance(scored: Mapping[str, Any]) -> str:

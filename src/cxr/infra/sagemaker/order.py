@@ -138,6 +138,9 @@ def hyperparameter(
         "test_list": "sent" if config["data"].get("test_list") else None,
         "split": "${root}/jobs/${data.job}/manifests/output/split.csv",
     }
+    if "evaluate" in config:
+        # what is known of the images beside their pixels stays at home, as is a table of it
+        config["evaluate"] = config["evaluate"] | {"metadata": None, "subgroups": []}
     uri = str(resolved["tracking"]["uri"])
     if tracking.is_file(uri):
         config["tracking"]["uri"] = "sqlite:///${root}/runs/mlflow.db"

@@ -7,7 +7,7 @@ the first shows pictures of patients.
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,9 @@ from numpy.typing import NDArray
 
 from cxr.errors import DataError
 from cxr.learning import figures, parcel, predictions, report, score
+from cxr.learning.evaluation import operating, sampling, sections
+from cxr.learning.evaluation.columns import Columns
+from cxr.learning.evaluation.scene import Scene, Settings
 from cxr.learning.material import Material
 from cxr.learning.metrics import Floats
 from cxr.learning.predictor import Predictor, RunRecord, versions
@@ -62,6 +65,9 @@ class Context:
         synthetic: All images were drawn by us and are nobody's.
         draws: Of the bootstrap.
         seed: Of the bootstrap.
+        settings: What is asked beside AUROC and average precision.
+        columns: The table of metadata.
+        trained: Rows of the material that the run was trained on; none in another job.
     """
 
     job: str
@@ -73,6 +79,9 @@ class Context:
     synthetic: bool
     draws: int
     seed: int
+    settings: Settings = field(default_factory=Settings)
+    columns: Columns = field(default_factory=Columns)
+    trained: NDArray[np.intp] | None = None
 
 
 def context(
@@ -86,6 +95,8 @@ def context(
     pictures: bool,
     draws: int,
     seed: int,
+    settings: Settings | None = None,
+    trained: NDArray[np.intp] | None = None,
 ) -> Context:
     """Gather what a report says beside its figures.
 
@@ -99,7 +110,14 @@ def context(
         pictures: Whether images were asked for.
         draws: Of the bootstrap.
         seed: Of the bootstrap.
+        settings: What is asked beside AUROC and average precision.
+        trained: Rows of `material` that the run was trained on, where it is the run's own job.
+
+    Raises:
+        ConfigError: A finding or a column is unknown.
+        DataError: The table of metadata cannot be read.
     """
+    settings = settings or Settings()
     sources = [example.source for example in material.cohort.examples]
     drawn = synthetic.is_drawn(root / "synthetic" / "truth.csv", sources)
     if told := parcel.said(root / "jobs" / job / "manifests" / "output"):
@@ -115,6 +133,9 @@ def context(
         synthetic=drawn,
         draws=draws,
         seed=seed,
+        settings=settings,
+        columns=settings.check(material.cohort.names),
+        trained=trained,
     )
 
 
@@ -146,7 +167,8 @@ def evaluate(
     names = predictor.record.label_names
     if predicted is None:
         predicted = probabilities(predictor, material, chosen)
-    said = _report(predictor.record, material, chosen, predicted, split, context)
+    scene = _scene(predictor, material, chosen, predicted, split, context)
+    said = _report(replace(scene, scored=sections.answer(scene)), context)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     kept = folder / "predictions.csv"
     predictions.write(kept, [material.sop_instance_uids[i] for i in chosen], names, predicted)
@@ -182,32 +204,97 @@ def probabilities(
     return np.concatenate(parts)
 
 
-def _report(
-    record: RunRecord,
+def tune(
+    predictor: Predictor, material: Material, val: NDArray[np.intp], settings: Settings
+) -> RunRecord:
+    """Choose thresholds on val; the record with them.
+
+    Args:
+        predictor: Of the run.
+        material: Of the job the run was trained on.
+        val: Rows of val.
+        settings: By what they are chosen, for which unit.
+    """
+    record = predictor.record
+    predicted = probabilities(predictor, material, val)
+    sample = sampling.images(material, val, predicted, record, Settings(), Columns())
+    sample = sampling.pooled(sample, material, val, settings.unit)
+    return replace(record, thresholds=operating.choose(sample, settings))
+
+
+def retune(
+    predictor: Predictor,
+    material: Material,
+    val: NDArray[np.intp] | None,
+    settings: Settings,
+) -> RunRecord:
+    """Keep the run's thresholds if they are what is asked; else choose them anew, or have none.
+
+    Args:
+        predictor: Of the run.
+        material: Of the job that is scored.
+        val: Rows of val, where it is the run's own job.
+        settings: By what they are chosen, for which unit.
+    """
+    record = predictor.record
+    if operating.fits(record.thresholds, settings):
+        return record
+    if val is not None:
+        return tune(predictor, material, val, settings)
+    return replace(record, thresholds=operating.refused(record.thresholds, settings))
+
+
+def _scene(
+    predictor: Predictor,
     material: Material,
     chosen: NDArray[np.intp],
     predicted: Floats,
     split: str,
     context: Context,
-) -> report.Report:
+) -> Scene:
+    """Set out what sections look at, with the first figures."""
+    record, cohort = predictor.record, material.cohort
+    settings, columns = context.settings, context.columns
+    images = sampling.images(material, chosen, predicted, record, settings, columns)
+    sample = sampling.pooled(images, material, chosen, settings.unit)
+    trained = None
+    if context.trained is not None:
+        trained = sampling.images(material, context.trained, None, record, settings, columns)
+    return Scene(
+        sample=sample,
+        images=images,
+        trained=trained,
+        scored=score.score(
+            sample.probabilities, sample.truth, sample.mask,
+            names=sample.names, patient_ids=sample.patients.tolist(),
+            no_finding=sample.no_finding, thresholds=record.thresholds,
+            label_source=cohort.label_source, human_annotated=cohort.human_annotated,
+            split=split, unit=sample.unit, images=len(chosen),
+            draws=context.draws, seed=context.seed,
+        ),
+        settings=settings,
+        split=split,
+        draws=context.draws,
+        seed=context.seed,
+        predictor=predictor,
+        material=material,
+        rows=chosen,
+        trained_rows=np.empty(0, np.intp) if context.trained is None else context.trained,
+    )  # fmt: skip
+
+
+def _report(scene: Scene, context: Context) -> report.Report:
     """Say everything but pictures."""
-    cohort, names = material.cohort, record.label_names
-    values, mask = material.targets[chosen].astype(np.float64), material.mask[chosen]
+    record, cohort, sample = scene.predictor.record, scene.material.cohort, scene.sample
     return report.Report(
         run=record.name,
         run_id=record.run_id,
         created=record.created,
-        scored=score.score(
-            predicted, values, mask,
-            names=names, patient_ids=_numbered(material, chosen),
-            no_finding=record.no_finding, thresholds=record.thresholds,
-            label_source=cohort.label_source, human_annotated=cohort.human_annotated,
-            split=split, draws=context.draws, seed=context.seed,
-        ),
-        curves=score.curves(predicted, values, mask, names=names),
+        scored=scene.scored,
+        curves=score.curves(sample.probabilities, sample.truth, sample.mask, names=sample.names),
         data=context.job,
         warnings=context.warnings,
-        cohort=_flow(material, chosen, split),
+        cohort=_flow(scene.material, scene.rows, scene.split),
         consolidation="majority of those who answered" if cohort.human_annotated else "",
         policies=context.policies,
         agreement=context.agreement,
@@ -215,51 +302,9 @@ def _report(
         versions=versions(),
         hashes={
             f"trained on {record.job}: output manifest (sha256)": record.manifest_sha256,
-            f"scored on {context.job}: output manifest (sha256)": material.manifest_sha256,
+            f"scored on {context.job}: output manifest (sha256)": scene.material.manifest_sha256,
         },
-    )  # fmt: skip
-
-
-def _numbered(material: Material, chosen: NDArray[np.intp]) -> list[str]:
-    """Name patients by what their images show, so that draws go alike under any pseudonyms."""
-    pixels, patients = material.pixel_hashes, material.patient_ids
-    first: dict[str, str] = {}
-    for row in chosen:
-        first[patients[row]] = min(pixels[row], first.get(patients[row], pixels[row]))
-    number = {patient: f"{n:09d}" for n, patient in enumerate(sorted(first, key=first.__getitem__))}
-    return [number[patients[row]] for row in chosen]
-
-
-def align(material: Material, record: RunRecord) -> Material:
-    """Put a job's labels into the order of the run's; a label the job lacks is masked.
-
-    Labels that go by another name in the job's label set are found by its aliases.
-
-    Raises:
-        DataError: They have no label in common.
-    """
-    names = material.cohort.names
-    if names == record.label_names:
-        return material
-    known = {name: name for name in names} | {
-        alias: name for alias, name in material.cohort.aliases.items() if alias not in names
-    }
-    missing = [name for name in record.label_names if name not in known]
-    if len(missing) == len(record.label_names):
-        raise DataError(
-            f"expected labels of the run ({', '.join(record.label_names)}), "
-            f"met a job with {', '.join(names)}"
-        )
-    count = len(material.targets)
-    targets = np.zeros((count, len(record.label_names)), np.float32)
-    mask = np.zeros(targets.shape, bool)
-    for k, name in enumerate(record.label_names):
-        if name in known:
-            targets[:, k] = material.targets[:, names.index(known[name])]
-            mask[:, k] = material.mask[:, names.index(known[name])]
-    if missing:
-        _log.warning("the job has no label %s: not scored", ", ".join(missing))
-    return replace(material, targets=targets, mask=mask)
+    )
 
 
 def _flow(material: Material, chosen: NDArray[np.intp], split: str) -> list[Step]:

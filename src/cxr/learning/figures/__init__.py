@@ -10,7 +10,7 @@ from typing import Any
 
 from cxr.learning import predictions
 from cxr.learning.figures import forest, roc
-from cxr.learning.metrics import Roc
+from cxr.learning.points import Roc
 
 Draw = Callable[[Mapping[str, Any], Mapping[str, Roc | None]], str]
 """What metrics.json holds, and label → ROC curve → SVG; empty where there is nothing to draw."""

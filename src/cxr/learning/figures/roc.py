@@ -8,7 +8,7 @@ import numpy as np
 from cxr.learning import table
 from cxr.learning.figures import drawing
 from cxr.learning.figures.drawing import COLOURS, GRID, QUIET
-from cxr.learning.metrics import Roc
+from cxr.learning.points import Roc
 
 
 def small(name: str, curve: Roc | None, figures: Mapping[str, Any], *, size: int = 60) -> str:

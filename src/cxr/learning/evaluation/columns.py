@@ -1,0 +1,112 @@
+"""What is known of the images beside their pixels: sex, age, view, and a table of more columns.
+
+Such columns divide images into groups; values are texts, "" where unknown, and a column is never
+shown by itself.
+"""
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxr.errors import DataError
+from cxr.images.dicom import Instance
+from cxr.learning.predictions import KEY
+
+DICOM = ("sex", "age", "view")
+"""Columns that the images' own headers give."""
+OLDEST = 90
+"""Ages from here on are one band: few are so old that the age alone may tell who it is."""
+_BANDS = ((18, "0–17"), (40, "18–39"), (60, "40–59"), (80, "60–79"), (OLDEST, "80–89"))
+
+
+@dataclass(frozen=True)
+class Columns:
+    """A table of metadata.
+
+    Attributes:
+        names: Its columns, but the key.
+        values: SOPInstanceUID → texts, in the order of `names`.
+    """
+
+    names: tuple[str, ...] = ()
+    values: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, path: str | None) -> "Columns":
+        """Read a CSV whose first column is `sop_instance_uid`; None reads nothing.
+
+        Raises:
+            DataError: It cannot be read, lacks that column or names an image twice.
+        """
+        if path is None:
+            return cls()
+        try:
+            with Path(path).open(newline="", encoding="utf-8-sig") as file:
+                rows = list(csv.reader(file))
+        except (OSError, UnicodeDecodeError, csv.Error) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise DataError(
+                f"evaluate.metadata: expected a CSV, met {path!r} ({reason})"
+            ) from error
+        header = rows[0] if rows else []
+        if KEY not in header or len(set(header)) != len(header):
+            met = ", ".join(header) or "nothing"
+            raise DataError(f"{path}:1: expected different columns, {KEY} among them, met {met}")
+        key = header.index(KEY)
+        values: dict[str, Sequence[str]] = {}
+        for line, row in enumerate(rows[1:], 2):
+            if not row:
+                continue
+            if len(row) != len(header):
+                raise DataError(f"{path}:{line}: expected {len(header)} columns, met {len(row)}")
+            if row[key] in values:
+                raise DataError(f"{path}:{line}: {row[key]!r} stands there twice")
+            values[row[key]] = [cell.strip() for k, cell in enumerate(row) if k != key]
+        return cls(tuple(name for name in header if name != KEY), values)
+
+    def texts(
+        self, instances: Sequence[Instance], wanted: Sequence[str]
+    ) -> dict[str, NDArray[np.str_]]:
+        """Give each column that is wanted, and always sex, age band and view.
+
+        A column of the table goes before the images' own of that name.
+
+        Args:
+            instances: (N,)
+            wanted: More names; each is in `DICOM` or in `names`.
+
+        Returns:
+            Name → (N,) texts.
+        """
+        own = {
+            "sex": [i.sex for i in instances],
+            "age": [band(i.age_years) for i in instances],
+            "view": [i.view_position for i in instances],
+        }
+        uids = [i.sop_instance_uid for i in instances]
+        for name in dict.fromkeys([*DICOM, *wanted]):
+            if name in self.names:
+                k = self.names.index(name)
+                own[name] = [self.values[uid][k] if uid in self.values else "" for uid in uids]
+        return {name: np.array(texts, np.str_) for name, texts in own.items()}
+
+
+def ages(instances: Sequence[Instance]) -> NDArray[np.float64]:
+    """Give ages in years, (N,), NaN where unknown; all over 89 are 90."""
+    years = [np.nan if i.age_years is None else i.age_years for i in instances]
+    return np.minimum(np.array(years, np.float64), OLDEST)
+
+
+def band(years: float | None) -> str:
+    """Name the band of an age; all over 89 are one.
+
+    >>> band(17.9), band(40), band(90), band(104), band(None)
+    ('0–17', '40–59', 'over 89', 'over 89', '')
+    """
+    if years is None or np.isnan(years):
+        return ""
+    return next((name for end, name in _BANDS if years < end), "over 89")

@@ -1,0 +1,115 @@
+"""From a job's material and what was predicted to the units that are scored."""
+
+import logging
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxr.errors import DataError
+from cxr.learning import predictions
+from cxr.learning.evaluation import units
+from cxr.learning.evaluation.columns import Columns, ages
+from cxr.learning.evaluation.sample import Sample
+from cxr.learning.evaluation.scene import Settings, Unit
+from cxr.learning.material import Material
+from cxr.learning.metrics import Floats
+from cxr.learning.predictor import RunRecord
+
+_log = logging.getLogger(__name__)
+
+
+def images(
+    material: Material,
+    chosen: NDArray[np.intp],
+    predicted: Floats | None,
+    record: RunRecord,
+    settings: Settings,
+    columns: Columns,
+) -> Sample:
+    """Gather the truth of some images and what is known of them.
+
+    Args:
+        material: Of the job, labels in the order of the run (`align`).
+        chosen: (N,) rows of it.
+        predicted: (N, L), or None where nothing was: then they are NaN.
+        record: Of the run.
+        settings: Which columns are wanted.
+        columns: The table of metadata.
+    """
+    instances = [material.cohort.instances[row] for row in chosen]
+    mask = material.mask[chosen]
+    return Sample(
+        names=record.label_names,
+        no_finding=record.no_finding,
+        probabilities=(
+            np.full(mask.shape, np.nan) if predicted is None else predictions.rounded(predicted)
+        ),
+        truth=np.where(mask, material.targets[chosen], 0).astype(np.float64),
+        mask=mask,
+        uncertain=np.zeros(mask.shape, bool),
+        patients=np.array(_numbered(material, chosen), np.str_),
+        columns=columns.texts(instances, settings.subgroups),
+        ages=ages(instances),
+    )
+
+
+def pooled(sample: Sample, material: Material, chosen: NDArray[np.intp], unit: Unit) -> Sample:
+    """Make of images the units that are asked for.
+
+    Args:
+        sample: Of `images`.
+        material: As there.
+        chosen: As there.
+        unit: `image` changes nothing.
+    """
+    if unit == "image":
+        return sample
+    examples = [material.cohort.examples[row] for row in chosen]
+    if unit == "patient":
+        return units.pool(sample, [example.patient_id for example in examples], unit)
+    # an image without study is its own
+    studies = [(e.patient_id, e.study_instance_uid or e.sop_instance_uid) for e in examples]
+    return units.pool(sample, ["\0".join(study) for study in studies], unit)
+
+
+def _numbered(material: Material, chosen: NDArray[np.intp]) -> list[str]:
+    """Name patients by what their images show, so that draws go alike under any pseudonyms."""
+    pixels, patients = material.pixel_hashes, material.patient_ids
+    first: dict[str, str] = {}
+    for row in chosen:
+        first[patients[row]] = min(pixels[row], first.get(patients[row], pixels[row]))
+    number = {patient: f"{n:09d}" for n, patient in enumerate(sorted(first, key=first.__getitem__))}
+    return [number[patients[row]] for row in chosen]
+
+
+def align(material: Material, record: RunRecord) -> Material:
+    """Put a job's labels into the order of the run's; a label the job lacks is masked.
+
+    Labels that go by another name in the job's label set are found by its aliases.
+
+    Raises:
+        DataError: They have no label in common.
+    """
+    names = material.cohort.names
+    if names == record.label_names:
+        return material
+    known = {name: name for name in names} | {
+        alias: name for alias, name in material.cohort.aliases.items() if alias not in names
+    }
+    missing = [name for name in record.label_names if name not in known]
+    if len(missing) == len(record.label_names):
+        raise DataError(
+            f"expected labels of the run ({', '.join(record.label_names)}), "
+            f"met a job with {', '.join(names)}"
+        )
+    count = len(material.targets)
+    targets = np.zeros((count, len(record.label_names)), np.float32)
+    mask = np.zeros(targets.shape, bool)
+    for k, name in enumerate(record.label_names):
+        if name in known:
+            targets[:, k] = material.targets[:, names.index(known[name])]
+            mask[:, k] = material.mask[:, names.index(known[name])]
+    if missing:
+        _log.warning("the job has no label %s: not scored", ", ".join(missing))
+    return replace(material, targets=targets, mask=mask)
