@@ -96,6 +96,42 @@ class Run:
                 "MLflow did not take %s (%s); it is in the run's folder", what, type(error).__name__
             )
 
+    def uses(
+        self, name: str, digest: str, source: str, context: str, profile: Mapping[str, Any]
+    ) -> None:
+        """Say which data went in, as MLflow's dataset input; no data goes with it.
+
+        Args:
+            name: Of the dataset, such as the labeling job's.
+            digest: Of its content; MLflow keeps 36 characters.
+            source: Where it is, such as a folder below the root.
+            context: `training`, `validation` or `testing`.
+            profile: Counts and the like, plain JSON.
+        """
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        data = Dataset(
+            name, digest[:36], "local", json.dumps({"uri": source}), profile=json.dumps(profile)
+        )
+        tag = InputTag("mlflow.data.context", context)
+        with self.tolerating(f"the dataset {name}"):
+            self.client.log_inputs(self.run_id, [DatasetInput(data, [tag])])
+
+    @contextmanager
+    def measured(self, uri: str, every_s: float = 10.0) -> Iterator[None]:
+        """Log processor, memory, disk, network and GPU while the block runs, as `system/…`."""
+        from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+        logging.getLogger("mlflow.system_metrics").setLevel(logging.ERROR)
+        monitor = SystemMetricsMonitor(
+            self.run_id, sampling_interval=every_s, resume_logging=True, tracking_uri=uri
+        )
+        monitor.start()
+        try:
+            yield
+        finally:
+            monitor.finish()
+
     def finish(self, status: Status = "FINISHED") -> None:
         """Say how it ended."""
         self.client.set_terminated(self.run_id, status)
