@@ -87,8 +87,9 @@ def train(unresolved: DictConfig) -> float:
     """Train, choose thresholds on val, test, report; the best value of the objective."""
     cfg = config.check(unresolved, schema.Train)
     from cxr import root
-    from cxr.learning import fit, preparing, ranks, running
+    from cxr.learning import fit, preparing, ranks, running, score
     from cxr.learning import predictor as predictors
+    from cxr.learning import tracked as in_mlflow
 
     # asked here too, so that it is refused before anything is decoded or tracked
     fit.resolve_precision(cfg.trainer.precision, cfg.trainer.accelerator)
@@ -107,10 +108,13 @@ def train(unresolved: DictConfig) -> float:
     with tracked.finishing():
         record = running.record(cfg, material, splits, tracked.run_id)
         predictors.save_run(run_folder, record)
+        if earlier is None:
+            in_mlflow.data(tracked, material, splits, cfg.data.job)
         told = functools.partial(_told, tracked)
-        fitted = running.fitted(
-            cfg, run_folder, material, splits, objective, told, resume=earlier is not None
-        )
+        with tracked.measured(cfg.tracking.uri):
+            fitted = running.fitted(
+                cfg, run_folder, material, splits, objective, told, resume=earlier is not None
+            )
         _log.info(
             "best %s %.3f in epoch %d of %d; %.0f s, %.0f images/s, %s",
             objective, fitted.best_score, fitted.best_epoch, fitted.epochs,
@@ -118,9 +122,14 @@ def train(unresolved: DictConfig) -> float:
         )  # fmt: skip
         predictor = predictors.Predictor.load(run_folder)
         evaluated = _evaluate(cfg, folder, run_folder, predictor, material, splits, unresolved)
-        _track(tracked, run_folder, evaluated)
+        _tell(score.flat(evaluated.scored))
+        in_mlflow.results(tracked, run_folder, evaluated)
         if cfg.onnx:
             _export(tracked, run_folder, predictor)
+        in_mlflow.model(
+            tracked, run_folder, predictor.record,
+            register_as=cfg.tracking.register_as, alias=cfg.tracking.alias,
+        )  # fmt: skip
     _print(cfg, run_folder, evaluated)
     return fitted.best_score
 
@@ -158,21 +167,6 @@ def _evaluate(
     evaluated = evaluation.evaluate(run_folder, predictor, material, chosen, split, context)
     card.write(run_folder, predictor.record, evaluated.scored, context.warnings)
     return evaluated
-
-
-def _track(tracked: "Run", run_folder: Path, evaluated: "Evaluated") -> None:
-    """Keep figures and model in MLflow; predictions and pictures of patients stay here."""
-    from cxr.learning import score
-
-    figures = score.flat(evaluated.scored)
-    _tell(figures)
-    with tracked.tolerating("the metrics of the evaluation"):
-        tracked.log(figures)
-    for name in ("run.json", "best.ckpt", "metrics.json", "model-card.json", "model-card.md"):
-        tracked.keep(run_folder / name)
-    tracked.keep(evaluated.shareable)
-    for figure in evaluated.figures:
-        tracked.keep(figure, "figures")
 
 
 def _told(tracked: "Run", metrics: Mapping[str, float], epoch: int) -> None:

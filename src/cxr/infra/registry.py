@@ -1,6 +1,8 @@
 """MLflow 3: a run's model, loadable by `mlflow.pyfunc`, and its place in the registry."""
 
+import logging
 import tempfile
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,7 +50,10 @@ def keep(
     """
     import mlflow.pyfunc
 
-    with tempfile.TemporaryDirectory() as scratch:
+    # MLflow 3.17 asks for an example; the signature says more than one would
+    logging.getLogger("mlflow.pyfunc").setLevel(logging.ERROR)
+    with warnings.catch_warnings(), tempfile.TemporaryDirectory() as scratch:
+        warnings.filterwarnings("ignore", ".*input example.*")
         made = Path(scratch) / ARTIFACT
         mlflow.pyfunc.save_model(
             made,
