@@ -34,7 +34,7 @@ def network(aws):
 
 @pytest.fixture
 def order(tmp_path):
-    return Order("a", tmp_path, "val/loss", SERVER, "cxr", False, *[lambda folder: None] * 2)
+    return Order("a", tmp_path, "val/loss", SERVER, "cxr", False, *[lambda folder: None] * 3)
 
 
 def test_without_a_way_to_the_server_nothing_is_started(aws, network, order):

@@ -1,4 +1,4 @@
-"""Copy an MLflow run from one tracking store to another: params, tags, every step of a metric."""
+"""Copy an MLflow run to another tracking store: params, tags, datasets, steps of every metric."""
 
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,8 @@ def copy(
     metrics = [m for name in run.data.metrics for m in there.get_metric_history(run_id, name)]
     for first in range(0, len(metrics), _AT_ONCE):
         made.client.log_batch(made.run_id, metrics=_fresh(metrics[first : first + _AT_ONCE]))
+    if run.inputs and run.inputs.dataset_inputs:
+        made.client.log_inputs(made.run_id, run.inputs.dataset_inputs)
     return made.run_id
 
 

@@ -28,7 +28,15 @@ def order(cfg: schema.Train, folder: Path) -> Order:
         resume=cfg.resume,
         prepare=lambda scratch: _prepare(cfg, folder, scratch),
         restore=lambda run: parcel.restore(run, folder / "cache", _pseudonym(folder)),
+        adopt=functools.partial(_adopt, cfg.tracking),
     )
+
+
+def _adopt(to: schema.Tracking, run: tracking.Run, folder: Path) -> None:
+    from cxr.learning import predictor, tracked  # torch, which starting a job elsewhere needs not
+
+    record = predictor.load_run(folder)
+    tracked.model(run, folder, record, register_as=to.register_as, alias=to.alias)
 
 
 def _pseudonym(folder: Path) -> Callable[[str], str]:

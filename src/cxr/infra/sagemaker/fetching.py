@@ -17,8 +17,7 @@ from cxr.infra.sagemaker.order import Order
 MOST_FILES, MOST_BYTES = 100_000, 64 << 30
 """In a model's archive, unpacked."""
 _log = logging.getLogger(__name__)
-_TRACKED = ("run.json", "best.ckpt", "metrics.json", "model.onnx", "model-card.md",
-            "model-card.json")  # fmt: skip
+_TRACKED = ("run.json", "metrics.json", "model.onnx", "model-card.md", "model-card.json")
 """Of the run, what MLflow keeps as well; predictions and pictures of patients are not among it."""
 
 
@@ -102,6 +101,7 @@ def imported(account: Account, order: Order, described: Mapping[str, Any]) -> st
         run.artifact(report)
     for figure in sorted((order.folder / "figures").glob("*.svg")):
         run.artifact(figure, "figures")
+    order.adopt(run, order.folder)
     run.finish("FINISHED")
     return run_id
 

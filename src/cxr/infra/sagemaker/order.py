@@ -54,6 +54,7 @@ class Order:
         resume: Go on with the run of this name.
         prepare: Checks labels and leaks, decodes, divides; writes into an empty folder.
         restore: Names images in a fetched folder as they are called here.
+        adopt: Keeps the fetched model in this machine's MLflow, given its run and folder.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Order:
     resume: bool
     prepare: Callable[[Path], Goods]
     restore: Callable[[Path], None]
+    adopt: Callable[[tracking.Run, Path], None]
 
     @property
     def folder(self) -> Path:
@@ -143,7 +145,7 @@ def hyperparameter(
         config["evaluate"] = config["evaluate"] | {"metadata": None, "subgroups": []}
     uri = str(resolved["tracking"]["uri"])
     if tracking.is_file(uri):
-        config["tracking"]["uri"] = "sqlite:///${root}/runs/mlflow.db"
+        config["tracking"] |= {"uri": "sqlite:///${root}/runs/mlflow.db", "register_as": None}
     elif urlsplit(uri).username or urlsplit(uri).password:
         raise ConfigError(
             "tracking.uri: expected an address without user and password, which whoever may "
