@@ -17,6 +17,8 @@ def data(augmentation=None, **changed):
         "images": rng.integers(256, size=(N + 5, SIZE, SIZE), dtype=np.uint8),
         "rows": rng.permutation(N + 5)[:N],
         "targets": rng.integers(2, size=(N, 3)).astype(np.float32),
+        "weights": rng.random((N, 3)).astype(np.float32),
+        "truth": rng.integers(2, size=(N, 3)).astype(np.float32),
         "mask": rng.random((N, 3)) > 0.3,
         "splits": np.array(["train"] * 15 + ["val"] * 8),
     }
@@ -33,8 +35,20 @@ def test_a_batch_holds_what_stands_in_the_arrays():
         index = batch["index"].numpy()
         assert batch["image"].dtype == torch.uint8
         assert (batch["image"][:, 0].numpy() == given["images"][given["rows"][index]]).all()
+        for name in ("targets", "weights", "truth", "mask"):
+            assert (batch[name].numpy() == given[name][index]).all()
+
+
+def test_what_is_scored_never_reaches_training():
+    module, given = data()
+
+    batches = list(module.train_dataloader())
+
+    assert {key for batch in batches for key in batch} == {"image", "targets", "weights", "index"}
+    for batch in batches:
+        index = batch["index"].numpy()
         assert (batch["targets"].numpy() == given["targets"][index]).all()
-        assert (batch["mask"].numpy() == given["mask"][index]).all()
+        assert (batch["weights"].numpy() == given["weights"][index]).all()
 
 
 @pytest.mark.parametrize(("size", "batch_size"), [(33, 32), (100, 32), (5, 32), (64, 32), (7, 1)])

@@ -10,7 +10,7 @@ import pytest
 from test_fit import NAMES, NET, SIZE
 from test_predictor import RECORD
 
-from cxr.contract.labels import State
+from cxr.contract.labels import LabelSet, State
 from cxr.errors import DataError
 from cxr.images.dicom import Instance
 from cxr.learning import evaluation
@@ -45,12 +45,16 @@ def material(count=60, job_sha256="b" * 64):
     instances = tuple(
         Instance(e.patient_id, e.study_instance_uid, "", e.sop_instance_uid) for e in examples
     )
-    cohort = Cohort(NAMES, "No Finding", "toy", "readers", True, tuple(examples), instances, {})
-    targets = rng.integers(2, size=(count, 3)).astype(np.float32)
+    labels = LabelSet("toy", NAMES, "No Finding")
+    cohort = Cohort(labels, "readers", True, tuple(examples), instances)
+    truth = rng.integers(2, size=(count, 3)).astype(np.float32)
     images = Counted(rng.integers(256, size=(count, SIZE, SIZE), dtype=np.uint8))
     hashes = [f"pixels-{k}" for k in range(count)]
     mask = np.ones((count, 3), bool)
-    return Material(cohort, images, np.arange(count), targets, mask, hashes, job_sha256, Policy())
+    return Material(
+        cohort, images, np.arange(count), truth, mask.astype(np.float32), truth, mask, ~mask,
+        hashes, job_sha256, Policy(),
+    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -157,24 +161,31 @@ def reordered(given, order):
         ),
         rows=given.rows[order],
         targets=given.targets[order],
+        weights=given.weights[order],
+        truth=given.truth[order],
         mask=given.mask[order],
+        uncertain=given.uncertain[order],
         pixel_hashes=[given.pixel_hashes[k] for k in order],
     )
 
 
 def test_material_is_the_same_in_any_order_and_another_with_any_change():
     given = material(9)
-    flipped, unasked = given.targets.copy(), given.mask.copy()
+    flipped, unasked, softer = given.targets.copy(), given.mask.copy(), given.weights.copy()
     flipped[4, 1] = 1 - flipped[4, 1]
     unasked[4, 1] = False
+    softer[4, 1] = 0.5
+    renamed = replace(given.cohort.labels, names=("Top", "No Finding", "Bottom"))
 
     assert reordered(given, np.arange(9)[::-1]).sha256 == given.sha256
     others = [
         reordered(given, np.arange(8)),
         replace(given, targets=flipped),
+        replace(given, truth=flipped),
         replace(given, mask=unasked),
+        replace(given, weights=softer),
         replace(given, pixel_hashes=[*given.pixel_hashes[:-1], "other"]),
         replace(given, targets=given.targets[::-1]),
-        replace(given, cohort=replace(given.cohort, names=("Top", "No Finding", "Bottom"))),
+        replace(given, cohort=replace(given.cohort, labels=renamed)),
     ]
-    assert len({given.sha256, *(other.sha256 for other in others)}) == 7
+    assert len({given.sha256, *(other.sha256 for other in others)}) == 9

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from cxr.contract import manifest
-from cxr.contract.labels import State
+from cxr.contract.labels import LabelSet, State, to_data_object
 from cxr.errors import AbsentError, DataError
 from cxr.images.dicom import Instance
 from cxr.learning import examples
@@ -158,7 +158,7 @@ def test_images_left_out_later_are_counted_too(tmp_path):
 
 def test_what_consolidation_adds_is_passed_over(tmp_path):
     added = line("1.2")
-    added["chest"]["findings"][0] |= {"probability": 0.7, "reason": "adjudicated"}
+    added["chest"]["findings"][0] |= {"probability": None, "reason": "adjudicated"}
     added["chest"] |= {
         "adjudication": {"workerId": "judge", "annotationData": {"content": "{}"}},
         "consensus": [{"label": "Edema"}], "unmatched": [],
@@ -169,3 +169,58 @@ def test_what_consolidation_adds_is_passed_over(tmp_path):
     cohort = examples.read(written(tmp_path, added), Shelf("1.2"))
 
     assert cohort == examples.read(written(tmp_path, line("1.2")), Shelf("1.2"))
+
+
+def test_probabilities_and_votes_come_with_the_example(tmp_path):
+    said = line("1")
+    said["chest"]["findings"][0] |= {
+        "probability": 0.7, "votes": {"present": 2, "absent": 0, "uncertain": 1},
+    }  # fmt: skip
+    nobody = line("2")
+    for item in nobody["chest"]["findings"]:
+        item |= {"probability": None, "votes": {"present": 0, "absent": 0, "uncertain": 0}}
+
+    one, two = examples.read(written(tmp_path, said, nobody), Shelf("1", "2")).examples
+
+    assert one.probabilities == (0.7, None)
+    assert one.votes == ((2, 0, 1), (0, 0, 0))
+    assert (two.probabilities, two.votes) == ((), ())
+
+
+@pytest.mark.parametrize(
+    ("item", "message"),
+    [
+        (
+            {"votes": {"present": "two"}},
+            "expected votes as counts of answers, met {'present': 'two",
+        ),
+        ({"votes": [2, 1]}, "expected votes as counts"),
+        ({"votes": {"absent": -1}}, "expected votes as counts"),
+        ({"probability": 1.5}, "Edema: expected a probability from 0 to 1, met 1.5"),
+        ({"probability": float("nan")}, "Edema: expected a probability from 0 to 1, met nan"),
+    ],
+)
+def test_votes_and_probabilities_that_are_none_are_refused(tmp_path, item, message):
+    odd = line("1")
+    odd["chest"]["findings"][0] |= item
+
+    with pytest.raises(DataError, match=message):
+        examples.read(written(tmp_path, odd), Shelf("1"))
+
+
+def test_the_whole_label_set_comes_from_the_line(tmp_path):
+    asked = LabelSet(
+        "two", NAMES, "No Finding", parents={"Edema": ()}, aliases={"Oedema": "Edema"},
+        not_mentioned="ignore",
+    )  # fmt: skip
+
+    cohort = examples.read(written(tmp_path, line("1") | to_data_object(asked)), Shelf("1"))
+
+    assert cohort.labels == asked
+    assert cohort.aliases == {"Oedema": "Edema"}
+
+
+def test_of_label_sets_that_read_silence_otherwise_the_cautious_one_holds(tmp_path):
+    path = written(tmp_path, line("1"), line("2", **{"label-not-mentioned": "ignore"}))
+
+    assert examples.read(path, Shelf("1", "2")).labels.not_mentioned == "ignore"

@@ -172,7 +172,7 @@ def test_a_run_resumed_in_another_folder_knows_its_best_epoch(tmp_path):
         run(tmp_path / "here", log_metrics=stop_after_three)
     shutil.move(tmp_path / "here", tmp_path / "there")
     worse = learnable()
-    worse._arrays[2][:] = 1 - worse._arrays[2]
+    worse._trained["targets"][:] = 1 - worse._trained["targets"]
     again = fit.fit(
         classifier(), worse, folder=tmp_path / "there", max_epochs=4, accelerator="cpu",
         precision="32-true", resume_from=tmp_path / "there" / "last.ckpt",
@@ -193,7 +193,7 @@ def test_patience_stops_early(tmp_path):
 
 def test_a_val_split_that_cannot_be_ranked_is_refused(tmp_path):
     data = learnable()
-    data._arrays[2][:] = 0
+    data._trained["targets"][:] = 0
 
     with pytest.raises(DataError, match='"val/auroc_macro" cannot be computed: expected a finding'):
         fit.fit(classifier(), data, folder=tmp_path, max_epochs=1, accelerator="cpu")

@@ -19,7 +19,7 @@ from cxr.pacs.shipped import ShippedPacs
 
 def prepared(path, pacs, cache):
     return material.prepare(
-        path, pacs, cache, attribute=None, policy=Policy("ignore", "zeros"),
+        path, pacs, cache, attribute=None, policy=Policy(),
         image_size=(32, 32), preset="voi", workers=1,
     )  # fmt: skip
 

@@ -13,7 +13,7 @@ import torch
 from test_fit import classifier, learnable
 
 from cxr.errors import DataError
-from cxr.learning import model, ranks
+from cxr.learning import losses, ranks
 from cxr.learning.dataset import EpochBatches
 
 PATHS = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "src")]
@@ -35,7 +35,7 @@ share = float(ranks.share(test_fit.torch.tensor(1 + 3 * rank)))
     json.dumps({"told": told, "best": fitted.best_score, "epochs": fitted.epochs, "share": share})
 )
 if rank == 1:  # the images of this one end too early
-    data._arrays = (data._arrays[0][:20], *data._arrays[1:])
+    data._images = data._images[:20]
 test_fit.fit.fit(
     test_fit.classifier(), data, folder=folder / "lost", max_epochs=2, accelerator="cpu",
     precision="32-true",
@@ -81,14 +81,15 @@ def test_validation_counts_each_image_once(together):
     alone.load_state_dict(torch.load(folder / "run" / "last.ckpt", weights_only=True)["state_dict"])
 
     data = learnable(train=47, val=33)
-    images, _, targets, mask = data._arrays
+    images, truth, mask = data._images, data._scored["truth"], data._scored["mask"]
     chosen = np.arange(47, 80)
     with torch.inference_mode():
         logits = alone.eval()(torch.from_numpy(images[chosen])[:, None].float() / 255)
-    targets, mask = torch.from_numpy(targets[chosen]), torch.from_numpy(mask[chosen])
+    truth, mask = torch.from_numpy(truth[chosen]), torch.from_numpy(mask[chosen])
 
-    assert told["val/loss"] == pytest.approx(float(model.masked_bce(logits, targets, mask)), 1e-4)
-    expected = alone._aurocs(logits, targets, mask)
+    expected = float(losses.Bce()(logits, truth, mask.float()))
+    assert told["val/loss"] == pytest.approx(expected, 1e-4)
+    expected = alone._aurocs(logits, truth, mask)
     assert told["val/auroc_macro"] == pytest.approx(expected["val/auroc_macro"], abs=1e-6)
 
 

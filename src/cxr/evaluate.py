@@ -46,7 +46,7 @@ def _evaluate(
     from cxr.learning import evaluation, material, table
     from cxr.learning.evaluation import sampling
     from cxr.learning.evaluation.scene import Settings
-    from cxr.learning.targets import Policy
+    from cxr.learning.targets import parse
 
     record = predictor.record
     settings = Settings(**cfg.evaluate.model_dump())
@@ -54,7 +54,7 @@ def _evaluate(
     job = folder / "jobs" / cfg.data.job
     ready = material.prepare(
         job / "manifests" / "output" / "output.manifest", pacs, folder / "cache",
-        attribute=cfg.data.attribute, policy=Policy(**record.policy),
+        attribute=cfg.data.attribute, policy=parse(record.policy),
         image_size=record.image_size, preset=record.preset, workers=cfg.data.workers,
     )  # fmt: skip
     ready = sampling.align(ready, record)
@@ -68,7 +68,7 @@ def _evaluate(
         job=cfg.data.job,
         config_yaml=OmegaConf.to_yaml(unresolved, resolve=False),
         warnings=warnings,
-        policies=record.policy,
+        policies=ready.policy.told(),
         pictures=cfg.examples, draws=cfg.draws, seed=cfg.seed,
         settings=settings, trained=trained,
     )  # fmt: skip

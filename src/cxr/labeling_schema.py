@@ -28,6 +28,7 @@ class Labels(Section):
     compatible: list[str] = Field([])
     parents: dict[str, list[str]] = Field({})
     aliases: dict[str, str] = Field({})
+    not_mentioned: Literal["zeros", "ignore"] = "zeros"
 
 
 _EMAIL = r"[^@\s,;<>]+@[^@\s,;<>]+"

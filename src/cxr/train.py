@@ -4,7 +4,6 @@ import functools
 import logging
 import os
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -159,7 +158,7 @@ def _evaluate(
         job=cfg.data.job,
         config_yaml=OmegaConf.to_yaml(unresolved, resolve=False),
         warnings=[evaluation.ON_VAL] if split == "val" else [],
-        policies={**asdict(material.policy), "split": "by patient"},
+        policies=material.policy.told() | {"split": "by patient"},
         pictures=cfg.examples, draws=cfg.draws, seed=cfg.seed,
         settings=settings, trained=np.flatnonzero(splits == "train"),
     )  # fmt: skip

@@ -121,6 +121,7 @@ def parse(text: str | bytes) -> Settings:
 
 def label_set_document(label_set: LabelSet) -> dict[str, Any]:
     """Give a label set as settings hold it: nothing is left to a reader's guess."""
+    silence = label_set.not_mentioned
     return {
         "label-set": label_set.name,
         "labels": list(label_set.names),
@@ -128,7 +129,7 @@ def label_set_document(label_set: LabelSet) -> dict[str, Any]:
         "compatible": list(label_set.compatible),
         "parents": {parent: list(children) for parent, children in label_set.parents.items()},
         "aliases": dict(label_set.aliases),
-    }
+    } | ({} if silence == "zeros" else {"not-mentioned": silence})
 
 
 def label_set_from(document: object) -> LabelSet:
@@ -139,7 +140,7 @@ def label_set_from(document: object) -> LabelSet:
     """
     if not isinstance(document, Mapping):
         raise LabelError(f"expected a label set, met {document!r}"[:200])
-    renamed = {"no-finding", "compatible", "parents", "aliases"}
+    renamed = {"no-finding", "compatible", "parents", "aliases", "not-mentioned"}
     return labels.from_data_object(
         {f"label-{name}" if name in renamed else name: value for name, value in document.items()}
     )

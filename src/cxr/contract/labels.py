@@ -5,15 +5,17 @@ The order of a label set is the column order everywhere: manifest, targets, logi
 
 import difflib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any, TypeGuard
+from typing import Any, Literal, TypeGuard, get_args
 
 from cxr.errors import LabelError
 
 NO_FINDING = "No Finding"
 MAX_NAME = 80
 """Characters in one label name; a manifest line must stay below 100 KB."""
+Silence = Literal["zeros", "ignore"]
+"""What a text's silence about a finding means: absent, or nothing."""
 
 
 class State(StrEnum):
@@ -44,6 +46,8 @@ class LabelSet:
         compatible: Labels that may be present beside `no_finding`.
         parents: Parent name → names of its children; a child present implies its parent.
         aliases: Other names for the same finding → the name in this set.
+        not_mentioned: What training makes of a finding no word was said of, unless it is told
+            otherwise: `zeros` takes it for absent, `ignore` for unknown.
 
     Raises:
         LabelError: Names repeat, are empty, too long, hold a comma, or refer to none of the set.
@@ -55,8 +59,14 @@ class LabelSet:
     compatible: tuple[str, ...] = ()
     parents: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     aliases: Mapping[str, str] = field(default_factory=dict)
+    not_mentioned: Silence = "zeros"
 
     def __post_init__(self) -> None:
+        if self.not_mentioned not in get_args(Silence):
+            raise LabelError(
+                f"label set {self.name!r}: expected not_mentioned as zeros or ignore, "
+                f"met {self.not_mentioned!r}"
+            )
         if not self.names:
             raise LabelError(f"label set {self.name!r}: expected at least one name, met none")
         for name in self.names:
@@ -157,6 +167,26 @@ def from_names(names: Sequence[str], name: str = "manifest") -> LabelSet:
     return LabelSet(name, tuple(names), no_finding, devices if no_finding else ())
 
 
+def restricted(labels: LabelSet, names: Sequence[str]) -> LabelSet:
+    """Give what a label set says of these names alone, in their order; others are new to it.
+
+    >>> few = LabelSet("few", ("Edema", "No Finding"), "No Finding")
+    >>> restricted(few, ["Mass", "Edema"])
+    LabelSet(name='few', names=('Mass', 'Edema'), no_finding=None, compatible=(), parents={}, \
+aliases={}, not_mentioned='zeros')
+    """
+    kept = set(names)
+    below = {p: tuple(c for c in cs if c in kept) for p, cs in labels.parents.items() if p in kept}
+    return replace(
+        labels,
+        names=tuple(names),
+        no_finding=labels.no_finding if labels.no_finding in kept else None,
+        compatible=tuple(name for name in labels.compatible if name in kept),
+        parents={parent: children for parent, children in below.items() if children},
+        aliases={alias: name for alias, name in labels.aliases.items() if name in kept},
+    )
+
+
 def to_data_object(labels: LabelSet) -> dict[str, Any]:
     """Give the keys of a manifest line that carry a label set to page and Lambdas."""
     keys: dict[str, Any] = {"labels": ",".join(labels.names), "label-set": labels.name}
@@ -168,6 +198,8 @@ def to_data_object(labels: LabelSet) -> dict[str, Any]:
     if (labels.no_finding, labels.compatible) != (usual.no_finding, usual.compatible):
         keys["label-no-finding"] = labels.no_finding
         keys["label-compatible"] = list(labels.compatible)
+    if labels.not_mentioned != "zeros":
+        keys["label-not-mentioned"] = labels.not_mentioned
     return keys
 
 
@@ -205,6 +237,7 @@ def from_data_object(data_object: Mapping[str, Any]) -> LabelSet:
         tuple(compatible),
         {parent: tuple(children) for parent, children in parents.items()},
         aliases,
+        data_object.get("label-not-mentioned", "zeros"),
     )
 
 

@@ -35,6 +35,7 @@ def job(cfg: "schema.Label", folder: Path) -> Job:
         labels=LabelSet(
             given.name, tuple(given.names), given.no_finding, tuple(given.compatible),
             {parent: tuple(names) for parent, names in given.parents.items()}, given.aliases,
+            given.not_mentioned,
         ),
         readers=tuple(
             Reader(

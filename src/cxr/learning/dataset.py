@@ -4,7 +4,7 @@ One gather per batch beats many worker processes (facts: 98k images per core-sec
 travel as uint8 and become float there; augmentation works on the whole batch, in training only.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -36,11 +36,10 @@ class Rows(Dataset[Batch]):
         self,
         images: Images,
         rows: NDArray[np.intp],
-        targets: NDArray[np.float32],
-        mask: NDArray[np.bool_],
+        tables: Mapping[str, NDArray[Any]],
         chosen: NDArray[np.intp],
     ) -> None:
-        self._images, self._rows, self._targets, self._mask = images, rows, targets, mask
+        self._images, self._rows, self._tables = images, rows, tables
         self._chosen = chosen
 
     def __len__(self) -> int:
@@ -51,8 +50,7 @@ class Rows(Dataset[Batch]):
         index = self._chosen[places]
         return {
             "image": torch.from_numpy(self._images[self._rows[index]]).unsqueeze(1),
-            "targets": torch.from_numpy(self._targets[index]),
-            "mask": torch.from_numpy(self._mask[index]),
+            **{name: torch.from_numpy(table[index]) for name, table in self._tables.items()},
             "index": torch.from_numpy(index),
         }
 
@@ -110,8 +108,8 @@ class EpochBatches(Sampler[list[int]]):
 class CxrData(pl.LightningDataModule):
     """Batches for training and validation.
 
-    A batch is `image` (B, 1, H, W) float32 in [0, 1] or standardized, `targets` (B, L), `mask`
-    (B, L) bool and `index` (B), the row in the arrays given here.
+    A batch is `image` (B, 1, H, W) float32 in [0, 1] or standardized, `targets` and
+    `weights` (B, L) and `index` (B), the row in the arrays given here; in val also `truth` (B, L) and `mask` (B, L) bool.
 
     Raises:
         DataError: Nothing to train on, or nothing to validate on.
@@ -122,9 +120,11 @@ class CxrData(pl.LightningDataModule):
         images: Images,
         rows: NDArray[np.intp],
         targets: NDArray[np.float32],
-        mask: NDArray[np.bool_],
+        weights: NDArray[np.float32],
         splits: NDArray[np.str_],
         *,
+        truth: NDArray[np.float32] | None = None,
+        mask: NDArray[np.bool_] | None = None,
         batch_size: int = 32,
         augmentation: Augmentation | None = None,
         standardize: bool = False,
@@ -135,9 +135,11 @@ class CxrData(pl.LightningDataModule):
         Args:
             images: (M, H, W) uint8, gathered by `rows`.
             rows: (N) where in `images` each example is.
-            targets: (N, L)
-            mask: (N, L)
+            targets: (N, L) in [0, 1], trained on.
+            weights: (N, L) of the targets; 0 where there is none.
             splits: (N) of train, val, test.
+            truth: (N, L) of 0 and 1, scored on; None: the targets are.
+            mask: (N, L) True where the truth is known; None: where there is a target.
             batch_size: Images in a batch, at most; of several processes, in all of them.
             augmentation: Such as `functools.partial(augment.apply, ...)`.
             standardize: Show the net images of mean 0 and deviation 1, once augmented.
@@ -148,7 +150,12 @@ class CxrData(pl.LightningDataModule):
             if not (splits == name).any():
                 raise DataError(f"expected at least one image in {name}, met none")
         self.sizes = {str(name): int((splits == name).sum()) for name in np.unique(splits)}
-        self._arrays = (images, rows, targets, mask)
+        self._images, self._rows = images, rows
+        self._trained = {"targets": targets, "weights": weights.astype(np.float32)}
+        self._scored = {
+            "truth": targets if truth is None else truth,
+            "mask": weights > 0 if mask is None else mask,
+        }
         self._splits, self._batch_size = splits, batch_size
         self._augmentation, self._standardize, self._seed = augmentation, standardize, seed
 
@@ -162,11 +169,12 @@ class CxrData(pl.LightningDataModule):
 
     def _loader(self, name: str, *, shuffle: bool) -> DataLoader[Batch]:
         chosen = np.flatnonzero(self._splits == name)
+        tables = self._trained | ({} if name == "train" else self._scored)
         rank, world = (
             (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         )
         return DataLoader(
-            Rows(*self._arrays, chosen),
+            Rows(self._images, self._rows, tables, chosen),
             batch_sampler=EpochBatches(
                 len(chosen),
                 self._batch_size,

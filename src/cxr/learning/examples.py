@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from cxr.contract import consolidate, labels, manifest
-from cxr.contract.labels import State
+from cxr.contract.labels import ANSWERS, LabelSet, State
 from cxr.contract.manifest import Labelled
 from cxr.errors import DataError, LabelError
 from cxr.images.dicom import Instance
@@ -41,6 +41,10 @@ class Example:
         states: One per label, in label order.
         burned_in: The file does not say that no text is burned into its pixels: never show it.
         regions: Where readers saw the findings that are present.
+        probabilities: How likely consolidation takes each label for present, None where it says
+            nothing of it; empty where it says nothing at all.
+        votes: How many readers said present, absent and uncertain of each label; empty where
+            none answered.
     """
 
     sop_instance_uid: str
@@ -50,6 +54,8 @@ class Example:
     states: tuple[State, ...]
     burned_in: bool = False
     regions: tuple[Region, ...] = ()
+    probabilities: tuple[float | None, ...] = ()
+    votes: tuple[tuple[int, ...], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -57,10 +63,7 @@ class Cohort:
     """Every image of one job that can be trained on, in manifest order.
 
     Attributes:
-        names: Label names in manifest order.
-        no_finding: The label that says every other finding is absent, or None.
-        aliases: Other names of labels → the name here.
-        label_set: Its name.
+        labels: What was asked, under the names of all label sets joined by " + ".
         label_source: `readers`, `report-text-mined` or `model`; several joined by " + ".
         human_annotated: Every line was labelled by a person for this job.
         examples: N of them.
@@ -68,15 +71,32 @@ class Cohort:
         left_out: Reason → lines of the manifest not among the examples.
     """
 
-    names: tuple[str, ...]
-    no_finding: str | None
-    label_set: str
+    labels: LabelSet
     label_source: str
     human_annotated: bool
     examples: tuple[Example, ...]
     instances: tuple[Instance, ...]
     left_out: Mapping[str, int] = field(default_factory=dict)
-    aliases: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Label names, in column order."""
+        return self.labels.names
+
+    @property
+    def no_finding(self) -> str | None:
+        """The label that says every other finding is absent, or None."""
+        return self.labels.no_finding
+
+    @property
+    def aliases(self) -> Mapping[str, str]:
+        """Other names of labels → the name here."""
+        return self.labels.aliases
+
+    @property
+    def label_set(self) -> str:
+        """The label set's name."""
+        return self.labels.name
 
     def without(self, sop_instance_uids: Collection[str], reason: str = UNREADABLE) -> "Cohort":
         """Leave out these images and count them under `reason`.
@@ -153,39 +173,42 @@ def _labelled(
 class _Said:
     """What lines say of their labels, gathered as they are read."""
 
-    names: tuple[str, ...] = ()
-    no_finding: str | None = None
-    aliases: Mapping[str, str] = field(default_factory=dict)
+    labels: LabelSet | None = None
+    silences: set[str] = field(default_factory=set)
     label_sets: set[str] = field(default_factory=set)
     sources: set[str] = field(default_factory=set)
     by_hand: bool = True
 
     def check_names(self, place: str, line: Mapping[str, Any], labelled: Labelled) -> None:
         names = tuple(labelled.states)
-        if not self.names:
-            self.names, self.no_finding = names, _no_finding(line, names)
-            self.aliases = line.get("label-aliases", {})
-        if names != self.names:
-            raise DataError(_difference(place, self.names, names))
+        if self.labels is None:
+            self.labels = _label_set(line, names)
+        if names != self.labels.names:
+            raise DataError(_difference(place, self.labels.names, names))
 
     def add(self, labelled: Labelled, *, by_hand: bool) -> None:
         self.label_sets.add(labelled.label_set)
+        self.silences.add(str(labelled.data_object.get("label-not-mentioned", "zeros")))
         self.sources.add(labelled.label_source)
         self.by_hand = self.by_hand and by_hand
 
     def cohort(
         self, found: Collection[tuple[Example, Instance]], left_out: Mapping[str, int]
     ) -> Cohort:
+        if self.labels is None:
+            raise ValueError("expected a line's names to have been checked")
         return Cohort(
-            names=self.names,
-            no_finding=self.no_finding,
-            label_set=" + ".join(sorted(self.label_sets)),
+            labels=replace(
+                self.labels,
+                name=" + ".join(sorted(self.label_sets)),
+                # of several label sets in one manifest the more cautious one holds
+                not_mentioned="zeros" if self.silences == {"zeros"} else "ignore",
+            ),
             label_source=" + ".join(sorted(self.sources)),
             human_annotated=self.by_hand,
             examples=tuple(example for example, _ in found),
             instances=tuple(instance for _, instance in found),
             left_out=dict(left_out),
-            aliases=self.aliases,
         )
 
 
@@ -208,7 +231,36 @@ def _example(line: Mapping[str, Any], labelled: Labelled, instance: Instance) ->
         states=tuple(labelled.states.values()),
         burned_in=instance.burned_in is not False,
         regions=regions.told(labelled),
+        probabilities=_probabilities(labelled),
+        votes=_votes(line, labelled),
     )
+
+
+def _probabilities(labelled: Labelled) -> tuple[float | None, ...]:
+    if not labelled.probabilities:
+        return ()
+    found = tuple(labelled.probabilities.get(name) for name in labelled.states)
+    for name, p in labelled.probabilities.items():
+        if not 0 <= p <= 1:
+            raise DataError(f"{name}: expected a probability from 0 to 1, met {p}")
+    return found
+
+
+def _votes(line: Mapping[str, Any], labelled: Labelled) -> tuple[tuple[int, ...], ...]:
+    """Count who said what of each label; empty where nobody did."""
+    counted = {}
+    for item in labelled.document["findings"]:
+        given = item.get("votes") or {}
+        count = tuple(
+            given.get(str(state), 0) if isinstance(given, dict) else -1 for state in ANSWERS
+        )
+        if not all(isinstance(n, int) and n >= 0 for n in count):
+            raise DataError(
+                f"{manifest.source(line)}: expected votes as counts of answers, met {given!r}"[:200]
+            )
+        counted[item["label"]] = count
+    found = tuple(counted[name] for name in labelled.states)
+    return found if any(map(any, found)) else ()
 
 
 def _is_repeated(
@@ -225,12 +277,12 @@ def _by_hand(line: Mapping[str, Any], attribute: str | None) -> bool:
     return bool(line[name + manifest.METADATA].get("human-annotated") == "yes")
 
 
-def _no_finding(line: Mapping[str, Any], names: tuple[str, ...]) -> str | None:
+def _label_set(line: Mapping[str, Any], names: tuple[str, ...]) -> LabelSet:
     try:
-        label_set = labels.from_data_object(line)
+        found = labels.from_data_object(line)
     except LabelError:  # a line without `labels`: the names are all that is known
-        label_set = labels.from_names(names)
-    return label_set.no_finding if label_set.no_finding in names else None
+        return labels.from_names(names)
+    return found if found.names == names else labels.restricted(found, names)
 
 
 def _difference(place: str, expected: tuple[str, ...], met: tuple[str, ...]) -> str:

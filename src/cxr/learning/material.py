@@ -24,18 +24,24 @@ class Material:
         cohort: Who they are.
         images: Gather (B, S, S) uint8 by `rows[chosen]`.
         rows: (N) where in `images` each example is.
-        targets: (N, L) float32 of 0 and 1.
-        mask: (N, L) bool.
+        targets: (N, L) float32 in [0, 1], trained on.
+        weights: (N, L) float32, of the targets; 0 where there is none.
+        truth: (N, L) float32 of 0 and 1, scored on.
+        mask: (N, L) bool, True where the truth is known.
+        uncertain: (N, L) bool, True where somebody looked and could not say.
         pixel_hashes: (N) equal for equal pictures.
         manifest_sha256: Of the output manifest.
-        policy: What the states became numbers by.
+        policy: By which states became numbers.
     """
 
     cohort: Cohort
     images: Shards
     rows: NDArray[np.intp]
     targets: NDArray[np.float32]
+    weights: NDArray[np.float32]
+    truth: NDArray[np.float32]
     mask: NDArray[np.bool_]
+    uncertain: NDArray[np.bool_]
     pixel_hashes: Sequence[str]
     manifest_sha256: str
     policy: Policy
@@ -52,11 +58,15 @@ class Material:
 
     @property
     def sha256(self) -> str:
-        """Say by one hash which pictures have which targets, whatever the order of the rows."""
+        """Say by one hash which pictures have which targets, whatever the order of the rows.
+
+        Truth is in it too: another truth under the same targets scores otherwise.
+        """
         digest = hashlib.sha256("\0".join(self.cohort.names).encode())
+        said = self.targets, self.weights, self.truth, self.mask, self.uncertain
         # by what they show, for elsewhere the same images go under other UIDs
         for pixels, asked in sorted(
-            (pixels, (self.targets[row] > 0).tobytes() + self.mask[row].tobytes())
+            (pixels, b"".join(table[row].tobytes() for table in said))
             for row, pixels in enumerate(self.pixel_hashes)
         ):
             digest.update(f"\0{pixels}\0".encode() + asked)
@@ -104,9 +114,26 @@ def prepare(
         image_size=(image_size[0], image_size[1]), preset=preset, workers=workers,
     )  # fmt: skip
     cohort = cohort.without(built.unreadable)
-    values, mask = targets.to_targets([e.states for e in cohort.examples], policy)
     uids = [example.sop_instance_uid for example in cohort.examples]
+    hashes = built.pixel_hashes(uids)
+    trained, known = _numbers(cohort, policy, hashes)
     return Material(
-        cohort, built.images, built.rows(uids), values, mask, built.pixel_hashes(uids),
+        cohort, built.images, built.rows(uids),
+        trained.values, trained.weights, known.values, known.mask, known.uncertain, hashes,
         manifest_sha256=hashlib.sha256(manifest.read_bytes()).hexdigest(), policy=policy,
     )  # fmt: skip
+
+
+def _numbers(
+    cohort: Cohort, policy: Policy, hashes: Sequence[str]
+) -> tuple[targets.Targets, targets.Truth]:
+    states = [example.states for example in cohort.examples]
+    probabilities = [example.probabilities for example in cohort.examples]
+    agreed = None
+    if policy.confidence:
+        votes = [example.votes for example in cohort.examples]
+        agreed, _ = targets.agreement(votes, probabilities, len(cohort.names))
+    trained = targets.to_targets(
+        states, policy, cohort.labels, keys=hashes, probabilities=probabilities, agreement=agreed
+    )
+    return trained, targets.to_truth(states, policy, cohort.labels)

@@ -1,4 +1,4 @@
-"""Net, masked loss, optimizer and schedule as one LightningModule; and nets built from config.
+"""Net, loss, optimizer and schedule as one LightningModule; and nets built from config.
 
 The net gives logits (B, L), one per label in label order; nothing here knows which net it is.
 """
@@ -13,12 +13,11 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
 
 from cxr.errors import ConfigError, DataError, RunError
-from cxr.learning import metrics, ranks, score
+from cxr.learning import losses, metrics, ranks, score
 from cxr.learning.dataset import Batch
 
 OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
@@ -102,27 +101,12 @@ def _call(
     return call
 
 
-def masked_bce(logits: Tensor, targets: Tensor, mask: Tensor) -> Tensor:
-    """Mean binary cross-entropy over the entries that have a target.
-
-    Args:
-        logits: (B, L)
-        targets: (B, L)
-        mask: (B, L) bool.
-
-    Returns:
-        A scalar; 0, with gradients of 0, where everything is masked.
-    """
-    # in float32: bfloat16 has too few digits to add up a batch
-    each = functional.binary_cross_entropy_with_logits(logits.float(), targets, reduction="none")
-    return (each * mask).sum() / mask.sum().clamp(min=1)
-
-
 class Classifier(pl.LightningModule):
-    """Train a net on masked targets, and say after each epoch how well it ranks.
+    """Train a net on weighted targets, and say after each epoch how well it ranks the truth.
 
     Logs `train/loss`, `val/loss`, `val/auroc/<label>` (see `score.metric_name`) for labels with
-    both classes, and `val/auroc_macro`.
+    both classes, and `val/auroc_macro`. `val/loss` is masked binary cross-entropy against the
+    truth whatever is trained by, so that runs and epochs can be compared.
     """
 
     def __init__(
@@ -131,6 +115,7 @@ class Classifier(pl.LightningModule):
         names: Sequence[str],
         *,
         optimizer: OptimizerFactory,
+        loss: losses.Loss | None = None,
         schedule: Literal["one_cycle", "cosine", "plateau", "constant"] = "one_cycle",
         warmup: float = 0.3,
         excluded_from_macro: Collection[str] = (),
@@ -142,6 +127,7 @@ class Classifier(pl.LightningModule):
             net: (B, 1, H, W) → logits (B, L).
             names: L label names.
             optimizer: From `build_optimizer`.
+            loss: Prepared, from `losses.build`; None is masked binary cross-entropy.
             schedule: `one_cycle` rises to the optimizer's learning rate and falls to nothing;
                 `constant` stays there.
             warmup: Part of all steps in which it rises.
@@ -151,6 +137,7 @@ class Classifier(pl.LightningModule):
         """
         super().__init__()
         self.net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.loss = losses.Bce() if loss is None else loss
         self.names = tuple(names)
         self._optimizer, self._schedule, self._warmup = optimizer, schedule, warmup
         self._averaged = [n not in excluded_from_macro for n in names]
@@ -171,10 +158,15 @@ class Classifier(pl.LightningModule):
             )
         return logits
 
+    def on_train_epoch_start(self) -> None:
+        """Tell the loss which epoch begins."""
+        self.loss.begin(self.current_epoch)
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Give the loss of one batch."""
-        mask = batch["mask"]
-        loss = masked_bce(self(batch["image"]), batch["targets"], mask) * ranks.share(mask.sum())
+        weights = batch["weights"]
+        own = self.loss(self(batch["image"]), batch["targets"], weights)
+        loss: Tensor = own * ranks.share(weights.sum())
         self.log(
             "train/loss", loss,
             on_step=False, on_epoch=True, sync_dist=True, batch_size=len(batch["image"]),
@@ -184,7 +176,7 @@ class Classifier(pl.LightningModule):
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Keep logits until the epoch's end: AUROC is no mean over batches."""
         logits = self(batch["image"]).float()
-        self._seen.append((logits.cpu(), batch["targets"].cpu(), batch["mask"].cpu()))
+        self._seen.append((logits.cpu(), batch["truth"].cpu(), batch["mask"].cpu()))
 
     def on_validation_epoch_end(self) -> None:
         """Log loss and AUROC over all of val, that of all processes.
@@ -194,19 +186,19 @@ class Classifier(pl.LightningModule):
         """
         own = tuple(torch.cat(parts) for parts in zip(*self._seen, strict=True))
         self._seen.clear()
-        logits, targets, mask = ranks.gathered(own)
+        logits, truth, mask = ranks.gathered(own)
         if not logits.isfinite().all():
             raise RunError(
                 f"the net's outputs are not finite after epoch {self.current_epoch + 1}; "
                 "lower the learning rate"
             )
         # of several processes each has computed the same; Lightning asks to be told so
-        self.log("val/loss", masked_bce(logits, targets, mask), sync_dist=True)
-        for name, value in self._aurocs(logits, targets, mask).items():
+        self.log("val/loss", losses.Bce()(logits, truth, mask.float()), sync_dist=True)
+        for name, value in self._aurocs(logits, truth, mask).items():
             self.log(name, value, sync_dist=True)
 
-    def _aurocs(self, logits: Tensor, targets: Tensor, mask: Tensor) -> dict[str, float]:
-        p, y, m = logits.sigmoid().numpy(), targets.numpy(), mask.numpy()
+    def _aurocs(self, logits: Tensor, truth: Tensor, mask: Tensor) -> dict[str, float]:
+        p, y, m = logits.sigmoid().numpy(), truth.numpy(), mask.numpy()
         single = metrics.aurocs(p, y, m)
         enough = metrics.aurocs(p, y, m, minimum=self._fewest)
         values = {

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxr.contract import manifest
+from cxr.contract.labels import ANSWERS, to_data_object
 from cxr.errors import DataError
 from cxr.learning import cache, excerpt, folds, predictions
 from cxr.learning.material import Material
@@ -132,17 +133,18 @@ def _labelled(ready: Material, uids: Sequence[str], attribute: str) -> Iterator[
         attribute, human_annotated=cohort.human_annotated, created=datetime.fromtimestamp(0, UTC)
     )
     for uid, example in zip(uids, cohort.examples, strict=True):
-        findings = [
+        findings: list[dict[str, Any]] = [
             {"label": name, "state": str(state)}
             for name, state in zip(cohort.names, example.states, strict=True)
         ]
+        for item, p in zip(findings, example.probabilities, strict=False):
+            item["probability"] = p
+        for item, votes in zip(findings, example.votes, strict=False):
+            item["votes"] = dict(zip(map(str, ANSWERS), votes, strict=True))
         yield {
             "source": uid,
             "sop-instance-uid": uid,
-            "labels": list(cohort.names),
-            "label-set": cohort.label_set,
-            "label-aliases": dict(cohort.aliases),
-            "label-no-finding": cohort.no_finding,
+            **to_data_object(cohort.labels),
             attribute: {"schema": manifest.SCHEMA, "findings": findings, "usable": True},
             attribute + manifest.METADATA: meta | {"label-source": cohort.label_source},
         }

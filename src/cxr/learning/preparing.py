@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from cxr import schema
 from cxr.errors import ConfigError, RunError
 from cxr.infra import tracking
-from cxr.learning import folds, parcel, ranks, score
+from cxr.learning import folds, parcel, ranks, score, targets
 from cxr.learning import material as materials
 from cxr.learning.evaluation.scene import Settings
 from cxr.learning.examples import Cohort
@@ -35,16 +35,18 @@ def material(cfg: schema.Train, folder: Path) -> Material:
         cfg: Of the run.
         folder: The data root.
     """
+    policy = _policy(cfg)
 
     def check(cohort: Cohort) -> None:
         _check_labels(cfg, cohort)
+        _check_targets(policy, cohort)
 
     path = manifest(folder, cfg.data.job)
     with opening.opened(cfg.pacs, root=folder) as pacs:
         ready = materials.prepare(
             path, pacs, folder / "cache",
             attribute=cfg.data.attribute,
-            policy=_policy(cfg),
+            policy=policy,
             image_size=cfg.data.image_size, preset=cfg.data.preset,
             workers=cfg.data.workers, check=check,
         )  # fmt: skip
@@ -52,8 +54,7 @@ def material(cfg: schema.Train, folder: Path) -> Material:
 
 
 def _policy(cfg: schema.Train) -> Policy:
-    uncertain, silent = cfg.targets.uncertain, cfg.targets.not_mentioned
-    return Policy("ignore" if uncertain == "soft" else uncertain, silent or "zeros")
+    return targets.parse(cfg.targets.model_dump() | {"seed": cfg.seed})
 
 
 def manifest(folder: Path, job: str) -> Path:
@@ -129,6 +130,24 @@ def _check_labels(cfg: schema.Train, cohort: Cohort) -> None:
     Settings(**cfg.evaluate.model_dump()).check(names)
 
 
+def _check_targets(policy: Policy, cohort: Cohort) -> None:
+    """Refuse a policy that asks for what these labels do not have."""
+    targets.check(policy, cohort.labels)
+    probabilities = [example.probabilities for example in cohort.examples]
+    if policy.probabilities and not any(probabilities):
+        raise ConfigError(
+            "targets.probabilities: expected labels with consolidated probabilities, met none; "
+            "label with job.consolidation=dawid_skene, or set it to false"
+        )
+    if policy.confidence:
+        votes = [example.votes for example in cohort.examples]
+        if not targets.agreement(votes, probabilities, len(cohort.names))[1]:
+            raise ConfigError(
+                "targets.confidence: expected images that two readers answered, or consolidated "
+                "probabilities, met neither; set it to false"
+            )
+
+
 def _drawn(cfg: schema.Train, ready: Material) -> NDArray[np.str_]:
     listed = _listed(cfg.data.test_list)
     absent = len(set(listed).difference(ready.patient_ids))
@@ -138,7 +157,7 @@ def _drawn(cfg: schema.Train, ready: Material) -> NDArray[np.str_]:
             absent, len(set(listed)), cfg.data.test_list, cfg.data.job,
         )  # fmt: skip
     return folds.split(
-        ready.patient_ids, ready.targets, ready.mask,
+        ready.patient_ids, ready.truth, ready.mask,
         folds=cfg.data.folds, fold=cfg.data.fold, test=cfg.data.test,
         test_patients=listed, seed=cfg.seed,
     )  # fmt: skip

@@ -62,7 +62,7 @@ def share(count: Tensor) -> Tensor | float:
         return 1.0
     total = count.clone()
     distributed.all_reduce(total)
-    return count * distributed.get_world_size() / total.clamp(min=1)
+    return count * distributed.get_world_size() / torch.where(total > 0, total, 1.0)
 
 
 def gathered(tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:

@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from cxr import schema
 from cxr.errors import RunError
 from cxr.infra import tracking
 from cxr.infra.tracking import Run
-from cxr.learning import answering, augment, fit, model
+from cxr.learning import answering, augment, fit, losses, model, targets
 from cxr.learning import predictor as predictors
 from cxr.learning.dataset import CxrData
 from cxr.learning.fit import Fitted
@@ -132,18 +133,22 @@ def fitted(
 ) -> Fitted:
     """Train, or go on with it from its last checkpoint."""
     moves = cfg.augment
+    weights = targets.capped(material.weights, material.patient_ids, cfg.data.patient_cap)
     data = CxrData(
-        material.images, material.rows, material.targets, material.mask, splits,
+        material.images, material.rows, material.targets, weights, splits,
+        truth=material.truth, mask=material.mask,
         batch_size=cfg.data.batch_size, standardize=cfg.data.standardize, seed=cfg.seed,
         augmentation=functools.partial(
             augment.apply, rotation_deg=moves.rotation_deg, scale=moves.scale,
             shift=moves.shift, brightness=moves.brightness, contrast=moves.contrast,
         ),
     )  # fmt: skip
+    loss = losses.build(cfg.loss.model_dump(by_alias=True))
+    loss.prepare(*(torch.from_numpy(a[splits == "train"]) for a in (material.targets, weights)))
     names = material.cohort.names
     net = model.build_net(cfg.model.net.model_dump(by_alias=True), len(names), seed=cfg.seed)
     classifier = model.Classifier(
-        net, names,
+        net, names, loss=loss,
         optimizer=model.build_optimizer(
             cfg.model.optimizer.model_dump(by_alias=True, exclude_none=True)
         ),

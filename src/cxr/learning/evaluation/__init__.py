@@ -327,7 +327,7 @@ def _pictures(
     material: Material, chosen: NDArray[np.intp], names: Sequence[str], probabilities: Floats
 ) -> list[Picture]:
     """Show the best and the worst calls; never an image that may have text burned in."""
-    values, mask = material.targets[chosen], material.mask[chosen]
+    values, mask = material.truth[chosen], material.mask[chosen]
     clipped = np.clip(probabilities, 1e-6, 1 - 1e-6)
     loss = -(values * np.log(clipped) + (1 - values) * np.log(1 - clipped)) * mask
     cost = loss.sum(axis=1) / np.maximum(mask.sum(axis=1), 1)

@@ -1,7 +1,9 @@
 """From a job's material and what was predicted to the units that are scored."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +18,7 @@ from cxr.learning.material import Material
 from cxr.learning.metrics import Floats
 from cxr.learning.predictor import RunRecord
 
+_T = TypeVar("_T", bound=np.generic)
 _log = logging.getLogger(__name__)
 
 
@@ -45,9 +48,9 @@ def images(
         probabilities=(
             np.full(mask.shape, np.nan) if predicted is None else predictions.rounded(predicted)
         ),
-        truth=np.where(mask, material.targets[chosen], 0).astype(np.float64),
+        truth=np.where(mask, material.truth[chosen], 0).astype(np.float64),
         mask=mask,
-        uncertain=np.zeros(mask.shape, bool),
+        uncertain=material.uncertain[chosen],
         patients=np.array(_numbered(material, chosen), np.str_),
         columns=columns.texts(instances, settings.subgroups),
         ages=ages(instances),
@@ -103,13 +106,19 @@ def align(material: Material, record: RunRecord) -> Material:
             f"expected labels of the run ({', '.join(record.label_names)}), "
             f"met a job with {', '.join(names)}"
         )
-    count = len(material.targets)
-    targets = np.zeros((count, len(record.label_names)), np.float32)
-    mask = np.zeros(targets.shape, bool)
-    for k, name in enumerate(record.label_names):
-        if name in known:
-            targets[:, k] = material.targets[:, names.index(known[name])]
-            mask[:, k] = material.mask[:, names.index(known[name])]
     if missing:
         _log.warning("the job has no label %s: not scored", ", ".join(missing))
-    return replace(material, targets=targets, mask=mask)
+    taken = [names.index(known[name]) if name in known else -1 for name in record.label_names]
+    return replace(
+        material,
+        targets=_columns(material.targets, taken),
+        weights=_columns(material.weights, taken),
+        truth=_columns(material.truth, taken),
+        mask=_columns(material.mask, taken),
+        uncertain=_columns(material.uncertain, taken),
+    )
+
+
+def _columns(table: NDArray[_T], taken: Sequence[int]) -> NDArray[_T]:
+    """Take columns of (N, L) by number; zeros for -1."""
+    return np.where(np.array(taken) >= 0, table[:, taken], table.dtype.type(0))
