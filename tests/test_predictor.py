@@ -50,7 +50,7 @@ def trained(tmp_path_factory):
     module, data = classifier(), learnable()
     fit.fit(module, data, folder=folder, max_epochs=2, accelerator="cpu", precision="32-true")
     predictor.save_run(folder, RECORD)
-    return folder, module.eval(), data._arrays[0]
+    return folder, module.eval(), data._images
 
 
 def test_record_comes_back_whole(tmp_path):

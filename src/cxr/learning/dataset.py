@@ -109,7 +109,8 @@ class CxrData(pl.LightningDataModule):
     """Batches for training and validation.
 
     A batch is `image` (B, 1, H, W) float32 in [0, 1] or standardized, `targets` and
-    `weights` (B, L) and `index` (B), the row in the arrays given here; in val also `truth` (B, L) and `mask` (B, L) bool.
+    `weights` (B, L) and `index` (B), the row in the arrays given here; in val also `truth` (B, L)
+    and `mask` (B, L) bool.
 
     Raises:
         DataError: Nothing to train on, or nothing to validate on.
