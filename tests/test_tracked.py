@@ -79,7 +79,7 @@ def test_a_kept_model_belongs_to_its_run_and_names_no_image(finished, store):
     assert len(held.outputs.model_outputs) == 1
     model_id = held.outputs.model_outputs[0].model_id
     assert MlflowClient(store[0]).search_model_versions(f"run_id='{run.run_id}'") == []
-    kept = {path.name for path in (store[1] / "cxr" / "models" / model_id).rglob("*.*")}
+    kept = {path.name for path in (store[1] / "cxr" / "models" / model_id).rglob("*")}
     assert {"MLmodel", "best.ckpt", "run.json"} <= kept
     assert "predictions.csv" not in kept
 
