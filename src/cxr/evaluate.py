@@ -71,6 +71,7 @@ def _evaluate(
         policies=ready.policy.told(),
         pictures=cfg.examples, draws=cfg.draws, seed=cfg.seed,
         settings=settings, trained=trained,
+        attribute=cfg.data.attribute,
     )  # fmt: skip
     place = run_folder / "evaluations" / cfg.data.job
     evaluated = evaluation.evaluate(place, predictor, ready, chosen, split, context)

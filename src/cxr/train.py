@@ -161,6 +161,7 @@ def _evaluate(
         policies=material.policy.told() | {"split": "by patient"},
         pictures=cfg.examples, draws=cfg.draws, seed=cfg.seed,
         settings=settings, trained=np.flatnonzero(splits == "train"),
+        attribute=cfg.data.attribute,
     )  # fmt: skip
     chosen = np.flatnonzero(splits == split)
     evaluated = evaluation.evaluate(run_folder, predictor, material, chosen, split, context)

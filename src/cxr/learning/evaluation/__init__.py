@@ -68,6 +68,7 @@ class Context:
         settings: What is asked beside AUROC and average precision.
         columns: The table of metadata.
         trained: Rows of the material that the run was trained on; none in another job.
+        answers: Where single readers' answers may be found: output manifest and label attribute.
     """
 
     job: str
@@ -82,6 +83,7 @@ class Context:
     settings: Settings = field(default_factory=Settings)
     columns: Columns = field(default_factory=Columns)
     trained: NDArray[np.intp] | None = None
+    answers: tuple[Path, str | None] | None = None
 
 
 def context(
@@ -97,6 +99,7 @@ def context(
     seed: int,
     settings: Settings | None = None,
     trained: NDArray[np.intp] | None = None,
+    attribute: str | None = None,
 ) -> Context:
     """Gather what a report says beside its figures.
 
@@ -112,6 +115,7 @@ def context(
         seed: Of the bootstrap.
         settings: What is asked beside AUROC and average precision.
         trained: Rows of `material` that the run was trained on, where it is the run's own job.
+        attribute: Label attribute of the output manifest, where it has several.
 
     Raises:
         ConfigError: A finding or a column is unknown.
@@ -123,6 +127,7 @@ def context(
     if told := parcel.said(root / "jobs" / job / "manifests" / "output"):
         drawn = told.drawn  # known at home alone
     agreed = root / "jobs" / job / "agreement.json"
+    told_by = root / "jobs" / job / "manifests" / "output" / "output.manifest"
     return Context(
         job=job,
         config_yaml=config_yaml,
@@ -136,6 +141,7 @@ def context(
         settings=settings,
         columns=settings.check(material.cohort.names),
         trained=trained,
+        answers=(told_by, attribute) if told_by.exists() else None,
     )
 
 
@@ -280,6 +286,7 @@ def _scene(
         material=material,
         rows=chosen,
         trained_rows=np.empty(0, np.intp) if context.trained is None else context.trained,
+        answers=sampling.answers(material, chosen, sample.names, context.answers),
     )  # fmt: skip
 
 

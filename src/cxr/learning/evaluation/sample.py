@@ -4,7 +4,7 @@ A unit is an image, a study or a patient. No identifier is in it; patients are n
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,3 +37,16 @@ class Sample:
     columns: Mapping[str, NDArray[np.str_]]
     ages: NDArray[np.float64]
     unit: str = "image"
+
+    def take(self, rows: NDArray[np.intp]) -> "Sample":
+        """Give some of the units, in the order of `rows`."""
+        return replace(
+            self,
+            probabilities=self.probabilities[rows],
+            truth=self.truth[rows],
+            mask=self.mask[rows],
+            uncertain=self.uncertain[rows],
+            patients=self.patients[rows],
+            columns={name: texts[rows] for name, texts in self.columns.items()},
+            ages=self.ages[rows],
+        )

@@ -3,13 +3,16 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cxr.errors import DataError
+from cxr.learning import answers as answering
 from cxr.learning import predictions
+from cxr.learning.answers import Answers
 from cxr.learning.evaluation import units
 from cxr.learning.evaluation.columns import Columns, ages
 from cxr.learning.evaluation.sample import Sample
@@ -74,6 +77,26 @@ def pooled(sample: Sample, material: Material, chosen: NDArray[np.intp], unit: U
     # an image without study is its own
     studies = [(e.patient_id, e.study_instance_uid or e.sop_instance_uid) for e in examples]
     return units.pool(sample, ["\0".join(study) for study in studies], unit)
+
+
+def answers(
+    material: Material,
+    chosen: NDArray[np.intp],
+    names: Sequence[str],
+    told_by: tuple[Path, str | None] | None,
+) -> Answers | None:
+    """Read what each reader said of some images; None where no person labelled them.
+
+    Args:
+        material: Of the job.
+        chosen: (N,) rows of it.
+        names: Labels, in the order of the run.
+        told_by: Output manifest and label attribute, or None.
+    """
+    if told_by is None or not material.cohort.human_annotated:
+        return None
+    sources = [material.cohort.examples[row].source for row in chosen]
+    return answering.read(told_by[0], sources, names, told_by[1])
 
 
 def _numbered(material: Material, chosen: NDArray[np.intp]) -> list[str]:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxr.errors import ConfigError
+from cxr.learning.answers import Answers
 from cxr.learning.evaluation.columns import DICOM, Columns
 from cxr.learning.evaluation.sample import Sample
 from cxr.learning.material import Material
@@ -94,6 +95,7 @@ class Scene:
         material: Of the job, labels in the order of the run.
         rows: (N,) of `material`, those of `images`.
         trained_rows: (M,) of `material`, those of `trained`.
+        answers: What each reader said of `images`; None where no reader is known.
     """
 
     sample: Sample
@@ -108,3 +110,4 @@ class Scene:
     material: Material
     rows: NDArray[np.intp]
     trained_rows: NDArray[np.intp]
+    answers: Answers | None = None

@@ -8,11 +8,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from cxr.learning.evaluation import questions
 from cxr.learning.evaluation.scene import Scene
 
 Section = Callable[[Scene], Mapping[str, Any] | None]
 
-SECTIONS: Mapping[str, Section] = {}
+SECTIONS: Mapping[str, Section] = {
+    "within_view": questions.within_view,
+    "metadata_only": questions.metadata_only,
+    "subgroups": questions.of_subgroups,
+    "probe": questions.probe,
+    "readers": questions.of_readers,
+}
 """Key in metrics.json → what answers; a later one finds the answers of those before it."""
 
 

@@ -1,0 +1,206 @@
+"""Groups are scored as scikit-learn would, and small ones point at nobody."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from radiographs import sample
+from sklearn import metrics as sk
+
+from cxr.learning import metrics
+from cxr.learning.evaluation import cells
+from cxr.learning.evaluation.subgroups import subgroups
+
+AVERAGED = ("Edema", "Pneumonia")
+CHOSEN = {"Edema": {"threshold": 0.5}, "Pneumonia": {"threshold": 0.4}}
+
+
+def asked(made, *columns, **changed):
+    common = {"averaged": AVERAGED, "thresholds": CHOSEN, "draws": 120, "seed": 5}
+    return subgroups(made, columns, **(common | changed))
+
+
+def with_column(made, texts):
+    return replace(made, columns={**made.columns, "site": np.array(texts)})
+
+
+def test_figures_of_a_group_are_scikit_learns_on_its_images():
+    made = sample()
+
+    women = asked(made, "sex")["columns"]["sex"]["groups"][0]
+
+    rows = made.columns["sex"] == "F"
+    assert (women["value"], women["images"]) == ("F", rows.sum())
+    assert women["patients"] == len(set(made.patients[rows]))
+    areas = []
+    for k, name in enumerate(made.names):
+        keep = rows & made.mask[:, k]
+        y, p, figures = made.truth[keep, k], made.probabilities[keep, k], women["labels"][name]
+        areas.append(sk.roc_auc_score(y, p))
+        assert figures["auroc"] == pytest.approx(areas[-1], abs=1e-4)
+        assert (figures["n"], figures["positives"]) == (keep.sum(), y.sum())
+    edema = women["labels"]["Edema"]
+    keep = rows & made.mask[:, 0]
+    called = made.probabilities[keep, 0] > 0.5
+    expected = sk.recall_score(made.truth[keep, 0], called)
+    assert edema["sensitivity"] == pytest.approx(expected, abs=1e-4)
+    expected = sk.recall_score(made.truth[keep, 0], called, pos_label=0)
+    assert edema["specificity"] == pytest.approx(expected, abs=1e-4)
+    assert women["labels"]["No Finding"]["sensitivity"] is None
+    assert women["findings"] == list(AVERAGED)
+    assert women["auroc_macro"] == pytest.approx(np.mean(areas[:2]), abs=1e-4)
+
+
+def test_interval_of_a_group_is_of_the_same_draws_as_the_headline():
+    made = sample()
+
+    women = asked(made, "sex")["columns"]["sex"]["groups"][0]
+
+    keep = made.mask & (made.columns["sex"] == "F")[:, None]
+    drawn = metrics.bootstrap(
+        made.probabilities, made.truth, keep, made.patients, draws=120, seed=5
+    ).auroc
+    low, high = metrics.interval(drawn[:, 0])
+    assert women["labels"]["Edema"]["auroc_ci"] == pytest.approx([low, high], abs=1e-4)
+    low, high = metrics.interval(drawn[:, :2].mean(axis=1))
+    assert women["auroc_macro_ci"] == pytest.approx([low, high], abs=1e-4)
+
+
+def test_group_that_is_read_worse_is_named_with_a_gap_that_chance_hardly_makes():
+    made = sample(n=800, patients=600)
+    men = made.columns["sex"] == "M"
+    guessed = made.probabilities.copy()
+    guessed[men] = np.random.default_rng(1).random((men.sum(), 3)).round(6)
+
+    worst = asked(replace(made, probabilities=guessed), "view", "sex")["worst"]
+
+    area = worst["auroc_macro"]
+    assert (area["column"], area["better"], area["worse"]) == ("sex", "F", "M")
+    assert area["findings"] == list(AVERAGED)
+    assert 0 < area["ci"][0] < area["difference"] < area["ci"][1]
+    assert area["looks"] == 2
+    assert area["by_chance"] < 0.02
+    assert worst["sensitivity"]["looks"] == 2 * 2
+
+
+def test_without_a_difference_the_largest_of_many_gaps_is_not_surprising():
+    rng = np.random.default_rng(3)
+    small = []
+    for seed in range(12):
+        made = sample(n=300, patients=300, seed=seed, shortcut=0)
+        texts = rng.choice(["a", "b", "c", "d", "e"], 300)
+        worst = asked(with_column(made, texts), "site", draws=100)["worst"]["auroc_macro"]
+        assert worst["looks"] == 10
+        small.append(worst["by_chance"] < 0.05)
+
+    assert sum(small) <= 2
+
+
+def test_group_of_nine_patients_is_withheld_and_so_is_the_size_of_the_next_smallest():
+    made = sample(n=300, patients=300)
+    made = replace(made, patients=np.arange(300).astype(str))
+    texts = np.array(["a"] * 9 + ["b"] * 40 + ["c"] * 251)
+
+    few, next_one, many = asked(with_column(made, texts), "site")["columns"]["site"]["groups"]
+
+    assert few == {
+        "value": "a", "withheld": cells.FEW, "images": None, "patients": None, "findings": [],
+        "auroc_macro": None, "auroc_macro_ci": None, "labels": {},
+    }  # fmt: skip
+    assert (next_one["images"], next_one["patients"]) == (None, None)
+    assert next_one["withheld"] == cells.TELLING
+    assert next_one["auroc_macro"] == round(next_one["auroc_macro"], 2)
+    assert all(label["positives"] is None for label in next_one["labels"].values())
+    assert many["images"] == 251
+
+
+def test_ten_patients_are_shown():
+    made = sample(n=100, patients=100)
+    made = replace(made, patients=np.arange(100).astype(str))
+    texts = np.array(["a"] * 10 + ["b"] * 90)
+
+    groups = asked(with_column(made, texts), "site")["columns"]["site"]["groups"]
+
+    assert [group["images"] for group in groups] == [10, 90]
+
+
+def test_finding_of_few_patients_has_no_figures_and_no_count_that_follows_from_another():
+    made = sample(n=400, patients=400)
+    made = replace(made, patients=np.arange(400).astype(str), mask=np.ones((400, 3), bool))
+    truth = made.truth.copy()
+    truth[:, 0] = 0
+    truth[:4, 0] = truth[200:260, 0] = 1
+    texts = np.array(["a"] * 200 + ["b"] * 200)
+
+    a, b = asked(with_column(replace(made, truth=truth), texts), "site")["columns"]["site"][
+        "groups"
+    ]
+
+    assert a["images"] == b["images"] == 200
+    assert a["labels"]["Edema"]["positives"] is None
+    assert a["labels"]["Edema"]["auroc"] is None
+    assert a["labels"]["Edema"]["reason"] == cells.FEW_EITHER
+    assert b["labels"]["Edema"]["positives"] is None
+    assert b["labels"]["Edema"]["auroc"] is not None
+    assert a["findings"] == ["Pneumonia"]
+
+
+@given(st.lists(st.integers(0, 40), min_size=1, max_size=8))
+def test_no_small_size_follows_from_the_others(sizes):
+    groups = [np.arange(n) + 1000 * k for k, n in enumerate(sizes)]
+
+    said = cells.withheld(groups)
+
+    for n, why in zip(sizes, said, strict=True):
+        assert why == cells.FEW if 0 < n < 10 else why != cells.FEW
+    hidden = [n for n, why in zip(sizes, said, strict=True) if why]
+    # what can be had by subtraction is their sum alone
+    assert not hidden or len(hidden) == len(sizes) or (len(hidden) > 1 and sum(hidden) >= 10)
+
+
+def test_all_over_89_are_one_band_after_the_others():
+    groups = asked(sample(n=900, patients=800), "age")["columns"]["age"]["groups"]
+
+    assert [group["value"] for group in groups] == [
+        "0–17", "18–39", "40–59", "60–79", "80–89", "over 89",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("texts", "said"),
+    [
+        (["x"] * 400, "site is x in all"),
+        ([""] * 400, "site is not known of any"),
+        ([str(k) for k in range(400)], "site has 400 values, and at most 20"),
+    ],
+)
+def test_column_that_divides_nothing_is_told_in_a_sentence(texts, said):
+    answer = asked(with_column(sample(), texts), "site")
+
+    assert answer["columns"]["site"]["said"].startswith(said)
+    assert answer["columns"]["site"]["groups"] == []
+    assert answer["worst"] == {"auroc_macro": None, "sensitivity": None}
+
+
+def test_column_that_is_not_there_is_told_too():
+    assert asked(sample(), "scanner")["columns"]["scanner"]["said"] == "there is no column scanner"
+
+
+def test_what_is_not_known_is_a_group_of_its_own_and_last():
+    texts = np.where(np.arange(400) % 3 == 0, "", "z")
+
+    groups = asked(with_column(sample(), texts), "site")["columns"]["site"]["groups"]
+
+    assert [group["value"] for group in groups] == ["z", "not known"]
+
+
+@given(st.integers(0, 2**31), st.integers(1, 60))
+def test_any_sample_gives_plain_json(seed, n):
+    made = sample(n=n, patients=max(1, n // 2), seed=seed)
+
+    said = asked(made, "sex", "age", "view", draws=5)
+
+    assert json.loads(json.dumps(said, allow_nan=False)) == said
