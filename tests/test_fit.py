@@ -67,8 +67,8 @@ def test_a_learnable_set_is_learnt_and_every_epoch_is_told(tmp_path, capfd):
     assert [epoch for epoch, _ in told] == [1, 2, 3, 4, 5, 6]
     assert max(scores) > 0.9
     assert scores[-1] > scores[0]
-    assert fitted.best_score == pytest.approx(max(scores))
-    assert fitted.best_epoch == 1 + int(np.argmax(scores))
+    assert fitted.score == pytest.approx(max(scores))
+    assert fitted.epoch == 1 + int(np.argmax(scores))
     assert fitted.epochs == 6
     assert fitted.images_per_s > 0
     out, err = capfd.readouterr()
@@ -84,9 +84,9 @@ def test_best_checkpoint_holds_the_best_epoch_and_loads_as_tensors(tmp_path):
     fitted = run(tmp_path, max_epochs=6)
 
     assert fitted.checkpoint_path == tmp_path / "best.ckpt"
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["best.ckpt", "last.ckpt"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["best.ckpt", "last.ckpt", "previous.ckpt"]
     best = torch.load(fitted.checkpoint_path, weights_only=True)
-    assert best["epoch"] == fitted.best_epoch - 1
+    assert best["epoch"] == fitted.epoch - 1
     assert "optimizer_states" not in best
     assert torch.load(tmp_path / "last.ckpt", weights_only=True)["epoch"] == 5
 
@@ -96,7 +96,7 @@ def test_a_loss_is_minimised(tmp_path):
 
     fitted = run(tmp_path, objective="val/loss", log_metrics=lambda m, _: told.append(m))
 
-    assert fitted.best_score == pytest.approx(min(m["val/loss"] for m in told))
+    assert fitted.score == pytest.approx(min(m["val/loss"] for m in told))
 
 
 def test_an_auroc_is_maximised_even_of_a_finding_called_loss(tmp_path):
@@ -113,7 +113,7 @@ def test_an_auroc_is_maximised_even_of_a_finding_called_loss(tmp_path):
         objective="val/auroc/Volume loss", log_metrics=lambda m, _: told.append(m),
     )  # fmt: skip
 
-    assert fitted.best_score == pytest.approx(max(m["val/auroc/Volume loss"] for m in told))
+    assert fitted.score == pytest.approx(max(m["val/auroc/Volume loss"] for m in told))
 
 
 def test_same_seed_same_figures(tmp_path):
@@ -145,8 +145,8 @@ def test_resume_ends_where_an_uninterrupted_run_does(tmp_path):
     )
 
     assert parts == whole
-    assert fitted.best_epoch == expected.best_epoch
-    assert fitted.best_score == expected.best_score
+    assert fitted.epoch == expected.epoch
+    assert fitted.score == expected.score
 
 
 def test_resuming_a_finished_run_changes_nothing(tmp_path):
@@ -155,7 +155,7 @@ def test_resuming_a_finished_run_changes_nothing(tmp_path):
 
     again = run(tmp_path, resume_from=tmp_path / "last.ckpt")
 
-    assert (again.best_score, again.best_epoch) == (first.best_score, first.best_epoch)
+    assert (again.score, again.epoch) == (first.score, first.epoch)
     assert again.epochs == 4
     assert (tmp_path / "best.ckpt").read_bytes() == before
 
@@ -178,17 +178,21 @@ def test_a_run_resumed_in_another_folder_knows_its_best_epoch(tmp_path):
         precision="32-true", resume_from=tmp_path / "there" / "last.ckpt",
     )  # fmt: skip
 
-    assert (again.epochs, again.best_score) == (4, max(told[:2]))
+    assert (again.epochs, again.score) == (4, max(told[:2]))
     best = torch.load(tmp_path / "there" / "best.ckpt", weights_only=True)
     assert best["epoch"] == int(np.argmax(told[:2]))
-    assert sorted(p.name for p in tmp_path.rglob("*.ckpt")) == ["best.ckpt", "last.ckpt"]
+    assert sorted(p.name for p in tmp_path.rglob("*.ckpt")) == [
+        "best.ckpt",
+        "last.ckpt",
+        "previous.ckpt",
+    ]
 
 
 def test_patience_stops_early(tmp_path):
     fitted = run(tmp_path, max_epochs=30, patience=2)
 
     assert fitted.epochs < 30
-    assert fitted.epochs >= fitted.best_epoch + 2
+    assert fitted.epochs >= fitted.epoch + 2
 
 
 def test_a_val_split_that_cannot_be_ranked_is_refused(tmp_path):
@@ -206,7 +210,7 @@ def test_bf16_trains_where_the_machine_has_it(tmp_path):
     fitted = run(tmp_path, precision="auto", max_epochs=6)
 
     assert fitted.precision == "bf16-mixed"
-    assert fitted.best_score > 0.9
+    assert fitted.score > 0.9
 
 
 def test_precision_is_as_asked_and_float16_is_refused():

@@ -30,9 +30,9 @@ fitted = test_fit.fit.fit(
     test_fit.classifier(), data, folder=folder / "run", max_epochs=2, accelerator="cpu",
     precision="32-true", log_metrics=lambda metrics, epoch: told.append(dict(metrics)),
 )
-share = float(ranks.share(test_fit.torch.tensor(1 + 3 * rank)))
+total = float(ranks.total(test_fit.torch.tensor(1 + 3 * rank)))
 (folder / f"rank-{rank}.json").write_text(
-    json.dumps({"told": told, "best": fitted.best_score, "epochs": fitted.epochs, "share": share})
+    json.dumps({"told": told, "best": fitted.score, "epochs": fitted.epochs, "total": total})
 )
 if rank == 1:  # the images of this one end too early
     data._images = data._images[:20]
@@ -69,7 +69,11 @@ def test_the_first_process_alone_tells_and_writes(together):
     assert len(first["told"]) == 2
     assert second["told"] == []
     assert (first["best"], first["epochs"]) == (second["best"], second["epochs"])
-    assert sorted(p.name for p in (folder / "run").iterdir()) == ["best.ckpt", "last.ckpt"]
+    assert sorted(p.name for p in (folder / "run").iterdir()) == [
+        "best.ckpt",
+        "last.ckpt",
+        "previous.ckpt",
+    ]
     assert done.stderr.count("epoch 2/2") == 1
 
 
@@ -94,12 +98,12 @@ def test_validation_counts_each_image_once(together):
 
 
 @pytest.mark.slow
-def test_a_process_weighs_what_it_has_targets_for(together):
+def test_every_process_knows_how_many_targets_all_have(together):
     folder, _, _ = together
 
-    shares = [json.loads((folder / f"rank-{n}.json").read_text())["share"] for n in (0, 1)]
+    totals = [json.loads((folder / f"rank-{n}.json").read_text())["total"] for n in (0, 1)]
 
-    assert shares == [pytest.approx(2 * 1 / 5), pytest.approx(2 * 4 / 5)]
+    assert totals == [5, 5]
 
 
 @pytest.mark.slow
@@ -149,4 +153,4 @@ def test_one_process_keeps_its_rows_as_they_are():
     rows = (torch.arange(3), torch.ones(3, 2))
 
     assert ranks.gathered(rows) is rows
-    assert ranks.share(torch.tensor(7)) == 1
+    assert (ranks.total(torch.tensor(7)), ranks.world()) == (7, 1)

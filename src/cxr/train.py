@@ -101,7 +101,7 @@ def train(unresolved: DictConfig) -> float:
     splits = preparing.splits(cfg, folder, run_folder, material, earlier)
     if not ranks.here().first:  # the first one alone tracks, writes and evaluates
         common = cfg, run_folder, material, splits, objective
-        return running.fitted(*common, resume=earlier is not None).best_score
+        return running.fitted(*common, resume=earlier is not None).score
     params = cast("dict[str, Any]", OmegaConf.to_container(unresolved, resolve=False))
     tracked = running.tracked(cfg, folder, params, earlier)
     with tracked.finishing():
@@ -115,8 +115,8 @@ def train(unresolved: DictConfig) -> float:
                 cfg, run_folder, material, splits, objective, told, resume=earlier is not None
             )
         _log.info(
-            "best %s %.3f in epoch %d of %d; %.0f s, %.0f images/s, %s",
-            objective, fitted.best_score, fitted.best_epoch, fitted.epochs,
+            "kept the %s epoch: %s %.3f in epoch %d of %d; %.0f s, %.0f images/s, %s",
+            cfg.trainer.keep, objective, fitted.score, fitted.epoch, fitted.epochs,
             fitted.seconds, fitted.images_per_s, fitted.precision,
         )  # fmt: skip
         predictor = predictors.Predictor.load(run_folder)
@@ -130,7 +130,7 @@ def train(unresolved: DictConfig) -> float:
             register_as=cfg.tracking.register_as, alias=cfg.tracking.alias,
         )  # fmt: skip
     _print(cfg, run_folder, evaluated)
-    return fitted.best_score
+    return fitted.score
 
 
 def _evaluate(

@@ -1,7 +1,7 @@
-"""What SageMaker keeps of a training job while it runs: is it whole, and made to be so.
+"""Which checkpoint of an interrupted run is whole, and what SageMaker keeps of a job made to be so.
 
-Its files are copied to S3 whenever they change and whatever state they are in, so what is found
-after an interruption may have been cut off anywhere.
+A machine may be taken away at any moment, and SageMaker copies files to S3 whenever they change
+and whatever state they are in, so what is found after that may have been cut off anywhere.
 """
 
 import sqlite3
@@ -11,32 +11,45 @@ import zlib
 from contextlib import closing
 from pathlib import Path
 
+LAST, PREVIOUS = "last.ckpt", "previous.ckpt"
 _TRACKED = "mlflow.db"
 
 
-def is_whole(runs: Path, name: str) -> bool:
-    """Say whether a run in `runs` can go on; of what is there, only what is torn goes."""
-    last, record, tracked = runs / name / "last.ckpt", runs / name / "run.json", runs / _TRACKED
-    for part in (*(runs / name).glob(".*.part"), *runs.glob(".*.part*")):
-        part.unlink()
-    if not _is_whole_database(tracked):
-        _say("MLflow's record was cut off while it was copied, and begins anew")
-        tracked.unlink()
-    if not last.exists() or not record.exists():
-        return False
-    if _is_whole_archive(last):
-        return True
-    _say(f"the checkpoint of run {name} was cut off while it was copied, and is not used")
-    last.unlink()
-    return False
+def newest(folder: Path) -> Path | None:
+    """Give the newest whole checkpoint of a run; torn ones are told of and go.
+
+    Args:
+        folder: Of the run.
+    """
+    for name in (LAST, PREVIOUS):
+        path = folder / name
+        if not path.exists():
+            continue
+        if is_whole_file(path):
+            return path
+        _say(f"{name} of run {folder.name} was cut off while it was written, and is not used")
+        path.unlink()
+    return None
 
 
-def _is_whole_archive(path: Path) -> bool:
+def is_whole_file(path: Path) -> bool:
+    """Say whether a checkpoint holds all that was written, by its own sums."""
     try:
         with zipfile.ZipFile(path) as archive:
             return archive.testzip() is None
     except (OSError, zipfile.BadZipFile, zlib.error, EOFError):
         return False
+
+
+def is_whole(runs: Path, name: str) -> bool:
+    """Say whether a run in `runs` can go on; of what is there, only what is torn goes."""
+    record, tracked = runs / name / "run.json", runs / _TRACKED
+    for part in (*(runs / name).glob(".*.part"), *runs.glob(".*.part*")):
+        part.unlink()
+    if not _is_whole_database(tracked):
+        _say("MLflow's record was cut off while it was copied, and begins anew")
+        tracked.unlink()
+    return newest(runs / name) is not None and record.exists()
 
 
 def _is_whole_database(path: Path) -> bool:

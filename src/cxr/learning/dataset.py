@@ -193,10 +193,9 @@ class CxrData(pl.LightningDataModule):
         image = batch["image"].float() / 255
         trainer = self.trainer
         if self._augmentation is not None and trainer is not None and trainer.training:
-            # the draw follows from seed, step and rank alone, so a resume meets the same
-            draw = (
-                self._seed * 1_000_003 + trainer.global_step + trainer.global_rank * 7_919_000_003
-            )
+            # the draw follows from seed, batch and rank alone, so a resume meets the same
+            batches = trainer.fit_loop.epoch_loop.batch_progress.total.ready
+            draw = self._seed * 1_000_003 + batches + trainer.global_rank * 7_919_000_003
             generator = torch.Generator().manual_seed(draw)
             image = self._augmentation(image, generator)
         if self._standardize:

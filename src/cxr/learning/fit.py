@@ -1,36 +1,31 @@
 """Train a Classifier: the Trainer, its checkpoints and its line per epoch.
 
-`best.ckpt` holds weights only, `last.ckpt` everything a resume needs; both are written whole at
-the end of an epoch, so an interrupted epoch leaves the ones before. Ctrl-C comes out as
+Checkpoints are written whole at the end of an epoch (`keeping`), so an interrupted epoch leaves
+the ones before. Ctrl-C comes out as
 KeyboardInterrupt, SIGTERM as SystemExit(143). Under torchrun all its processes train one model,
 and the first one alone writes and tells.
 """
 
 import logging
 import signal
-import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
-from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.callbacks import Callback, EarlyStopping
 from pytorch_lightning.strategies import DDPStrategy
 from pytorch_lightning.utilities.exceptions import SIGTERMException
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from cxr.errors import ConfigError, DataError
+from cxr.errors import ConfigError, RunError
 from cxr.learning import keeping, ranks
+from cxr.learning.averaging import Averaging
 from cxr.learning.dataset import CxrData
+from cxr.learning.epochs import Epochs, Log
 from cxr.learning.model import Classifier
-
-Log = Callable[[Mapping[str, float], int], None]
 
 
 @dataclass(frozen=True)
@@ -38,18 +33,18 @@ class Fitted:
     """What a fit leaves.
 
     Attributes:
-        checkpoint_path: Weights of the best epoch.
-        best_score: Of the objective.
-        best_epoch: The epoch it was met in, from 1.
+        checkpoint_path: Weights of the epoch that is kept.
+        score: Its objective.
+        epoch: Which one it is, from 1.
         epochs: Epochs run.
-        seconds: Of the whole fit.
+        seconds: Of the whole fit, with what came before a resume.
         images_per_s: Of training, without validation.
         precision: As resolved, such as `bf16-mixed`.
     """
 
     checkpoint_path: Path
-    best_score: float
-    best_epoch: int
+    score: float
+    epoch: int
     epochs: int
     seconds: float
     images_per_s: float
@@ -66,26 +61,34 @@ def fit(
     accelerator: str = "auto",
     precision: str = "auto",
     gradient_clip: float | None = 1.0,
+    accumulate: int = 1,
+    ema: float | None = None,
+    keep: keeping.Keep = "best",
     patience: int | None = None,
     seed: int = 42,
     log_metrics: Log | None = None,
     resume_from: Path | None = None,
 ) -> Fitted:
-    """Train until `max_epochs`, keeping the best epoch.
+    """Train until `max_epochs`, keeping one epoch.
+
+    A fit that had finished when it was interrupted is not gone on with.
 
     Args:
-        model: From `model.Classifier`; holds the weights of the last epoch afterwards.
+        model: From `model.Classifier`.
         data: Train and val.
-        folder: Where `best.ckpt` and `last.ckpt` go.
+        folder: Where the checkpoints go, see `keeping`.
         max_epochs: Passes over train.
         objective: A metric the model logs in val; `val/loss` is minimised, all else maximised.
         accelerator: `auto`, `cpu`, `gpu`.
         precision: As in `resolve_precision`.
         gradient_clip: Largest gradient norm, or None.
+        accumulate: Batches behind each step.
+        ema: Decay of the running mean of the weights, see `averaging`; None keeps none.
+        keep: Which epoch: `best` by the objective, or `last`.
         patience: Epochs without a better objective before stopping; None never stops early.
         seed: Of dropout and the like; order and augmentation have theirs in `data`.
         log_metrics: Called after each epoch with metrics and epoch, from 1.
-        resume_from: A `last.ckpt` of the same configuration.
+        resume_from: A checkpoint of the same configuration, see `checkpoints.newest`.
 
     Raises:
         ConfigError: As in `resolve_precision`.
@@ -95,11 +98,18 @@ def fit(
         SystemExit: 143, terminated.
     """
     resolved = resolve_precision(precision, accelerator)
-    mode = "min" if objective == "val/loss" else "max"
-    epochs = _Epochs(objective, mode, data.sizes["train"], log_metrics)
+    if resume_from and (kept := keeping.finished(resume_from, folder)):
+        return _fitted(folder, kept, resolved)
+    keeper = keeping.Keeper(folder, objective, keep=keep)
+    told = Epochs(objective, data.sizes["train"], keeper, log_metrics)
+    callbacks: list[Callback] = [told, keeper]
+    if patience:
+        mode = "min" if keeping.minimised(objective) else "max"
+        callbacks.append(EarlyStopping(objective, mode=mode, patience=patience))
+    if ema:
+        callbacks.append(Averaging(ema))
     here = ranks.here()
     torch.manual_seed(seed + here.rank)  # or all would drop the same units
-    start = time.monotonic()
     with _quiet():
         trainer = pl.Trainer(
             max_epochs=max_epochs,
@@ -111,7 +121,8 @@ def fit(
             plugins=[keeping.WholeFiles()],
             precision=resolved,  # type: ignore[arg-type]
             gradient_clip_val=gradient_clip,
-            callbacks=[epochs, *keeping.keepers(folder, objective, mode, patience)],
+            accumulate_grad_batches=accumulate,
+            callbacks=callbacks,
             default_root_dir=folder,
             logger=False,
             num_sanity_val_steps=0,
@@ -119,14 +130,26 @@ def fit(
             enable_model_summary=False,
         )
         _run(trainer, model, data, resume_from)
+    return _fitted(folder, keeper, resolved, told.seconds, told.images_per_s)
+
+
+def _fitted(
+    folder: Path,
+    keeper: keeping.Keeper,
+    precision: str,
+    seconds: float = 0.0,
+    images_per_s: float = 0.0,
+) -> Fitted:
+    if keeper.score is None:
+        raise RunError(f"{folder}: no epoch was run, so nothing is kept")
     return Fitted(
-        checkpoint_path=folder / f"{keeping.BEST}.ckpt",
-        best_score=epochs.best_score,
-        best_epoch=epochs.best_epoch,
-        epochs=trainer.current_epoch,
-        seconds=time.monotonic() - start,
-        images_per_s=epochs.images_per_s,
-        precision=resolved,
+        checkpoint_path=folder / keeping.BEST,
+        score=keeper.score,
+        epoch=keeper.epoch,
+        epochs=keeper.epochs,
+        seconds=seconds,
+        images_per_s=images_per_s,
+        precision=precision,
     )
 
 
@@ -201,105 +224,3 @@ def _quiet() -> Iterator[None]:
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
-
-
-def _terminate(number: int, frame: FrameType | None) -> None:
-    del frame
-    raise SystemExit(128 + number)
-
-
-class _Epochs(Callback):
-    """One line on stderr per epoch, a bar while it lasts, and metrics to whoever tracks them."""
-
-    def __init__(self, objective: str, mode: str, images: int, log_metrics: Log | None) -> None:
-        self.best_epoch = 0
-        self._objective, self._sign, self._images = objective, -1 if mode == "min" else 1, images
-        self._log_metrics = log_metrics
-        self._best = -float("inf")
-        self._seconds, self._seen = 0.0, 0
-        self._console = Console(stderr=True, highlight=False, soft_wrap=True)
-
-    @property
-    def best_score(self) -> float:
-        """Of the objective, over all epochs."""
-        return self._sign * self._best
-
-    @property
-    def images_per_s(self) -> float:
-        """Of training so far, without validation."""
-        return self._seen / self._seconds if self._seconds else 0.0
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"best": self._best, "best_epoch": self.best_epoch}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self._best, self.best_epoch = state_dict["best"], state_dict["best_epoch"]
-
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._speaks = trainer.is_global_zero
-        if trainer.world_size > 1:
-            # Lightning 2.6 broadcasts in its handler, between whatever else is on its way
-            signal.signal(signal.SIGTERM, _terminate)
-        # read in a log file, a bar is noise: there only the lines are written
-        self._bar = Progress(
-            TextColumn("epoch {task.fields[epoch]}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("batches"),
-            TimeRemainingColumn(),
-            console=self._console,
-            transient=True,
-            disable=not (self._speaks and self._console.is_terminal),
-        )
-        steps = int(trainer.estimated_stepping_batches)
-        self._task = self._bar.add_task("", total=steps, epoch="", completed=trainer.global_step)
-        self._bar.start()
-        self._first, self._start = trainer.current_epoch, time.monotonic()
-
-    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._bar.update(self._task, epoch=f"{trainer.current_epoch + 1}/{trainer.max_epochs}")
-        self._epoch_start = time.monotonic()
-
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any
-    ) -> None:
-        self._bar.advance(self._task)
-
-    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._seconds += time.monotonic() - self._epoch_start
-        self._seen += self._images
-
-    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if self._objective not in trainer.callback_metrics:
-            raise DataError(
-                f'"{self._objective}" cannot be computed: expected a finding with both classes '
-                "in val, met none; use more images, another fold, or val/loss as objective"
-            )
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        values = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        score = values[self._objective]
-        better = self._sign * score > self._best
-        if better:
-            self._best, self.best_epoch = self._sign * score, trainer.current_epoch + 1
-        done = trainer.current_epoch + 1
-        if not self._speaks:
-            return
-        if self._log_metrics is not None:
-            self._log_metrics(values, done)
-        each = (time.monotonic() - self._start) / (done - self._first)
-        minutes, seconds = divmod(round(each * ((trainer.max_epochs or done) - done)), 60)
-        self._bar.console.print(
-            f"epoch {done}/{trainer.max_epochs}  loss {values['train/loss']:.3f}  "
-            f"{self._objective} {score:.3f}{' *' if better else '  '}  "
-            f"{self.images_per_s:.0f} images/s  {minutes}:{seconds:02} left"
-        )
-
-    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._bar.stop()
-
-    def on_exception(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
-    ) -> None:
-        if hasattr(self, "_bar"):
-            self._bar.stop()

@@ -143,6 +143,7 @@ class Classifier(pl.LightningModule):
         self._averaged = [n not in excluded_from_macro for n in names]
         self._fewest = fewest
         self._seen: list[tuple[Tensor, Tensor, Tensor]] = []
+        self._behind = torch.zeros(())  # the weight of the entries behind the next step
 
     def forward(self, image: Tensor) -> Tensor:
         """Give logits (B, L) for images (B, 1, H, W).
@@ -163,15 +164,30 @@ class Classifier(pl.LightningModule):
         self.loss.begin(self.current_epoch)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Give the loss of one batch."""
+        """Give the loss of one batch, such that a step is by the mean over all its entries."""
         weights = batch["weights"]
-        own = self.loss(self(batch["image"]), batch["targets"], weights)
-        loss: Tensor = own * ranks.share(weights.sum())
+        loss: Tensor = self.loss(self(batch["image"]), batch["targets"], weights)
+        own = weights.sum()
+        total = ranks.total(own)
+        # Lightning averages over processes, which may not have as many targets each
+        share = own * ranks.world() / torch.where(total > 0, total, 1)
         self.log(
-            "train/loss", loss,
+            "train/loss", (loss * share).detach(),
             on_step=False, on_epoch=True, sync_dist=True, batch_size=len(batch["image"]),
         )  # fmt: skip
-        return loss
+        batches = self.trainer.accumulate_grad_batches
+        if batches == 1:
+            return loss * share
+        # and over the batches of a step, as if the last of an epoch were as many
+        self._behind = self._behind + total
+        return loss * own * ranks.world() * batches
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        """Divide what the batches of a step add up to by what they have targets for."""
+        if self.trainer.accumulate_grad_batches > 1:
+            gradients = [p.grad for p in self.parameters() if p.grad is not None]
+            torch._foreach_div_(gradients, self._behind.clamp(min=1e-6))
+            self._behind = torch.zeros((), device=self.device)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Keep logits until the epoch's end: AUROC is no mean over batches."""

@@ -52,17 +52,22 @@ def hush() -> None:
         logging.getLogger().setLevel(logging.ERROR)
 
 
-def share(count: Tensor) -> Tensor | float:
-    """Weigh this process's mean, so that the mean over processes is that over all they counted.
+def total(count: Tensor) -> Tensor:
+    """Add up over all processes.
 
     Args:
-        count: What its own mean is over, a scalar on the device of the training.
+        count: On the device of the training.
     """
-    if not (distributed.is_available() and distributed.is_initialized()):
-        return 1.0
-    total = count.clone()
-    distributed.all_reduce(total)
-    return count * distributed.get_world_size() / torch.where(total > 0, total, 1.0)
+    added = count.clone()
+    if distributed.is_available() and distributed.is_initialized():
+        distributed.all_reduce(added)
+    return added
+
+
+def world() -> int:
+    """Say how many processes average their gradients."""
+    there = distributed.is_available() and distributed.is_initialized()
+    return distributed.get_world_size() if there else 1
 
 
 def gathered(tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:

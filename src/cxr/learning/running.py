@@ -18,11 +18,12 @@ from numpy.typing import NDArray
 
 from cxr import schema
 from cxr.errors import RunError
-from cxr.infra import tracking
+from cxr.infra import checkpoints, tracking
 from cxr.infra.tracking import Run
 from cxr.learning import answering, augment, fit, losses, model, targets
 from cxr.learning import predictor as predictors
 from cxr.learning.dataset import CxrData
+from cxr.learning.epochs import Log
 from cxr.learning.fit import Fitted
 from cxr.learning.material import Material
 from cxr.learning.predictor import RunRecord
@@ -127,7 +128,7 @@ def fitted(
     material: Material,
     splits: NDArray[np.str_],
     objective: str,
-    log_metrics: fit.Log | None = None,
+    log_metrics: Log | None = None,
     *,
     resume: bool,
 ) -> Fitted:
@@ -160,6 +161,7 @@ def fitted(
         classifier, data, folder=run_folder, max_epochs=cfg.trainer.max_epochs,
         objective=objective, accelerator=cfg.trainer.accelerator,
         precision=cfg.trainer.precision, gradient_clip=cfg.trainer.gradient_clip,
+        accumulate=cfg.trainer.accumulate, ema=cfg.trainer.ema, keep=cfg.trainer.keep,
         patience=cfg.trainer.patience, seed=cfg.seed, log_metrics=log_metrics,
-        resume_from=run_folder / "last.ckpt" if resume else None,
+        resume_from=checkpoints.newest(run_folder) if resume else None,
     )  # fmt: skip
