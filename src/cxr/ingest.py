@@ -1,7 +1,7 @@
 """python -m cxr.ingest: DICOM files into the PACS, every one checked.
 
-They come from a folder (`folder=…`) or from another PACS (`from_pacs=…`); `check=true` stores
-nothing and only says what is wrong.
+They come from a folder (`folder=…`), be it a published set (`published=…`), or from another PACS
+(`from_pacs=…`); `check=true` stores nothing and only says what is wrong.
 """
 
 import io
@@ -17,9 +17,11 @@ from cxr.errors import ConfigError, PacsError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from contextlib import ExitStack
 
     from cxr.pacs import Pacs
     from cxr.pacs.ingest import Ingest
+    from cxr.pacs.published import Published
     from cxr.pacs.sources import Source
     from cxr.pacs.withdrawn import Images
 
@@ -65,6 +67,7 @@ def _draw(cfg: schema.Ingest, wanted: labeling_schema.Synthetic, folder: Path) -
 def _ingest(cfg: schema.Ingest, folder: Path) -> None:
     """Check every file, store the good ones unless that is all; write the report."""
     from contextlib import ExitStack
+    from functools import partial
 
     from cxr.images import deidentify
     from cxr.pacs import ledger, opening, sending
@@ -81,28 +84,40 @@ def _ingest(cfg: schema.Ingest, folder: Path) -> None:
                 raise ConfigError(
                     f"from_pacs: expected another PACS than pacs, met {pacs.name} as both"
                 )
-        source = _source(cfg, folder, origin)
+        published = _published(cfg, folder, stack)
+        source = _source(cfg, folder, origin, published)
         if pacs is not None:
             sending.greet(pacs)  # before a long list is made for nothing
+        secret = deidentify.secret(folder) if cfg.ingest.deidentify != "none" else None
         run = stack.enter_context(
             Ingest(
-                folder, pacs,
-                severities=cfg.ingest.rules,
-                pseudonyms=deidentify.secret(folder) if cfg.ingest.deidentify != "none" else None,
-                workers=cfg.workers or _cores(),
-                batch=cfg.ingest.batch, threads=cfg.ingest.threads,
+                folder, pacs, severities=cfg.ingest.rules, pseudonyms=secret,
+                workers=cfg.workers or _cores(), batch=cfg.ingest.batch, threads=cfg.ingest.threads,
             )
         )  # fmt: skip
         run.run(source)
         _report(cfg, folder, run)
         if pacs is not None:
             print(_held(pacs))
+            if published is not None:
+                named = partial(deidentify.pseudonym, secret=secret) if secret else str
+                print("\n".join(published.write(run.held(), patient=named)))
+                return
     if cfg.check and run.report.refused:
         raise SystemExit(1)
     print("next: " + _next(cfg))
 
 
-def _source(cfg: schema.Ingest, folder: Path, origin: "Pacs | None") -> "Source":
+def _published(cfg: schema.Ingest, folder: Path, stack: "ExitStack") -> "Published | None":
+    from cxr.pacs.published import Published
+
+    name, at = cfg.published, Path(str(cfg.folder))
+    return stack.enter_context(Published(name, at, folder)) if name else None
+
+
+def _source(
+    cfg: schema.Ingest, folder: Path, origin: "Pacs | None", published: "Published | None"
+) -> "Source":
     from cxr import pacs_schema
     from cxr.pacs import sources
 
@@ -112,7 +127,8 @@ def _source(cfg: schema.Ingest, folder: Path, origin: "Pacs | None") -> "Source"
     own = [folder / "ingest"]
     if isinstance(cfg.pacs, pacs_schema.FolderPacs):
         own.append(Path(cfg.pacs.folder))
-    return sources.Folder(Path(str(cfg.folder)), without=own)
+    files = sources.Folder(Path(str(cfg.folder)), without=own)
+    return files if published is None else published.pictures(files)
 
 
 def _report(cfg: schema.Ingest, folder: Path, run: "Ingest") -> None:
@@ -273,7 +289,7 @@ def _forget(
     from cxr.labeling import audit
     from cxr.labeling import withdrawal as of_jobs
     from cxr.learning import cache
-    from cxr.pacs import ledgers, reports, withdrawn
+    from cxr.pacs import ledgers, published, reports, withdrawn
     from cxr.pacs.seen import Seen
 
     key = audit.keys(root.token_keys(folder))[0]
@@ -285,6 +301,7 @@ def _forget(
         with reports.Reports(texts) as store:
             store.forget(images.studies)
     ledgers.forget(folder, images.sources, patient_ids)
+    published.forget(folder, images, patient_ids)
     if (seen := folder / "dicomweb" / "seen.sqlite").exists():  # of whichever PACS was the source
         with closing(Seen(seen.parent, "")) as places:
             places.forget(images.instances, patient_ids)

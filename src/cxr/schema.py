@@ -128,6 +128,7 @@ class Ingest(Site):
     """python -m cxr.ingest."""
 
     folder: str | None
+    published: Literal["mimic_cxr", "chexpert", "nih14"] | None
     from_pacs: Pacs | None = None
     query: dict[str, Any]
     to: str | None
@@ -163,6 +164,8 @@ class Ingest(Site):
             raise ValueError(
                 f"folder: expected one of {', '.join(sources)}, met {' and '.join(given) or 'none'}"
             )
+        if self.published and not self.folder:
+            raise ValueError("published: expected folder=PATH beside it, the set's own folder")
         for key in ("query", "to"):
             if getattr(self, key) and self.from_pacs is None:
                 raise ValueError(f"{key}: expected from_pacs=… beside it")

@@ -207,8 +207,16 @@ def _check(file: File, settings: Settings) -> Checked:
         # without a stamp, for next time it may be otherwise, though the file is the same
         met = unreadable(f"cannot be read: {error.strerror}")
         return Checked(refused(replace(row, stamp=""), met))
+    row = replace(row, sha256=hashlib.sha256(data).hexdigest())
+    if file.header is not None:
+        from cxr.images import pictures
+
+        try:
+            data = pictures.to_dicom(data, file.header)
+        except DicomError as error:
+            return Checked(refused(row, unreadable(str(error))))
     found = doctor.examine(data, settings.severities)
-    row = replace(row, sha256=hashlib.sha256(data).hexdigest(), verdicts=found.verdicts)
+    row = replace(row, verdicts=found.verdicts)
     if found.instance is not None:
         if settings.withdrawn and (why := settings.withdrawn.reason(found.instance.patient_id)):
             # without a stamp, for who withdrew may come back; and with nothing out of the file
@@ -222,7 +230,8 @@ def _check(file: File, settings: Settings) -> Checked:
 
 def _ready(file: File, data: bytes, row: Row, instance: Instance, settings: Settings) -> Checked:
     """Put what is to be stored where it can be stored from."""
-    at, made = file.at, False
+    made = file.header is not None or settings.pseudonyms is not None
+    at = settings.spool / f"{uuid.uuid4().hex}.dcm" if made else file.at
     try:
         if settings.pseudonyms is not None:
             from cxr.images import deidentify
@@ -230,7 +239,6 @@ def _ready(file: File, data: bytes, row: Row, instance: Instance, settings: Sett
             data = deidentify.deidentify(data, settings.pseudonyms)
             instance = dicom.identify(data)
             row = _renamed(row, instance)
-            at, made = settings.spool / f"{uuid.uuid4().hex}.dcm", True
         else:
             row = replace(row, study_id=dicom.text(dicom.read_header(data), "StudyID"))
         row = replace(row, size=str(len(data)))

@@ -149,6 +149,10 @@ class Ingest:
             self.report.warned += not any(v.severity == ingest_rules.ERROR for v in verdicts)
             yield from report.rows(path, verdicts)
 
+    def held(self) -> Iterator[list[Held]]:
+        """Stream the files of the last run that are in the destination; some at a time, by path."""
+        return self._ledger.held(self._root)
+
     def _lost(self, rows: Sequence[Held]) -> list[str]:
         if self._pacs is None:
             return []

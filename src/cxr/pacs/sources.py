@@ -29,12 +29,14 @@ class File:
         at: Where it can be read now.
         passing: Whether it is to be deleted once it was dealt with.
         reason: Why there is none after all.
+        header: It is a picture, and this is what its DICOM header is to hold; None: a DICOM file.
     """
 
     listed: Listed
     at: Path
     passing: bool = False
     reason: str = ""
+    header: Mapping[str, str] | None = None
 
 
 class Source(Protocol):
