@@ -14,6 +14,7 @@ from cxr.contract.labels import LabelSet, State
 from cxr.errors import DataError
 from cxr.images.dicom import Instance
 from cxr.learning import evaluation
+from cxr.learning.evaluation import tuning
 from cxr.learning.examples import Cohort, Example
 from cxr.learning.material import Material
 from cxr.learning.model import build_net
@@ -73,14 +74,14 @@ def evaluated(root, predictor, given, **changed):
 
 
 def test_a_split_larger_than_memory_is_predicted_piece_by_piece(predictor):
-    given = material(2 * evaluation.AT_ONCE + 7)
+    given = material(2 * tuning.AT_ONCE + 7)
     chosen = np.arange(len(given.targets))[::-1]
 
-    made = evaluation.probabilities(predictor, given, chosen)
+    made = tuning.probabilities(predictor, given, chosen)
 
-    assert given.images.asked == [evaluation.AT_ONCE, evaluation.AT_ONCE, 7]
+    assert given.images.asked == [tuning.AT_ONCE, tuning.AT_ONCE, 7]
     assert (made == predictor.predict(given.images.images[chosen])).all()
-    assert evaluation.probabilities(predictor, given, chosen[:0]).shape == (0, 3)
+    assert tuning.probabilities(predictor, given, chosen[:0]).shape == (0, 3)
 
 
 def test_pictures_of_patients_are_in_one_report_and_not_in_the_one_to_share(tmp_path, predictor):

@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 import samples
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sk
 
@@ -57,6 +57,7 @@ def test_no_images_are_refused():
         operating.choose(samples.made(np.empty((0, 1)), np.empty((0, 1))), Settings())
 
 
+@settings(max_examples=40)
 @given(st.integers(0, 2**31), st.sampled_from([0, 5, 20]), st.floats(0.05, 0.95))
 def test_a_target_is_reached_at_the_least_cost(seed, levels, at):
     rng = np.random.default_rng(seed)
@@ -105,3 +106,66 @@ def test_thresholds_of_another_kind_are_not_those_asked_for():
     refused = operating.refused(chosen, dataclasses.replace(asked, unit="study"))
     assert {one["threshold"] for one in refused.values()} == {None}
     assert "chose none by sensitivity 0.9 for one study" in refused["finding 0"]["reason"]
+
+
+def shares(found, positives, spared, negatives):
+    return (
+        operating.Share(found / positives, positives, certain=True),
+        operating.Share(spared / negatives, negatives, certain=True),
+    )
+
+
+def test_predictive_values_follow_from_bayes_and_not_from_the_sample():
+    said = operating.predictive(*shares(45, 50, 80, 100), prevalence=0.02)
+
+    assert said["ppv"] == pytest.approx(0.9 * 0.02 / (0.9 * 0.02 + 0.2 * 0.98))
+    assert said["npv"] == pytest.approx(0.8 * 0.98 / (0.8 * 0.98 + 0.1 * 0.02))
+    even = operating.predictive(*shares(45, 50, 80, 100), prevalence=50 / 150)
+    called, truth = np.repeat([1, 0, 1, 0], [45, 5, 20, 80]), np.repeat([1, 0], [50, 100])
+    assert even["ppv"] == pytest.approx(sk.precision_score(truth, called))
+    assert even["npv"] == pytest.approx(sk.precision_score(1 - truth, 1 - called))
+
+
+def test_intervals_of_predictive_values_cover_what_they_say():
+    rng = np.random.default_rng(0)
+    se, sp, share = 0.85, 0.9, 0.1
+    truth = {
+        "ppv": se * share / (se * share + (1 - sp) * (1 - share)),
+        "npv": sp * (1 - share) / (sp * (1 - share) + (1 - se) * share),
+    }
+
+    met = [
+        operating.predictive(
+            *shares(rng.binomial(60, se), 60, rng.binomial(120, sp), 120), prevalence=share
+        )
+        for _ in range(1000)
+    ]
+
+    for key, value in truth.items():
+        covered = np.mean([one[f"{key}_ci"][0] <= value <= one[f"{key}_ci"][1] for one in met])
+        assert 0.93 <= covered <= 0.98
+
+
+def test_no_false_call_does_not_make_a_predictive_value_certain():
+    said = operating.predictive(*shares(30, 30, 100, 100), prevalence=0.1)
+
+    assert said["ppv"] == said["npv"] == 1
+    assert said["ppv_ci"][0] < 0.99
+    assert said["ppv_ci"][1] == said["npv_ci"][1] == 1
+
+
+def test_without_patients_enough_there_is_no_interval_and_without_calls_no_value():
+    few = operating.Share(0.5, 8, certain=False)
+
+    said = operating.predictive(few, operating.Share(0.9, 100, certain=True), prevalence=0.2)
+
+    assert said["ppv"] is not None
+    assert said["ppv_ci"] is None
+    never = operating.predictive(
+        operating.Share(0.0, 30, certain=True), operating.Share(1.0, 30, certain=True),
+        prevalence=0.2,
+    )  # fmt: skip
+    assert never["ppv"] is None
+    assert operating.predictive(operating.Share(None, 0, certain=False), few, prevalence=0.5) == {
+        "ppv": None, "ppv_ci": None, "npv": None, "npv_ci": None,
+    }  # fmt: skip

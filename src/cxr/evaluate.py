@@ -44,7 +44,7 @@ def _evaluate(
     pacs: "Pacs",
 ) -> None:
     from cxr.learning import evaluation, material, table
-    from cxr.learning.evaluation import sampling
+    from cxr.learning.evaluation import sampling, tuning
     from cxr.learning.evaluation.scene import Settings
     from cxr.learning.targets import parse
 
@@ -62,7 +62,7 @@ def _evaluate(
     for warning in warnings:
         _log.warning(warning)
     trained, val = _learned_from(run_folder, ready) if cfg.data.job == record.job else (None, None)
-    predictor.record = evaluation.retune(predictor, ready, val, settings)
+    predictor.record = tuning.retune(predictor, ready, val, settings)
     context = evaluation.context(
         folder, ready,
         job=cfg.data.job,

@@ -145,12 +145,13 @@ def _evaluate(
     import numpy as np
 
     from cxr.learning import card, evaluation
+    from cxr.learning.evaluation import tuning
     from cxr.learning.evaluation.scene import Settings
     from cxr.learning.predictor import save_run
 
     settings = Settings(**cfg.evaluate.model_dump())
     val = np.flatnonzero(splits == "val")
-    predictor.record = evaluation.tune(predictor, material, val, settings)
+    predictor.record = tuning.tune(predictor, material, val, settings)
     save_run(run_folder, predictor.record)
     split = "test" if (splits == "test").any() else "val"
     context = evaluation.context(

@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 
 from cxr.learning.metrics import Bools, Floats, select
 
+Z = 1.959963984540054
+"""How many standard errors 95 % of a normal distribution lie within."""
+
 
 @dataclass(frozen=True)
 class Roc:
@@ -145,9 +148,8 @@ def proportion_interval(
 ) -> tuple[float, float]:
     """Give Wilson's 95 % interval of a proportion, widened for several images of one patient.
 
-    The number of images becomes the number of independent ones that would vary as much
-    (linearised variance between patients; Korn and Graubard 1998), the number of patients where
-    the proportion is 0 or 1. A bootstrap would give an interval without width there.
+    The number of images becomes that of `effective` ones. A bootstrap would give an interval
+    without width where the proportion is 0 or 1.
 
     Args:
         hits: (N,) N >= 1.
@@ -156,18 +158,31 @@ def proportion_interval(
     Returns:
         Lower and upper end, 0 to 1.
     """
+    share, n = float(hits.mean()), effective(hits, patient_ids)
+    z2 = Z**2
+    centre = (share + z2 / (2 * n)) / (1 + z2 / n)
+    half = float(np.sqrt(z2 * (share * (1 - share) / n + z2 / (4 * n * n)))) / (1 + z2 / n)
+    return max(0.0, min(share, centre - half)), min(1.0, max(share, centre + half))
+
+
+def effective(hits: Bools, patient_ids: Sequence[str] | NDArray[Any]) -> float:
+    """Give the number of independent images whose proportion would vary as much as this one.
+
+    By the linearised variance between patients (Korn and Graubard 1998); the number of patients
+    where the proportion is 0 or 1.
+
+    Args:
+        hits: (N,) N >= 1.
+        patient_ids: (N,)
+    """
     patients, which = np.unique(np.asarray(patient_ids), return_inverse=True)
     share = float(hits.mean())
     spread = np.bincount(which, hits - share, len(patients))
     variance = float((spread**2).sum()) / hits.size**2
-    n = float(len(patients))
-    if 0 < share < 1 and variance > 0:
-        # images of one patient that happen to differ do not make the interval narrower
-        n = min(share * (1 - share) / variance, float(hits.size))
-    z2 = 1.959963984540054**2
-    centre = (share + z2 / (2 * n)) / (1 + z2 / n)
-    half = float(np.sqrt(z2 * (share * (1 - share) / n + z2 / (4 * n * n)))) / (1 + z2 / n)
-    return max(0.0, min(share, centre - half)), min(1.0, max(share, centre + half))
+    if not 0 < share < 1 or variance <= 0:
+        return float(len(patients))
+    # images of one patient that happen to differ do not make the interval narrower
+    return min(share * (1 - share) / variance, float(hits.size))
 
 
 def _calls(

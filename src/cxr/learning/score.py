@@ -70,7 +70,7 @@ def score(
     labels = {}
     for k, name in enumerate(names):
         column = probabilities[:, k], targets[:, k], mask[:, k], patients
-        labels[name] = _label(*column, drawn.auroc[:, k], drawn.ap[:, k])
+        labels[name] = label_figures(*column, drawn.auroc[:, k], drawn.ap[:, k])
         labels[name] |= _operating_point(*column, thresholds.get(name, {}))
     left_out = _left_out(labels, no_finding, enough)
     averaged = [k for k, name in enumerate(names) if name not in left_out]
@@ -106,9 +106,19 @@ def _bootstrap(draws: int, seed: int) -> dict[str, Any]:
     }
 
 
-def _label(
+def label_figures(
     p: Floats, y: Floats, keep: Bools, patients: NDArray[Any], auroc: Floats, ap: Floats
 ) -> dict[str, Any]:
+    """Count one label, and score it, with intervals where there are patients enough.
+
+    Args:
+        p: (N,)
+        y: (N,)
+        keep: (N,) where there is a target.
+        patients: (N,)
+        auroc: (D,) of the bootstrap's draws.
+        ap: (D,)
+    """
     present = keep & (y == 1)
     groups = {
         "positive": len(np.unique(patients[present])),

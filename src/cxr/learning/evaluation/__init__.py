@@ -16,18 +16,18 @@ from numpy.typing import NDArray
 
 from cxr.errors import DataError
 from cxr.learning import figures, parcel, predictions, report, score
-from cxr.learning.evaluation import operating, sampling, sections
+from cxr.learning.evaluation import sampling, sections, tuning
 from cxr.learning.evaluation.columns import Columns
+from cxr.learning.evaluation.sample import Sample
 from cxr.learning.evaluation.scene import Scene, Settings
 from cxr.learning.material import Material
 from cxr.learning.metrics import Floats
-from cxr.learning.predictor import Predictor, RunRecord, versions
+from cxr.learning.predictor import Predictor, versions
 from cxr.learning.report import Picture, Step
 from cxr.pacs import synthetic
 
 _log = logging.getLogger(__name__)
 PICTURES = 8
-AT_ONCE = 256  # images in memory; a multiple of what the predictor takes at once
 ON_VAL = "Scored on val, where checkpoint and thresholds were chosen: these figures flatter."
 SYNTHETIC = "Synthetic radiographs: these figures say nothing of real ones."
 
@@ -171,9 +171,13 @@ def evaluate(
     if not len(chosen):
         raise DataError(f"{context.job}: expected images to score in {split}, met none")
     names = predictor.record.label_names
+    logits = None
     if predicted is None:
-        predicted = probabilities(predictor, material, chosen)
+        logits = tuning.logits(predictor, material, chosen)
+        predicted = predictor.probabilities(logits).astype(np.float64)
     scene = _scene(predictor, material, chosen, predicted, split, context)
+    if logits is not None:
+        scene = replace(scene, plain=_uncalibrated(scene, logits))
     said = _report(replace(scene, scored=sections.answer(scene)), context)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     kept = folder / "predictions.csv"
@@ -190,64 +194,15 @@ def evaluate(
     return Evaluated(said.scored, page, shareable, kept, drawn)
 
 
-def probabilities(
-    predictor: Predictor, material: Material, chosen: NDArray[np.intp]
-) -> NDArray[np.float64]:
-    """Predict a few images at a time, so that no split need fit into memory.
-
-    Args:
-        predictor: Of the run.
-        material: Of the job.
-        chosen: (N) rows of `material`.
-
-    Returns:
-        (N, L)
-    """
-    parts = [np.empty((0, len(predictor.record.label_names)))]
-    for start in range(0, len(chosen), AT_ONCE):
-        images = material.gather(chosen[start : start + AT_ONCE])
-        parts.append(predictor.predict(images).astype(np.float64))
-    return np.concatenate(parts)
-
-
-def tune(
-    predictor: Predictor, material: Material, val: NDArray[np.intp], settings: Settings
-) -> RunRecord:
-    """Choose thresholds on val; the record with them.
-
-    Args:
-        predictor: Of the run.
-        material: Of the job the run was trained on.
-        val: Rows of val.
-        settings: By what they are chosen, for which unit.
-    """
-    record = predictor.record
-    predicted = probabilities(predictor, material, val)
-    sample = sampling.images(material, val, predicted, record, Settings(), Columns())
-    sample = sampling.pooled(sample, material, val, settings.unit)
-    return replace(record, thresholds=operating.choose(sample, settings))
-
-
-def retune(
-    predictor: Predictor,
-    material: Material,
-    val: NDArray[np.intp] | None,
-    settings: Settings,
-) -> RunRecord:
-    """Keep the run's thresholds if they are what is asked; else choose them anew, or have none.
-
-    Args:
-        predictor: Of the run.
-        material: Of the job that is scored.
-        val: Rows of val, where it is the run's own job.
-        settings: By what they are chosen, for which unit.
-    """
-    record = predictor.record
-    if operating.fits(record.thresholds, settings):
-        return record
-    if val is not None:
-        return tune(predictor, material, val, settings)
-    return replace(record, thresholds=operating.refused(record.thresholds, settings))
+def _uncalibrated(scene: Scene, logits: NDArray[np.float64]) -> Sample | None:
+    """Give the units as the run would have answered without calibration; None where it has none."""
+    record = scene.predictor.record
+    if not record.calibration:
+        return None
+    bare = Predictor(replace(record, calibration={}), scene.predictor.members)
+    predicted = predictions.rounded(bare.probabilities(logits))
+    plain = replace(scene.images, probabilities=predicted)
+    return sampling.pooled(plain, scene.material, scene.rows, scene.settings.unit)
 
 
 def _scene(
@@ -269,6 +224,7 @@ def _scene(
     return Scene(
         sample=sample,
         images=images,
+        plain=None,
         trained=trained,
         scored=score.score(
             sample.probabilities, sample.truth, sample.mask,

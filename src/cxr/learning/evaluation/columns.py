@@ -5,6 +5,7 @@ shown by itself.
 """
 
 import csv
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,13 +46,21 @@ class Columns:
         if path is None:
             return cls()
         try:
-            with Path(path).open(newline="", encoding="utf-8-sig") as file:
-                rows = list(csv.reader(file))
-        except (OSError, UnicodeDecodeError, csv.Error) as error:
-            reason = error.strerror if isinstance(error, OSError) else error
+            text = Path(path).read_bytes().decode("utf-8-sig")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
             raise DataError(
                 f"evaluate.metadata: expected a CSV, met {path!r} ({reason})"
             ) from error
+        return cls.parsed(path, text)
+
+    @classmethod
+    def parsed(cls, path: str, text: str) -> "Columns":
+        """Take a table's text; raises as `read`."""
+        try:
+            rows = list(csv.reader(io.StringIO(text, newline="")))
+        except csv.Error as error:
+            raise DataError(f"{path}: expected a CSV ({error})") from error
         header = rows[0] if rows else []
         if KEY not in header or len(set(header)) != len(header):
             met = ", ".join(header) or "nothing"

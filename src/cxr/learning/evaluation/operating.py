@@ -6,11 +6,16 @@ noise, and look like a result.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from cxr.learning import points, score
 from cxr.learning.evaluation.sample import Sample
-from cxr.learning.evaluation.scene import Settings
+from cxr.learning.evaluation.scene import Scene, Settings
+from cxr.learning.metrics import FEWEST_PATIENTS, Bools
 
 ENOUGH = 20
 """Positives, and negatives, below which no threshold is chosen."""
@@ -83,6 +88,109 @@ def refused(
         name: {**chosen, **asked, "threshold": None, "reason": reason}
         for name, chosen in thresholds.items()
     }
+
+
+def section(scene: Scene) -> dict[str, Any] | None:
+    """Say what a positive and a negative call would mean at the prevalences that were stated.
+
+    By Bayes' rule from sensitivity and specificity, never from the share of positives among these
+    images, which somebody chose. Intervals: on the logit scale by the delta method (Mercaldo, Lau
+    and Zhou 2007; adjusted where nothing or everything was called right), by effective units.
+    """
+    stated, sample = scene.settings.prevalence, scene.sample
+    if not stated:
+        return None
+    labels = {}
+    for k, name in enumerate(sample.names):
+        if name not in stated:
+            continue
+        label = scene.scored["labels"][name]
+        keep, threshold = sample.mask[:, k], label["threshold"]
+        said: dict[str, Any] = {"prevalence": stated[name], "reason": label["threshold_reason"]}
+        said |= dict.fromkeys(("ppv", "ppv_ci", "npv", "npv_ci"))
+        if threshold is not None:
+            called = sample.probabilities[:, k] > threshold
+            counts = []
+            for present in (True, False):
+                rows = keep & (sample.truth[:, k] == present)
+                counts.append(_share(called[rows] == present, sample.patients[rows]))
+            said |= predictive(*counts, prevalence=stated[name])
+        labels[name] = said
+    return {"method": "delta method on the logit scale", "labels": labels}
+
+
+@dataclass(frozen=True)
+class Share:
+    """A sensitivity or specificity.
+
+    Attributes:
+        value: 0 to 1, None where there was nobody.
+        units: Independent units it was as good as estimated from.
+        certain: Patients enough for an interval.
+    """
+
+    value: float | None
+    units: float
+    certain: bool
+
+
+def _share(hits: Bools, patients: NDArray[np.str_]) -> Share:
+    if not hits.size:
+        return Share(None, 0.0, certain=False)
+    certain = len(np.unique(patients)) >= FEWEST_PATIENTS
+    return Share(float(hits.mean()), points.effective(hits, patients), certain)
+
+
+def predictive(sensitivity: Share, specificity: Share, *, prevalence: float) -> dict[str, Any]:
+    """Give PPV and NPV at a prevalence, with 95 % intervals where there are patients enough.
+
+    Args:
+        sensitivity: At the threshold.
+        specificity: At the threshold.
+        prevalence: Among those who will be asked, in (0, 1).
+
+    Returns:
+        `ppv`, `ppv_ci`, `npv`, `npv_ci`; None where nobody would be called so.
+    """
+    se, sp = sensitivity.value, specificity.value
+    if se is None or sp is None:
+        return dict.fromkeys(("ppv", "ppv_ci", "npv", "npv_ci"))
+    odds = prevalence / (1 - prevalence)
+    right, wrong = se * odds, 1 - sp
+    spared, missed = sp, (1 - se) * odds
+    ends: list[list[float] | None] = [None, None]
+    if sensitivity.certain and specificity.certain:
+        se_near, se_n = _adjusted(se, sensitivity.units)
+        sp_near, sp_n = _adjusted(sp, specificity.units)
+        middle = np.log([se_near * odds / (1 - sp_near), sp_near / ((1 - se_near) * odds)])
+        spread = [
+            (1 - se_near) / se_near / se_n + sp_near / (1 - sp_near) / sp_n,
+            se_near / (1 - se_near) / se_n + (1 - sp_near) / sp_near / sp_n,
+        ]
+        half = points.Z * np.sqrt(spread)
+        ends = [
+            [
+                float(1 / (1 + np.exp(half[k] - middle[k]))),
+                float(1 / (1 + np.exp(-half[k] - middle[k]))),
+            ]
+            for k in (0, 1)
+        ]
+    made: dict[str, Any] = {}
+    for key, good, bad, pair in (("ppv", right, wrong, ends[0]), ("npv", spared, missed, ends[1])):
+        value = good / (good + bad) if good + bad > 0 else None
+        made[key] = value
+        made[f"{key}_ci"] = (
+            None if value is None or pair is None else [min(value, pair[0]), max(value, pair[1])]
+        )
+    return made
+
+
+def _adjusted(share: float, units: float) -> tuple[float, float]:
+    """Give a share and its units; 0 and 1 as if two more had hit and two more missed."""
+    if 0 < share < 1:
+        return share, units
+    count = units + points.Z**2
+    return (share * units + points.Z**2 / 2) / count, count
 
 
 def _unreached(settings: Settings) -> str:

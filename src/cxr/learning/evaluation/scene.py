@@ -84,6 +84,8 @@ class Scene:
     Attributes:
         sample: The units that are scored.
         images: The same, image by image; `sample` itself where images are scored.
+        plain: The units of `sample` with their probabilities before calibration; None where
+            nothing was fitted.
         trained: The images the run was trained on, probabilities NaN; None where they are not
             at hand, in another job's evaluation.
         scored: What `score.score` made of `sample`, and the sections before this one.
@@ -100,6 +102,7 @@ class Scene:
 
     sample: Sample
     images: Sample
+    plain: Sample | None
     trained: Sample | None
     scored: Mapping[str, Any]
     settings: Settings

@@ -1,14 +1,13 @@
 """The questions an evaluation answers beside AUROC and average precision, in their order.
 
-A section whose key is in metrics.json is in the report where `templates/report/_<key>.html` is,
-and its figures where `drawing.SECTIONS` has them.
+The report tells a section in `templates/report/_<key>.html`; its figures are in `figures.FIGURES`.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from cxr.learning.evaluation import questions
+from cxr.learning.evaluation import calibration, doubt, operating, questions
 from cxr.learning.evaluation.scene import Scene
 
 Section = Callable[[Scene], Mapping[str, Any] | None]
@@ -19,6 +18,9 @@ SECTIONS: Mapping[str, Section] = {
     "subgroups": questions.of_subgroups,
     "probe": questions.probe,
     "readers": questions.of_readers,
+    "operating": operating.section,
+    "calibration": calibration.section,
+    "uncertain": doubt.section,
 }
 """Key in metrics.json → what answers; a later one finds the answers of those before it."""
 
