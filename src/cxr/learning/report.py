@@ -125,6 +125,8 @@ def _template() -> jinja2.Template:
     environment.filters |= {
         "number": table.number,
         "interval": table.interval,
+        "signed": table.signed,
+        "signed_interval": table.signed_interval,
         "percent": lambda value: "–" if value is None else f"{100 * value:.0f} %",
         "printable": table.printable,
     }

@@ -118,6 +118,28 @@ def extent(scored: Mapping[str, Any]) -> str:
     return f"{images} of {patients}"
 
 
+def signed(value: float | None, digits: int = 3) -> str:
+    """Write a difference with its sign, a dash where there is none.
+
+    >>> signed(0.0314), signed(-0.0314), signed(-0.0001)
+    ('+0.031', '−0.031', '0.000')
+    """
+    if value is None:
+        return "–"
+    if round(value, digits) == 0:
+        return f"{0:.{digits}f}"
+    return f"{value:+.{digits}f}".replace("-", "\N{MINUS SIGN}")
+
+
+def signed_interval(ends: Sequence[float] | None) -> str:
+    """Write the interval of a difference: with signs, a dash between would mislead.
+
+    >>> signed_interval([-0.0124, 0.03])
+    '−0.012 to +0.030'
+    """
+    return "" if ends is None else f"{signed(ends[0])} to {signed(ends[1])}"
+
+
 def provenance(scored: Mapping[str, Any]) -> str:
     """Say where the labels come from, as every headline repeats it.
 

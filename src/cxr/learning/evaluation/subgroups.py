@@ -154,18 +154,21 @@ def _by_sensitivity(
 def _worst(pairs: Sequence[_Pair]) -> dict[str, Any] | None:
     """Name the largest difference, and how often chance would make one as large.
 
-    By chance: the draws are moved to where no two groups differ, and the largest of all their
-    differences is counted where it reaches the one that was met (single-step maximum; Westfall
-    and Young 1993).
+    By chance: the draws are moved to where no two groups differ, every difference is measured
+    in its own spread, so that small groups do not drown the others, and the largest of them all
+    is counted where it reaches the one that was met (single-step maximum; Westfall and Young
+    1993).
     """
     if not pairs:
         return None
     largest = max(pairs, key=lambda pair: abs(pair.difference))
     turn = 1 if largest.difference >= 0 else -1
     better, worse = largest.groups[::turn]
-    moved = np.column_stack([np.abs(pair.draws - pair.difference) for pair in pairs])
-    drawn = moved[~np.isnan(moved).all(axis=1)]
-    reached = (np.nanmax(drawn, axis=1) >= abs(largest.difference)).sum() if len(drawn) else 0
+    moved = np.column_stack([pair.draws - pair.difference for pair in pairs])
+    moved = moved[~np.isnan(moved).all(axis=1)]
+    spread = np.array([_spread(pair) for pair in pairs])
+    met = abs(largest.difference) / _spread(largest)
+    reached = int((np.nanmax(np.abs(moved) / spread, axis=1) >= met).sum())
     ends = metrics.interval(turn * largest.draws)
     return {
         "column": largest.column,
@@ -175,5 +178,11 @@ def _worst(pairs: Sequence[_Pair]) -> dict[str, Any] | None:
         "difference": round(abs(largest.difference), 4),
         "ci": None if ends is None else [round(end, 4) for end in ends],
         "looks": len(pairs),
-        "by_chance": round(float((1 + reached) / (1 + len(drawn))), 4),
+        "by_chance": round(float((1 + reached) / (1 + len(moved))), 4),
     }
+
+
+def _spread(pair: _Pair) -> float:
+    known = pair.draws[~np.isnan(pair.draws)]
+    # groups without a single wrong call vary in no draw
+    return max(float(known.std()), 1e-9) if known.size else np.inf

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cxr.learning import predictions
-from cxr.learning.figures import forest, roc
+from cxr.learning.figures import forest, readers, roc, subgroups
 from cxr.learning.points import Roc
 
 Draw = Callable[[Mapping[str, Any], Mapping[str, Roc | None]], str]
@@ -17,6 +17,8 @@ Draw = Callable[[Mapping[str, Any], Mapping[str, Roc | None]], str]
 FIGURES: Mapping[str, Draw] = {
     "roc": roc.panel,
     "auroc": lambda scored, _: forest.draw(scored),
+    "subgroups": lambda scored, _: subgroups.draw(scored),
+    "readers": readers.draw,
 }
 """Name → how: `drawn.<name>` in the templates of the report, `<name>.svg` among the files."""
 

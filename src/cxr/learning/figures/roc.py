@@ -26,7 +26,7 @@ def small(name: str, curve: Roc | None, figures: Mapping[str, Any], *, size: int
     parts = [
         f'<rect x="4" y="4" width="{side}" height="{side}" fill="#fff" stroke="{GRID}"/>',
         f'<path d="M4 {4 + side}L{4 + side} 4" stroke="{GRID}" fill="none"/>',
-        _curve(curve, 4, 4, side, COLOURS[0], "", 1.5),
+        draw(curve, 4, 4, side, COLOURS[0], "", 1.5),
         _dot(figures, 4, 4, side, COLOURS[0], 2.6),
     ]
     return drawing.document(size, size, f"ROC curve of {name}", parts)
@@ -44,12 +44,12 @@ def panel(scored: Mapping[str, Any], curves: Mapping[str, Roc | None]) -> str:
     if not names:
         return ""
     names.sort(key=lambda name: -scored["labels"][name]["auroc"])
-    parts = _axes(left, top, side)
+    parts = axes(left, top, side)
     for rank, name in reversed(list(enumerate(names))):
         colour, dash = drawing.style(rank)
         curve = curves[name]
         if curve is not None:
-            parts.append(_curve(curve, left, top, side, colour, dash, 1.8))
+            parts.append(draw(curve, left, top, side, colour, dash, 1.8))
             parts.append(_dot(scored["labels"][name], left, top, side, colour, 4))
     x, y = left + side + 28, top + 14
     parts.append(drawing.text(x, y, "AUROC, highest first", weight=600))
@@ -70,7 +70,8 @@ def panel(scored: Mapping[str, Any], curves: Mapping[str, Roc | None]) -> str:
     return drawing.document(left + side + 330, height, "ROC curves of the averaged findings", parts)
 
 
-def _axes(left: float, top: float, side: float) -> list[str]:
+def axes(left: float, top: float, side: float) -> list[str]:
+    """Draw the frame, grid and names of one plot, its upper left corner at (left, top)."""
     bottom = top + side
     parts = []
     for tick in (0, 0.2, 0.4, 0.6, 0.8, 1):
@@ -82,13 +83,14 @@ def _axes(left: float, top: float, side: float) -> list[str]:
         f'<path d="M{left} {bottom}L{left + side} {top}" stroke="{QUIET}" stroke-dasharray="4 3"/>'
     )
     parts.append(drawing.text(left + side / 2, bottom + 40, "1 − specificity", anchor="middle"))
-    parts.append(drawing.text(16, top + side / 2, "sensitivity", anchor="middle", turn=True))
+    parts.append(drawing.text(left - 40, top + side / 2, "sensitivity", anchor="middle", turn=True))
     return parts
 
 
-def _curve(
+def draw(
     curve: Roc, left: float, top: float, side: float, colour: str, dash: str, width: float
 ) -> str:
+    """Draw one curve into a plot of that side."""
     x = np.round(left + side * curve.false_positive_rate, 1)
     y = np.round(top + side * (1 - curve.sensitivity), 1)
     # a corner is where the direction changes; what lies between two corners is not needed
