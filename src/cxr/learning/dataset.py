@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from cxr.errors import DataError
-from cxr.learning import answering
+from cxr.learning import answering, augment
 
 Batch = dict[str, Tensor]
 Augmentation = Callable[[Tensor, torch.Generator], Tensor]
@@ -128,6 +128,7 @@ class CxrData(pl.LightningDataModule):
         mask: NDArray[np.bool_] | None = None,
         batch_size: int = 32,
         augmentation: Augmentation | None = None,
+        mixup: float = 0.0,
         standardize: bool = False,
         seed: int = 42,
     ) -> None:
@@ -143,6 +144,7 @@ class CxrData(pl.LightningDataModule):
             mask: (N, L) True where the truth is known; None: where there is a target.
             batch_size: Images in a batch, at most; of several processes, in all of them.
             augmentation: Such as `functools.partial(augment.apply, ...)`.
+            mixup: As alpha of `augment.mix`; 0 blends nothing.
             standardize: Show the net images of mean 0 and deviation 1, once augmented.
             seed: Of order and augmentation.
         """
@@ -158,7 +160,8 @@ class CxrData(pl.LightningDataModule):
             "mask": weights > 0 if mask is None else mask,
         }
         self._splits, self._batch_size = splits, batch_size
-        self._augmentation, self._standardize, self._seed = augmentation, standardize, seed
+        self._augmentation, self._mixup = augmentation, mixup
+        self._standardize, self._seed = standardize, seed
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Shuffle anew each epoch, the same way for the same seed."""
@@ -190,17 +193,20 @@ class CxrData(pl.LightningDataModule):
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Make float images on the device; augment them in training."""
-        image = batch["image"].float() / 255
+        batch = batch | {"image": batch["image"].float() / 255}
         trainer = self.trainer
-        if self._augmentation is not None and trainer is not None and trainer.training:
+        if trainer is not None and trainer.training:
             # the draw follows from seed, batch and rank alone, so a resume meets the same
             batches = trainer.fit_loop.epoch_loop.batch_progress.total.ready
             draw = self._seed * 1_000_003 + batches + trainer.global_rank * 7_919_000_003
             generator = torch.Generator().manual_seed(draw)
-            image = self._augmentation(image, generator)
+            if self._augmentation is not None:
+                batch = batch | {"image": self._augmentation(batch["image"], generator)}
+            if self._mixup:
+                batch = augment.mix(batch, generator, alpha=self._mixup)
         if self._standardize:
-            image = answering.standardize(image)
-        return batch | {"image": image}
+            batch = batch | {"image": answering.standardize(batch["image"])}
+        return batch
 
 
 def _as_is(batch: Any) -> Any:

@@ -133,16 +133,13 @@ def fitted(
     resume: bool,
 ) -> Fitted:
     """Train, or go on with it from its last checkpoint."""
-    moves = cfg.augment
     weights = targets.capped(material.weights, material.patient_ids, cfg.data.patient_cap)
     data = CxrData(
         material.images, material.rows, material.targets, weights, splits,
         truth=material.truth, mask=material.mask,
         batch_size=cfg.data.batch_size, standardize=cfg.data.standardize, seed=cfg.seed,
-        augmentation=functools.partial(
-            augment.apply, rotation_deg=moves.rotation_deg, scale=moves.scale,
-            shift=moves.shift, brightness=moves.brightness, contrast=moves.contrast,
-        ),
+        augmentation=functools.partial(augment.apply, **cfg.augment.model_dump(exclude={"mixup"})),
+        mixup=cfg.augment.mixup,
     )  # fmt: skip
     loss = losses.build(cfg.loss.model_dump(by_alias=True))
     loss.prepare(*(torch.from_numpy(a[splits == "train"]) for a in (material.targets, weights)))
