@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cxr.contract.labels import LabelSet
-from cxr.learning import answering, augment
+from cxr.learning import answering, augment, consistency
 from cxr.learning.answering import Answer, Logits
 
 
@@ -105,6 +105,16 @@ def test_consistent_answers_break_no_rule_and_change_nothing_else(count, seed):
     assert np.allclose(consolidation, plain[:, [2, 3]].max(axis=1), rtol=0, atol=1e-12)
     assert np.allclose(opacity, plain[:, :4].max(axis=1), rtol=0, atol=1e-12)
     assert np.allclose(none, np.minimum(plain[:, 5], 1 - plain[:, :4].max(axis=1)), atol=1e-12)
+
+
+def test_torch_makes_consistent_what_numpy_does():
+    logits = np.random.default_rng(3).normal(0, 3, (50, 6))
+
+    ours = Answer(NAMES, {}, LABELS)(torch.from_numpy(logits)).numpy()
+
+    plain = Answer(NAMES, {}, None)(torch.from_numpy(logits)).numpy()
+    assert np.array_equal(ours, consistency.apply(plain, LABELS))
+    assert not np.array_equal(ours, plain)
 
 
 def test_a_label_that_was_not_calibrated_stays():

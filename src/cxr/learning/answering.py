@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from cxr.contract.labels import LabelSet
+from cxr.learning import consistency
+from cxr.learning.consistency import Rules
 
 Move = tuple[float, float, float, bool]
 """Right and down in parts of the side, enlarged by this factor, mirrored left to right or not."""
@@ -81,7 +83,7 @@ class Logits(nn.Module):
             shown = standardize(shown)
         shown = shown.contiguous(memory_format=torch.channels_last)
         said = torch.stack([net(shown).float() for net in self.nets]).mean(dim=0)
-        return said.unflatten(0, (len(self._views), -1)).mean(dim=0)
+        return said.reshape(len(self._views), image.shape[0], said.shape[1]).mean(dim=0)
 
 
 def _moved(image: Tensor, view: Move) -> Tensor:
@@ -129,39 +131,27 @@ class Answer(nn.Module):
         for key, plain in (("slope", 1.0), ("intercept", 0.0)):
             values = [float(each.get(key, plain)) for each in fitted]
             self.register_buffer(key, torch.tensor(values, dtype=torch.float64))
-        self._labels = labels
+        self._rules = consistency.rules(labels) if labels else None
 
     def forward(self, logits: Tensor) -> Tensor:
         """Give probabilities, as exact as the logits given."""
         slope, intercept = self.slope.to(logits.dtype), self.intercept.to(logits.dtype)
-        return _consistent(torch.sigmoid(logits * slope + intercept), self._labels)
+        return _consistent(torch.sigmoid(logits * slope + intercept), self._rules)
 
 
-def _consistent(probabilities: Tensor, labels: LabelSet | None) -> Tensor:
-    """Raise parents to their children; let No Finding be no likelier than what it denies."""
-    if labels is None:
+def _consistent(probabilities: Tensor, rules: Rules | None) -> Tensor:
+    """Do as `consistency.apply`, in what an exported model can hold."""
+    if rules is None:
         return probabilities
-    column = dict(zip(labels.names, probabilities.unbind(dim=1), strict=True))
-    raised = {
-        name: _highest([column[below] for below in (name, *_descendants(labels, name))])
-        for name in labels.names
-    }
-    if labels.no_finding and labels.excluded:
-        denied = _highest([raised[name] for name in labels.excluded])
-        raised[labels.no_finding] = torch.minimum(raised[labels.no_finding], 1 - denied)
-    return torch.stack([raised[name] for name in labels.names], dim=1)
+    columns = list(probabilities.unbind(dim=1))
+    raised = list(columns)
+    for parent, children in rules.parents:
+        raised[parent] = _highest([columns[k] for k in (parent, *children)])
+    if rules.no_finding is not None and rules.excluded:
+        left = 1 - _highest([raised[k] for k in rules.excluded])
+        raised[rules.no_finding] = torch.minimum(raised[rules.no_finding], left)
+    return torch.stack(raised, dim=1)
 
 
 def _highest(columns: Sequence[Tensor]) -> Tensor:
     return torch.stack(list(columns)).amax(dim=0)
-
-
-def _descendants(labels: LabelSet, name: str) -> list[str]:
-    found: list[str] = []
-    waiting = list(labels.parents.get(name, ()))
-    while waiting:
-        child = waiting.pop()
-        if child not in found and child != name:
-            found.append(child)
-            waiting += labels.parents.get(child, ())
-    return found

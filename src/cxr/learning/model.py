@@ -7,18 +7,18 @@ import functools
 import importlib
 import inspect
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
 
 from cxr.errors import ConfigError, DataError, RunError
-from cxr.learning import losses, metrics, ranks, score
+from cxr.learning import losses, metrics, ranks, schedules, score
 from cxr.learning.dataset import Batch
+from cxr.learning.schedules import Schedule
 
 OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
 
@@ -116,8 +116,9 @@ class Classifier(pl.LightningModule):
         *,
         optimizer: OptimizerFactory,
         loss: losses.Loss | None = None,
-        schedule: Literal["one_cycle", "cosine", "plateau", "constant"] = "one_cycle",
+        schedule: Schedule = "one_cycle",
         warmup: float = 0.3,
+        objective: str = "val/auroc_macro",
         excluded_from_macro: Collection[str] = (),
         fewest: int = score.ENOUGH,
     ) -> None:
@@ -128,9 +129,9 @@ class Classifier(pl.LightningModule):
             names: L label names.
             optimizer: From `build_optimizer`.
             loss: Prepared, from `losses.build`; None is masked binary cross-entropy.
-            schedule: `one_cycle` rises to the optimizer's learning rate and falls to nothing;
-                `constant` stays there.
+            schedule: As in `schedules.build`.
             warmup: Part of all steps in which it rises.
+            objective: The metric the schedule `plateau` watches.
             excluded_from_macro: Labels reported but never averaged, such as No Finding.
             fewest: Positives, and negatives, in val below which a label is not averaged; where
                 no label has as many, every label with both classes is.
@@ -140,6 +141,7 @@ class Classifier(pl.LightningModule):
         self.loss = losses.Bce() if loss is None else loss
         self.names = tuple(names)
         self._optimizer, self._schedule, self._warmup = optimizer, schedule, warmup
+        self._objective = objective
         self._averaged = [n not in excluded_from_macro for n in names]
         self._fewest = fewest
         self._seen: list[tuple[Tensor, Tensor, Tensor]] = []
@@ -244,17 +246,10 @@ class Classifier(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """Make the optimizer, and the schedule over all steps of the fit."""
-        optimizer = self._optimizer(self.net.parameters())
-        steps = int(self.trainer.estimated_stepping_batches)
-        if self._schedule == "constant" or steps < 4:  # too short to rise and fall
-            return optimizer
-        schedule: LRScheduler = OneCycleLR(
-            optimizer,
-            [group["lr"] for group in optimizer.param_groups],
-            total_steps=steps,
-            pct_start=max(self._warmup, 2 / steps),  # a rise of one step divides by zero
+        return schedules.build(
+            self._schedule,
+            self._optimizer(self.net.parameters()),
+            steps=int(self.trainer.estimated_stepping_batches),
+            warmup=self._warmup,
+            objective=self._objective,
         )
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
-        }

@@ -62,6 +62,8 @@ class RunRecord:
         standardize: The net is shown images of mean 0 and deviation 1.
         tta: How each image is moved for the answers that are averaged; empty asks once.
         calibration: Label → `method`, `slope`, `intercept`, fitted on val.
+        weights: What it began with and how many tensors of it (`weights.Taken.counts`); empty
+            where the seed made them all.
         members: Names of the runs an ensemble averages, in its folder; empty for one run.
         machine: What it was trained on.
         versions: Package → version.
@@ -89,6 +91,7 @@ class RunRecord:
     standardize: bool = False
     tta: tuple[Move, ...] = ()
     calibration: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    weights: Mapping[str, Any] = field(default_factory=dict)
     members: tuple[str, ...] = ()
     machine: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=lambda: versions())

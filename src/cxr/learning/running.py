@@ -15,12 +15,14 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from cxr import schema
+from cxr.contract import labels
 from cxr.errors import RunError
 from cxr.infra import checkpoints, tracking
 from cxr.infra.tracking import Run
-from cxr.learning import answering, augment, fit, losses, model, targets
+from cxr.learning import answering, augment, fit, losses, model, ranks, starting, targets
 from cxr.learning import predictor as predictors
 from cxr.learning.dataset import CxrData
 from cxr.learning.epochs import Log
@@ -117,6 +119,7 @@ def record(
         counts={s: int((splits == s).sum()) for s in ("train", "val", "test")},
         policy=asdict(material.policy),
         settings=settings(cfg),
+        labels=labels.to_data_object(cohort.labels),
         standardize=cfg.data.standardize,
         tta=answering.moves(cfg.model.tta, mirror=cfg.augment.flip > 0),
     )
@@ -144,13 +147,13 @@ def fitted(
     loss = losses.build(cfg.loss.model_dump(by_alias=True))
     loss.prepare(*(torch.from_numpy(a[splits == "train"]) for a in (material.targets, weights)))
     names = material.cohort.names
-    net = model.build_net(cfg.model.net.model_dump(by_alias=True), len(names), seed=cfg.seed)
+    net = _net(cfg, run_folder, material, splits, resume=resume)
     classifier = model.Classifier(
         net, names, loss=loss,
         optimizer=model.build_optimizer(
             cfg.model.optimizer.model_dump(by_alias=True, exclude_none=True)
         ),
-        schedule=cfg.model.schedule,
+        schedule=cfg.model.schedule, warmup=cfg.model.warmup, objective=objective,
         excluded_from_macro=[material.cohort.no_finding] if material.cohort.no_finding else [],
     )  # fmt: skip
 
@@ -162,3 +165,27 @@ def fitted(
         patience=cfg.trainer.patience, seed=cfg.seed, log_metrics=log_metrics,
         resume_from=checkpoints.newest(run_folder) if resume else None,
     )  # fmt: skip
+
+
+def _net(
+    cfg: schema.Train,
+    run_folder: Path,
+    material: Material,
+    splits: NDArray[np.str_],
+    *,
+    resume: bool,
+) -> nn.Module:
+    """Build the net, with weights of before where they are asked for."""
+    names = material.cohort.names
+    net = model.build_net(cfg.model.net.model_dump(by_alias=True), len(names), seed=cfg.seed)
+    first = ranks.here().first
+    if cfg.model.weights and not resume:
+        taken = starting.begin(
+            net, cfg.model.weights, run_folder.parent,
+            names=names, material=material, splits=splits,
+        )  # fmt: skip
+        if first:
+            starting.write(run_folder, taken)
+    if cfg.model.weights and first:
+        starting.note(run_folder)
+    return net

@@ -1,0 +1,125 @@
+"""Where a net begins: as its seed made it, or with weights of before.
+
+Weights of a run that saw the patients of today's val or test would know the answers, so they are
+refused.
+"""
+
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from cxr.errors import DataError, RunError
+from cxr.learning import folds, predictions, predictor, weights
+from cxr.learning.material import Material
+from cxr.learning.predictor import RunRecord
+from cxr.learning.weights import Taken
+
+SCHEMA = "cxr-weights/1"
+FILE = "weights.json"
+
+_log = logging.getLogger(__name__)
+
+
+def begin(
+    net: nn.Module,
+    given: str,
+    runs: Path,
+    *,
+    names: Sequence[str],
+    material: Material,
+    splits: NDArray[np.str_],
+) -> Taken:
+    """Load weights into a new net, change it in place, and tell in one line what was taken.
+
+    Args:
+        net: As its seed made it.
+        given: A file, a run's folder, or the name of a run.
+        runs: Where runs are.
+        names: L labels of the net.
+        material: What it will be trained and scored on.
+        splits: (N) of train, val, test.
+
+    Raises:
+        RunError: There is no such file or run, or it is nothing that fits.
+        DataError: The weights come from a run that was trained on patients of val or test.
+    """
+    path = find(given, runs)
+    record = _record(path)
+    if record is not None:
+        _refuse_leak(path.parent / "split.csv", record.name, material, splits)
+    taken = weights.fill(
+        net, weights.read(path), path=path,
+        source=record.name if record else path.name,
+        head=record is not None and record.label_names == tuple(names),
+    )  # fmt: skip
+    _log.info("%s; all names: %s", taken, FILE)
+    return taken
+
+
+def find(given: str, runs: Path) -> Path:
+    """Find the file of weights that is meant.
+
+    Raises:
+        RunError: There is none.
+    """
+    known = runs / given if "/" not in given else Path(given)
+    for folder in (known, Path(given).expanduser()):
+        if (folder / predictor.CHECKPOINT).is_file():
+            return folder / predictor.CHECKPOINT
+        if (folder / predictor.MEMBERS).is_dir():
+            raise RunError(f"model.weights: {given!r} is an ensemble; name one of its runs instead")
+    path = Path(given).expanduser()
+    if path.is_file():
+        return path
+    there = ", ".join(sorted(p.parent.name for p in runs.glob("*/best.ckpt"))) or "none yet"
+    raise RunError(
+        f"model.weights: expected a file or a finished run, met {given!r}; runs are {there}"
+    )
+
+
+def write(run_folder: Path, taken: Taken) -> None:
+    """Write every name into `weights.json`."""
+    document = {"schema": SCHEMA, "counts": taken.counts, **asdict(taken)}
+    text = json.dumps(document, indent=1, ensure_ascii=False) + "\n"
+    predictions.replace_text(run_folder / FILE, text)
+
+
+def note(run_folder: Path) -> None:
+    """Put the counts of `weights.json` into `run.json`, of a run that goes on too."""
+    path = run_folder / FILE
+    if path.is_file():
+        counts = json.loads(path.read_text())["counts"]
+        record = predictor.load_run(run_folder)
+        predictor.save_run(run_folder, replace(record, weights=counts))
+
+
+def _record(path: Path) -> RunRecord | None:
+    beside = path.parent / predictor.RUN
+    own = path.suffix == ".ckpt" and beside.is_file()
+    return predictor.load_run(path.parent) if own else None
+
+
+def _refuse_leak(table: Path, name: str, material: Material, splits: NDArray[np.str_]) -> None:
+    if not table.is_file():
+        _log.warning("%s is missing: whether %s saw these patients cannot be told", table, name)
+        return
+    before = folds.load(table)
+    whose = material.patient_ids
+    seen = {
+        whose[row]
+        for row, uid in enumerate(material.sop_instance_uids)
+        if before.get(uid, "test") != "test"
+    }
+    leaked = [row for row in np.flatnonzero(splits != "train") if whose[row] in seen]
+    if leaked:
+        raise DataError(
+            f"leak: {len(leaked)} of {int((splits != 'train').sum())} images in val and test are "
+            f"of patients that {name!r} of model.weights was trained or tuned on; divide as it "
+            f"was with data.split={table}"
+        )
