@@ -7,6 +7,7 @@ wrong labels and leaks are found before anything is paid for.
 import difflib
 import functools
 import logging
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from cxr import schema
 from cxr.errors import ConfigError, RunError
 from cxr.infra import tracking
-from cxr.learning import folds, parcel, ranks, score, targets
+from cxr.learning import divided, folds, parcel, ranks, score, targets
 from cxr.learning import material as materials
 from cxr.learning.evaluation.scene import Settings
 from cxr.learning.examples import Cohort
@@ -99,23 +100,23 @@ def splits(
     """
     table = run_folder / "split.csv"
     if earlier is not None:
-        divided = _resumed(cfg, table, ready, earlier)
+        roles = _resumed(cfg, table, ready, earlier)
     elif cfg.data.split is not None:
-        divided = _known(Path(cfg.data.split), ready, "decide it anew with data.split=null")
+        roles = _given(cfg, ready)
     else:
-        divided = _drawn(cfg, ready)
+        roles = _drawn(cfg, ready)
     studies = [e.study_instance_uid for e in ready.cohort.examples]
     folds.check_leaks(
-        divided, ready.patient_ids, studies, ready.pixel_hashes,
+        roles, ready.patient_ids, studies, ready.pixel_hashes,
         pseudonym=functools.partial(tracking.pseudonym, secret=tracking.secret(folder)),
     )  # fmt: skip
     if earlier is None and ranks.here().first:
         run_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        folds.save(table, ready.sop_instance_uids, divided)
-    counts = ", ".join(f"{(divided == s).sum()} {s}" for s in folds.SPLITS)
+        folds.save(table, ready.sop_instance_uids, roles)
+    counts = ", ".join(f"{(roles == s).sum()} {s}" for s in folds.SPLITS)
     patients = len(set(ready.patient_ids))
-    _log.info("%d images of %d patients: %s", len(divided), patients, counts)
-    return divided
+    _log.info("%d images of %d patients: %s", len(roles), patients, counts)
+    return roles
 
 
 def _check_labels(cfg: schema.Train, cohort: Cohort) -> None:
@@ -163,6 +164,16 @@ def _drawn(cfg: schema.Train, ready: Material) -> NDArray[np.str_]:
     )  # fmt: skip
 
 
+def _given(cfg: schema.Train, ready: Material) -> NDArray[np.str_]:
+    """Take the split that a table says."""
+    # a training job elsewhere is sent the split that was made of such a list
+    if cfg.data.test == "list" and not os.environ.get("CXR_IN_JOB"):
+        raise ConfigError(
+            "data.split: expected it alone, for it says who is tested on, met data.test=list"
+        )
+    return divided.read(Path(str(cfg.data.split)), ready.cohort.examples)
+
+
 def _resumed(
     cfg: schema.Train, table: Path, ready: Material, earlier: RunRecord
 ) -> NDArray[np.str_]:
@@ -172,15 +183,13 @@ def _resumed(
             f"data.job: images or labels of {cfg.data.job!r} changed since {cfg.name!r} began; "
             "train under a new name"
         )
-    return _known(table, ready, "train under a new name")
-
-
-def _known(table: Path, ready: Material, advice: str) -> NDArray[np.str_]:
     known = folds.load(table)
     try:
         return np.array([known[uid] for uid in ready.sop_instance_uids])
     except KeyError as error:
-        raise RunError(f"{table}: expected every image of the run; {advice}") from error
+        raise RunError(
+            f"{table}: expected every image of the run; train under a new name"
+        ) from error
 
 
 def _listed(path: str | None) -> list[str]:
