@@ -166,7 +166,7 @@ def test_de_identified_its_tables_name_what_is_in_the_pacs(tmp_path):
     here(tmp_path / "root", *given)
 
     found = held(tmp_path / "root")
-    at = tmp_path / "root" / "published" / "nih14"
+    at = tmp_path / "root" / "published" / "nih"
     assert {row["sop_instance_uid"] for row in written(at / "labels.csv")} == found.keys()
     (test,) = (at / "test_patients.txt").read_text().split()
     assert test in {i.patient_id for i in found.values()}
@@ -207,9 +207,9 @@ def test_nih_comes_in_by_either_version_of_its_table(tmp_path, sex, capsys):
     assert ages["NIH00000003"] == 0
     assert ages["NIH00000004"] == 414  # as published; the doctor objects
     assert "implausible_age" in capsys.readouterr().out
-    tests = tmp_path / "root" / "published" / "nih14" / "test_patients.txt"
+    tests = tmp_path / "root" / "published" / "nih" / "test_patients.txt"
     assert tests.read_text() == "NIH00000003\n"
-    lines = replayed(tmp_path / "root", "job.name=nih14", "labels=nih14")
+    lines = replayed(tmp_path / "root", "job.name=nih", "labels=nih14")
     named = {n for _, found in lines for n, s in found.states.items() if s is State.PRESENT}
     assert named == {"Edema", "Mass", "Hernia", "No Finding"}
 
@@ -219,7 +219,7 @@ def test_a_withdrawn_patient_leaves_the_tables_too(tmp_path):
     here(tmp_path / "root", f"folder={tmp_path / 'set'}", "published=nih14")
     here(tmp_path / "root", "withdraw=NIH00000003")
 
-    at = tmp_path / "root" / "published" / "nih14"
+    at = tmp_path / "root" / "published" / "nih"
     assert len(written(at / "labels.csv")) == len(NIH_ROWS) - 1
     assert (at / "test_patients.txt").read_text() == ""
 

@@ -43,7 +43,7 @@ def read(folder: Path, index: Index) -> PublishedSet:
         index.put(key, Entry(header, patient, "", split, (row["Finding Labels"],)))
     read_from = (entries, *([test] if test else ()))
     return PublishedSet(
-        "nih14", "nih14", ("finding_labels",), _key, test=test is not None, tables=read_from,
+        "nih", "nih14", ("finding_labels",), _key, test=test is not None, tables=read_from,
         regions=tables.find(folder, "BBox_List_2017*.csv*"),
     )  # fmt: skip
 
