@@ -160,6 +160,8 @@ def _operating_point(
     return {
         "threshold": threshold,
         "threshold_split": chosen.get("split"),
+        "threshold_method": chosen.get("method"),
+        "threshold_at": chosen.get("at"),
         "threshold_reason": chosen.get("reason") or (None if chosen else "none was chosen"),
         "sensitivity": found,
         "sensitivity_ci": intervals[0],

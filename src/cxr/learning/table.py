@@ -44,6 +44,8 @@ def rows(scored: Mapping[str, Any]) -> list[Row]:
         notes = [f"not averaged: {scored['left_out'][name]}"] if name in scored["left_out"] else []
         if not notes and label["ci_reason"]:
             notes = [label["ci_reason"]]
+        if label["auroc_ci"] and label["one_class_draws"]:
+            notes.append(f"{label['one_class_draws']} one-class draws left out")
         made.append(
             Row(
                 name, label["positives"], label["n"], label["auroc"], label["auroc_ci"],
@@ -52,6 +54,8 @@ def rows(scored: Mapping[str, Any]) -> list[Row]:
         )  # fmt: skip
     count = len(scored["averaged"])
     note = f"mean of {count} finding{'s' * (count != 1)}" if count else "no finding to average"
+    if scored["auroc_macro_ci"] and scored["macro_one_class_draws"]:
+        note += f"; {scored['macro_one_class_draws']} one-class draws left out"
     macro = scored["auroc_macro"], scored["auroc_macro_ci"], scored["ap_macro"]
     return [*made, Row("macro", None, scored["units"], *macro, note)]
 

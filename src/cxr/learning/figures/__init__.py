@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cxr.learning import predictions
-from cxr.learning.figures import forest, readers, roc, subgroups
+from cxr.learning.figures import forest, readers, reliability, roc, subgroups
 from cxr.learning.points import Roc
 
 Draw = Callable[[Mapping[str, Any], Mapping[str, Roc | None]], str]
@@ -19,6 +19,7 @@ FIGURES: Mapping[str, Draw] = {
     "auroc": lambda scored, _: forest.draw(scored),
     "subgroups": lambda scored, _: subgroups.draw(scored),
     "readers": readers.draw,
+    "reliability": lambda scored, _: reliability.panel(scored),
 }
 """Name → how: `drawn.<name>` in the templates of the report, `<name>.svg` among the files."""
 
