@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cxr.contract import labels
+from cxr.contract import jobs, labels
 from cxr.contract.labels import LabelSet, State
 from cxr.errors import LabelError
 
@@ -151,9 +151,18 @@ def test_only_a_present_child_of_an_absent_parent_contradicts():
         labels.LabelSet("a", ("Edema", "Normal"), no_finding="Normal"),
         labels.LabelSet("b", ("Edema", "Support Devices", "No Finding"), "No Finding", ()),
         labels.LabelSet("c", ("Edema", "No Finding")),
+        labels.LabelSet("d", ("Edema",), not_mentioned="ignore"),
     ],
 )
-def test_a_label_set_survives_its_manifest_line(unusual):
+def test_a_label_set_survives_its_manifest_line_and_a_jobs_settings(unusual):
     line = json.loads(json.dumps(labels.to_data_object(unusual)))
+    document = json.loads(json.dumps(jobs.label_set_document(unusual)))
 
     assert labels.from_data_object(line) == unusual
+    assert jobs.label_set_from(document) == unusual
+
+
+def test_silence_that_is_neither_absent_nor_unknown_is_refused():
+    with pytest.raises(LabelError, match="expected not_mentioned as zeros or ignore, met 'ones'"):
+        labels.from_data_object({"labels": "Edema", "label-not-mentioned": "ones"})
+    assert "label-not-mentioned" not in labels.to_data_object(labels.from_names(["Edema"]))

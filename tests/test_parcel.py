@@ -19,7 +19,8 @@ from cxr.pacs.shipped import ShippedPacs
 
 def prepared(path, pacs, cache):
     return material.prepare(
-        path, pacs, cache, attribute=None, policy=Policy(),
+        path, pacs, cache, attribute=None,
+        policy=Policy("soft", probabilities=True, confidence=True),
         image_size=(32, 32), preset="voi", workers=1,
     )  # fmt: skip
 
@@ -36,7 +37,13 @@ def home(tmp_path_factory):
     chosen = list(pacs.search())
     everything = written(folder, *(line(i.orthanc_id) for i in reversed(chosen)))
     prepared(everything, pacs, folder / "cache")
-    lines = [line(i.orthanc_id, comment="Ms Miller", owner="ann") for i in chosen[:2]]
+    lines = [
+        line(i.orthanc_id, comment="Ms Miller", owner="ann", **{"label-not-mentioned": "ignore"})
+        for i in chosen[:2]
+    ]
+    lines[0]["chest"]["findings"][0] |= {
+        "probability": 0.123456789, "votes": {"present": 1, "absent": 2, "uncertain": 0},
+    }  # fmt: skip
     job = written(folder, *lines, line("elsewhere"))
     return folder, prepared(job, pacs, folder / "cache"), chosen
 
@@ -65,8 +72,17 @@ def test_a_parcel_gives_the_same_examples_and_pixels_without_a_pacs(shipped):
     assert there.sha256 == ready.sha256
     assert there.manifest_sha256 == ready.manifest_sha256
     assert there.cohort.left_out == ready.cohort.left_out == {"not in the PACS": 1}
-    for same in ("names", "no_finding", "label_set", "label_source", "human_annotated"):
+    for same in ("labels", "label_source", "human_annotated"):
         assert getattr(there.cohort, same) == getattr(ready.cohort, same)
+    for same in ("states", "probabilities", "votes"):
+        assert [getattr(e, same) for e in there.cohort.examples] == [
+            getattr(e, same) for e in ready.cohort.examples
+        ]
+    assert there.cohort.labels.not_mentioned == "ignore"
+    assert there.cohort.examples[0].probabilities == (0.123456789, None)
+    assert there.cohort.examples[0].votes == ((1, 2, 0), (0, 0, 0))
+    for same in ("targets", "weights", "truth", "mask", "uncertain"):
+        assert (getattr(there, same) == getattr(ready, same)).all()
     assert np.array_equal(there.gather(everyone), ready.gather(everyone))
     assert len(there.images) == 2
     assert folds.load(sent / "split.csv") == dict(

@@ -20,7 +20,7 @@ from cxr.infra import tracking
 from cxr.learning import divided, folds, parcel, ranks, score, targets
 from cxr.learning import material as materials
 from cxr.learning.evaluation.scene import Settings
-from cxr.learning.examples import Cohort
+from cxr.learning.examples import Cohort, Example
 from cxr.learning.material import Material
 from cxr.learning.predictor import RunRecord
 from cxr.learning.targets import Policy
@@ -41,6 +41,8 @@ def material(cfg: schema.Train, folder: Path) -> Material:
     def check(cohort: Cohort) -> None:
         _check_labels(cfg, cohort)
         _check_targets(policy, cohort)
+        if cfg.data.split is not None and not cfg.resume:
+            _given(cfg, cohort.examples)  # before hours of decoding
 
     path = manifest(folder, cfg.data.job)
     with opening.opened(cfg.pacs, root=folder) as pacs:
@@ -102,7 +104,7 @@ def splits(
     if earlier is not None:
         roles = _resumed(cfg, table, ready, earlier)
     elif cfg.data.split is not None:
-        roles = _given(cfg, ready)
+        roles = _given(cfg, ready.cohort.examples)
     else:
         roles = _drawn(cfg, ready)
     studies = [e.study_instance_uid for e in ready.cohort.examples]
@@ -164,14 +166,14 @@ def _drawn(cfg: schema.Train, ready: Material) -> NDArray[np.str_]:
     )  # fmt: skip
 
 
-def _given(cfg: schema.Train, ready: Material) -> NDArray[np.str_]:
+def _given(cfg: schema.Train, examples: Sequence[Example]) -> NDArray[np.str_]:
     """Take the split that a table says."""
     # a training job elsewhere is sent the split that was made of such a list
     if cfg.data.test == "list" and not os.environ.get("CXR_IN_JOB"):
         raise ConfigError(
             "data.split: expected it alone, for it says who is tested on, met data.test=list"
         )
-    return divided.read(Path(str(cfg.data.split)), ready.cohort.examples)
+    return divided.read(Path(str(cfg.data.split)), examples)
 
 
 def _resumed(
