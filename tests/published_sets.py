@@ -102,7 +102,7 @@ def chexpert(folder, rows, valid=()):
         table(folder / f"{part}.csv", columns, lines)
 
 
-def nih(folder, rows, *, test=(), sex="Patient Gender", name="Data_Entry_2017.csv"):
+def nih(folder, rows, *, test=(), boxes=(), sex="Patient Gender", name="Data_Entry_2017.csv"):
     """NIH ChestX-ray14: rows of (image, findings, follow-up, patient, age, sex, view)."""
     for number, (image, findings, *_) in enumerate(rows):
         at = folder / f"images_{1 + number % 2:03}" / "images" / image
@@ -118,3 +118,6 @@ def nih(folder, rows, *, test=(), sex="Patient Gender", name="Data_Entry_2017.cs
     for part, wanted in (("test_list.txt", True), ("train_val_list.txt", False)):
         chosen = [image for image, *_ in rows if (image in listed) is wanted]
         (folder / part).write_text("\n".join(chosen))
+    if boxes:
+        table(folder / "BBox_List_2017.csv", ["Image Index", "Finding Label", "Bbox [x", "y", "w",
+              "h]", "", "", ""], [[*box, "", "", ""] for box in boxes])  # fmt: skip

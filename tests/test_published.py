@@ -11,8 +11,10 @@ from published_sets import chexpert, mimic, name_of, nih, picture, table
 
 from cxr import config, label, schema
 from cxr.contract import manifest
-from cxr.contract.labels import State
+from cxr.contract.labels import LabelSet, State
+from cxr.errors import JobError
 from cxr.images import pictures
+from cxr.labeling import boxes
 from cxr.pacs.folder import FolderPacs
 from cxr.pacs.published import tables
 
@@ -212,6 +214,40 @@ def test_nih_comes_in_by_either_version_of_its_table(tmp_path, sex, capsys):
     lines = replayed(tmp_path / "root", "job.name=nih", "labels=nih14")
     named = {n for _, found in lines for n, s in found.states.items() if s is State.PRESENT}
     assert named == {"Edema", "Mass", "Hernia", "No Finding"}
+
+
+def test_the_boxes_of_nih_become_regions_of_the_job(tmp_path):
+    drawn_by_a_radiologist = [
+        ("00000003_000.png", "Edema", 10.5, 4, 20, 8),
+        ("00000001_000.png", "Infiltrate", 0, 0, 5, 5),  # as that table spells it
+        ("00000099_000.png", "Mass", 0, 0, 5, 5),  # not downloaded
+    ]
+    nih(tmp_path / "set", NIH_ROWS, boxes=drawn_by_a_radiologist)
+    here(tmp_path / "root", f"folder={tmp_path / 'set'}", "published=nih14")
+
+    at = tmp_path / "root" / "published" / "nih" / "boxes.csv"
+    lines = replayed(tmp_path / "root", "job.name=nih", "labels=nih14", f"job.boxes={at}")
+    drawn = {roi["label"]: roi for _, found in lines for roi in found.rois}
+    assert drawn.keys() == {"Edema", "Infiltration"}
+    assert drawn["Edema"]["points"] == [[10.5, 4.0], [30.5, 12.0]]
+    assert (drawn["Edema"]["type"], drawn["Edema"]["workerId"]) == ("rectangle", "publisher")
+    rois = written(tmp_path / "root" / "jobs" / "nih" / "rois.csv")
+    assert [row["x_max"] for row in rois if row["label"] == "Edema"] == ["30.5"]
+
+
+@pytest.mark.parametrize(
+    ("row", "told"),
+    [("1,Edema,0,0,0,5", "expected a box from x_min, y_min to a larger x_max, y_max"),
+     ("1,Edema,0,0,nan,5", "expected a box from"), ("1,Edema,0,,4,5", "expected four numbers"),
+     ("1,Flu,0,0,4,5", "Flu")],
+)  # fmt: skip
+def test_a_box_that_is_none_is_one_line_that_says_where(tmp_path, row, told):
+    path = tmp_path / "boxes.csv"
+    path.write_text(f"sop_instance_uid,label,x_min,y_min,x_max,y_max\n{row}\n")
+
+    with pytest.raises(JobError, match=told) as caught:
+        boxes.read(path, LabelSet("two", ("Edema", "Mass")))
+    assert str(caught.value).startswith(f"{path}:2: ")
 
 
 def test_a_withdrawn_patient_leaves_the_tables_too(tmp_path):

@@ -189,6 +189,7 @@ class Job(Section):
     column: str | None = None
     unlisted: Literal["absent", "not_mentioned"] = "absent"
     label_source: Literal["report-text-mined", "readers", "model"] = "report-text-mined"
+    boxes: str | None = None
     compare: str | None = None
 
     @model_validator(mode="after")

@@ -88,6 +88,7 @@ class Existing:
         column: Where names joined by `|` stand; None finds it, or takes one column per label.
         unlisted: `absent` or `not_mentioned`, for a label that such a list does not name.
         label_source: `report-text-mined`, `readers` or `model`.
+        boxes: A CSV of regions that come with them, or None.
     """
 
     path: Path
@@ -96,6 +97,7 @@ class Existing:
     column: str | None
     unlisted: str
     label_source: str
+    boxes: Path | None = None
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ def job(cfg: "schema.Label", folder: Path) -> Job:
     existing = cfg.job.answers and Existing(
         Path(cfg.job.answers), cfg.job.key, cfg.job.key_column, cfg.job.column,
         cfg.job.unlisted, cfg.job.label_source,
+        Path(cfg.job.boxes) if cfg.job.boxes else None,
     )  # fmt: skip
     return Job(
         name=cfg.job.name,

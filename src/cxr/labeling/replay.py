@@ -17,7 +17,7 @@ from cxr.contract import manifest
 from cxr.contract.labels import LabelSet, State, follow_no_finding
 from cxr.contract.signing import Keys
 from cxr.errors import JobError, LabelError
-from cxr.labeling import Existing, Job, Status, output, rows, stated
+from cxr.labeling import Existing, Job, Status, boxes, output, rows, stated
 from cxr.pacs import Pacs
 from cxr.pacs.folder import Origin
 
@@ -66,6 +66,7 @@ class ReplayLabeling:
         """
         self._pacs, self._origins = pacs, origins
         self._states: Mapping[str, Mapping[str, State]] = {}
+        self._boxes: Mapping[str, Sequence[Mapping[str, Any]]] = {}
 
     def start(self, job: Job, manifest: Path) -> None:
         """Read the CSV, and keep those lines of the input manifest that it has a row for.
@@ -78,6 +79,8 @@ class ReplayLabeling:
             raise JobError("expected job.answers=PATH, the CSV of existing labels, met none")
         stated.check_unread(job)
         table = read(job.existing, job.labels)
+        if job.existing.boxes:
+            self._boxes = boxes.read(job.existing.boxes, job.labels)
         self._warn(job, job.existing, table)
         self._keep_matching(job, job.existing, manifest, table)
 
@@ -95,7 +98,8 @@ class ReplayLabeling:
             for line in manifest.read(job.input_manifest):
                 states = self._states[manifest.source(line)]
                 level = "study" if existing.key == "study" else "image"
-                yield line, stated.attribute(states, job.labels, level=level)
+                rois = self._boxes.get(str(line.get("sop-instance-uid")), ())
+                yield line, stated.attribute(states, job.labels, level=level, rois=rois)
 
         return output.write(job, lines(), human_annotated=False, label_source=existing.label_source)
 

@@ -36,6 +36,7 @@ def attribute(
     *,
     level: str,
     reasons: Mapping[str, str | None] | None = None,
+    rois: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
     """Make the label attribute of one data object that nobody read.
 
@@ -44,6 +45,7 @@ def attribute(
         label_set: What was asked.
         level: What was labelled, `image` or `study`.
         reasons: Label → why it has its state; None: it was replayed.
+        rois: As the manifest holds them.
     """
     return {
         "schema": manifest.SCHEMA,
@@ -57,7 +59,7 @@ def attribute(
             }
             for name, state in states.items()
         ],
-        "rois": [],
+        "rois": list(rois),
         "usable": True,
         "reasons": [],
         "level": level,

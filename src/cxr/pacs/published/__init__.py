@@ -69,8 +69,11 @@ class Published:
             yield f"{made.unlabelled} of {made.images} images have no labels in them"
         if made.absent:
             yield f"{made.absent} images that they have rows about are not in the PACS"
-        yield from (str(path) for path in (made.labels, made.split, made.test) if path)
+        written = (made.labels, made.split, made.boxes, made.test)
+        yield from (str(path) for path in written if path)
         label = f"job=published job.name={found.name} labels={found.labels}"
+        if made.boxes:
+            label += f" job.boxes={made.boxes}"
         yield f"next: python -m cxr.label {label}{' job.key=study' * found.by_study}"
         then = f"data.split={made.split}" if made.split else ""
         if made.test:

@@ -11,6 +11,8 @@ from cxr.pacs.published.tables import Entry
 _SCHEMA = """
 CREATE TABLE images (key TEXT PRIMARY KEY, patient TEXT, study TEXT, split TEXT, header TEXT,
     labels TEXT) WITHOUT ROWID;
+CREATE TABLE boxes (key TEXT, label TEXT, x_min REAL, y_min REAL, x_max REAL, y_max REAL);
+CREATE INDEX by_key ON boxes (key);
 CREATE TABLE studies (key TEXT PRIMARY KEY, labels TEXT) WITHOUT ROWID;
 """
 
@@ -60,6 +62,17 @@ class Index:
             self._db.execute(
                 "INSERT OR REPLACE INTO studies VALUES (?, ?)", (study, json.dumps(labels))
             )
+
+    def put_box(self, key: str, label: str, ends: tuple[float, float, float, float]) -> None:
+        """Keep a region of an image: left, top, right and bottom in its pixels."""
+        with explained(self.path):
+            self._db.execute("INSERT INTO boxes VALUES (?, ?, ?, ?, ?, ?)", (key, label, *ends))
+
+    def boxes(self, key: str) -> list[tuple[object, ...]]:
+        """Give label, left, top, right and bottom of each region of an image."""
+        sql = "SELECT label, x_min, y_min, x_max, y_max FROM boxes WHERE key = ? ORDER BY rowid"
+        with explained(self.path):
+            return self._db.execute(sql, (key,)).fetchall()
 
     def commit(self) -> None:
         """Let go of the tables: all is in."""

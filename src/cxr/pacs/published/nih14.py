@@ -44,8 +44,22 @@ def read(folder: Path, index: Index) -> PublishedSet:
     read_from = (entries, *([test] if test else ()))
     return PublishedSet(
         "nih", "nih14", ("finding_labels",), _key, test=test is not None, tables=read_from,
-        regions=tables.find(folder, "BBox_List_2017*.csv*"),
+        boxes=_boxes(folder, index),
     )  # fmt: skip
+
+
+def _boxes(folder: Path, index: Index) -> Path | None:
+    """Read the boxes that a radiologist drew on some images; pixels are those of the pictures."""
+    path = tables.find(folder, "BBox_List_2017*.csv*")
+    # its header gives four numbers one name, and three none: "Bbox [x,y,w,h],,,"
+    for image, label, *ends in tables.cells(path, 6) if path else ():
+        try:
+            left, top, width, height = (float(end) for end in ends[:4])
+        except ValueError as error:
+            raise PacsError(f"{path}: expected x, y, w and h of a box, met {ends[:4]}") from error
+        named = "Infiltration" if label == "Infiltrate" else label
+        index.put_box(_key(image), named, (left, top, left + width, top + height))
+    return path
 
 
 def _key(path: str) -> str:

@@ -5,8 +5,10 @@ import gzip
 import hashlib
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO, cast
 
 from cxr.errors import PacsError
 
@@ -28,7 +30,7 @@ class PublishedSet:
         pictures: The tables say whose pictures these are; else only DICOM files can come in.
         test: What the publisher keeps for testing is told as a list of patients, not as a split.
         tables: Files that were read, for the user to see.
-        regions: Outlines come with it.
+        boxes: Regions come with it: image, label, left, top, width and height in its own columns.
     """
 
     name: str
@@ -40,7 +42,7 @@ class PublishedSet:
     by_study: bool = False
     test: bool = False
     tables: tuple[Path, ...] = ()
-    regions: Path | None = None
+    boxes: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -94,19 +96,40 @@ def rows(path: Path, columns: Sequence[str | tuple[str, ...]]) -> Iterator[dict[
     Raises:
         PacsError: A column is missing, a row has other cells than the header, or it is no CSV.
     """
+    with _opened(path) as file:
+        reader = csv.DictReader(file)
+        header = [name.strip() for name in reader.fieldnames or ()]
+        reader.fieldnames = _renamed(path, header, columns)
+        for row in reader:
+            if None in row.values() or any(row.pop(None, ())):
+                raise PacsError(
+                    f"{path}:{reader.line_num}: expected {len(header)} cells as in the header, met "
+                    "another number"
+                )
+            yield {name: cell.strip() for name, cell in row.items()}
+
+
+def cells(path: Path, fewest: int) -> Iterator[list[str]]:
+    """Stream the rows of a CSV whose header names no columns one could ask for, without it.
+
+    Raises:
+        PacsError: A row has fewer cells, or it is no CSV.
+    """
+    with _opened(path) as file:
+        for number, row in enumerate(csv.reader(file), 1):
+            if row and len(row) < fewest:
+                raise PacsError(f"{path}: expected {fewest} cells in row {number}, met {len(row)}")
+            if row and number > 1:
+                yield [cell.strip() for cell in row]
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[TextIO]:
+    """Open a table, and say in one sentence what is wrong with it."""
     opened = gzip.open if path.suffix == ".gz" else open
     try:
         with opened(path, "rt", newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            header = [name.strip() for name in reader.fieldnames or ()]
-            reader.fieldnames = _renamed(path, header, columns)
-            for row in reader:
-                if None in row.values() or None in row:
-                    raise PacsError(
-                        f"{path}:{reader.line_num}: expected {len(header)} cells as in the header, "
-                        "met another number"
-                    )
-                yield {name: cell.strip() for name, cell in row.items()}
+            yield cast("TextIO", file)
     except OSError as error:  # a damaged gzip is one, too
         raise PacsError(f"{path}: cannot be read: {error.strerror or error}") from error
     except (UnicodeDecodeError, csv.Error, EOFError) as error:

@@ -2,11 +2,11 @@
 
 import csv
 import os
-from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from cxr.errors import PacsError
 from cxr.pacs import withdrawn
@@ -14,7 +14,7 @@ from cxr.pacs.ledger import Held
 from cxr.pacs.published.index import Index
 from cxr.pacs.published.tables import PublishedSet
 
-LABELS, SPLIT, TEST = "labels.csv", "split.csv", "test_patients.txt"
+LABELS, SPLIT, BOXES, TEST = "labels.csv", "split.csv", "boxes.csv", "test_patients.txt"
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,7 @@ class Written:
     Attributes:
         labels: A table that job=published reads.
         split: A table that data.split reads, or None: the set has none.
+        boxes: A table that job.boxes reads, or None.
         test: A list that data.test_list reads, or None.
         images: In the PACS.
         unlabelled: Images of them that no table has labels for.
@@ -32,6 +33,7 @@ class Written:
 
     labels: Path
     split: Path | None
+    boxes: Path | None
     test: Path | None
     images: int
     unlabelled: int
@@ -58,36 +60,62 @@ def write(
     Raises:
         PacsError: They cannot be written.
     """
-    key = "study_instance_uid" if found.by_study else "sop_instance_uid"
-    images = unlabelled = known = splits = 0
-    last = ""
-    with _whole(folder / LABELS) as labels, _whole(folder / SPLIT) as split:
-        rows, divided = csv.writer(labels), csv.writer(split)
-        rows.writerow([key, *found.columns])
-        divided.writerow(["sop_instance_uid", "split"])
+    tally = _Tally()
+    with ExitStack() as files:
+        tables = {
+            name: csv.writer(files.enter_context(_whole(folder / name)))
+            for name in (LABELS, SPLIT, BOXES)
+        }
+        key = "study_instance_uid" if found.by_study else "sop_instance_uid"
+        tables[LABELS].writerow([key, *found.columns])
+        tables[SPLIT].writerow(["sop_instance_uid", "split"])
+        tables[BOXES].writerow(["sop_instance_uid", "label", "x_min", "y_min", "x_max", "y_max"])
         for one in (one for some in held for one in some):
-            images += 1
-            entry = index.get(found.key(one.path))
-            known += entry is not None
-            study = found.study(one.path) or (entry.study if entry else "")
-            said = (entry.labels if entry else ()) or (index.study(study) if study else ())
-            unlabelled += not said
-            name = one.study_instance_uid if found.by_study else one.sop_instance_uid
-            if said and name != last:  # of one study by path, one row
-                rows.writerow([name, *said])
-                last = name
-            if entry and entry.split and not found.test:
-                divided.writerow([one.sop_instance_uid, entry.split])
-                splits += 1
+            _add(tables, one, found, index, tally)
     if found.test:
         with _whole(folder / TEST) as listed:
             listed.writelines(f"{patient(name)}\n" for name in index.patients("test"))
-    if not splits:
-        (folder / SPLIT).unlink()
+    kept = {
+        LABELS: True, SPLIT: tally.divided > 0, BOXES: found.boxes is not None, TEST: found.test,
+    }  # fmt: skip
+    for name, is_kept in kept.items():
+        if not is_kept:
+            (folder / name).unlink(missing_ok=True)
+    at = {name: folder / name if is_kept else None for name, is_kept in kept.items()}
     return Written(
-        folder / LABELS, folder / SPLIT if splits else None, folder / TEST if found.test else None,
-        images, unlabelled, index.count() - known,
+        folder / LABELS, at[SPLIT], at[BOXES], at[TEST],
+        tally.images, tally.unlabelled, index.count() - tally.known,
     )  # fmt: skip
+
+
+@dataclass
+class _Tally:
+    images: int = 0
+    known: int = 0
+    unlabelled: int = 0
+    divided: int = 0
+    last: str = ""
+
+
+def _add(
+    tables: Mapping[str, Any], one: Held, found: PublishedSet, index: Index, tally: _Tally
+) -> None:
+    """Write the rows of one image."""
+    key = found.key(one.path)
+    entry = index.get(key)
+    study = found.study(one.path) or (entry.study if entry else "")
+    said = (entry.labels if entry else ()) or (index.study(study) if study else ())
+    tally.images += 1
+    tally.known += entry is not None
+    tally.unlabelled += not said
+    name = one.study_instance_uid if found.by_study else one.sop_instance_uid
+    if said and name != tally.last:  # of one study, whose images come together, one row
+        tables[LABELS].writerow([name, *said])
+        tally.last = name
+    if entry and entry.split and not found.test:
+        tables[SPLIT].writerow([one.sop_instance_uid, entry.split])
+        tally.divided += 1
+    tables[BOXES].writerows([one.sop_instance_uid, *box] for box in index.boxes(key))
 
 
 def forget(root: Path, images: withdrawn.Images, patient_ids: Collection[str]) -> None:
