@@ -34,8 +34,9 @@ def draw(scored: Mapping[str, Any], curves: Mapping[str, Roc | None]) -> str:
         curve = curves.get(name)
         if curve is not None:
             parts.append(roc.draw(curve, left, top, SIDE, COLOURS[0], "", 1.8))
-        for letter, one in measured[name].items():
-            parts += _point(letter, one, left, top)
+        points = [_point(letter, one, left, top) for letter, one in measured[name].items()]
+        # letters last, so that no point hides another's
+        parts += [part for each in zip(*points, strict=True) for part in each]
     rows = -(-len(names) // ACROSS)
     width = 60 + min(len(names), ACROSS) * (SIDE + GAP)
     return drawing.document(
@@ -43,23 +44,20 @@ def draw(scored: Mapping[str, Any], curves: Mapping[str, Roc | None]) -> str:
     )
 
 
-def _point(letter: str, one: Mapping[str, Any], left: float, top: float) -> list[str]:
+def _point(letter: str, one: Mapping[str, Any], left: float, top: float) -> tuple[str, str, str]:
     x, y = left + SIDE * (1 - one["specificity"]), top + SIDE * (1 - one["sensitivity"])
-    parts = []
-    if one["specificity_ci"] and one["sensitivity_ci"]:
-        low, high = (left + SIDE * (1 - end) for end in one["specificity_ci"])
-        bottom, upper = (top + SIDE * (1 - end) for end in one["sensitivity_ci"])
-        parts.append(
-            f'<path d="M{low:.1f} {y:.1f}H{high:.1f}M{x:.1f} {bottom:.1f}V{upper:.1f}" '
-            f'stroke="{QUIET}" stroke-width="1"/>'
-        )
+    low, high = (left + SIDE * (1 - end) for end in one["specificity_ci"])
+    bottom, upper = (top + SIDE * (1 - end) for end in one["sensitivity_ci"])
+    cross = (
+        f'<path d="M{low:.1f} {y:.1f}H{high:.1f}M{x:.1f} {bottom:.1f}V{upper:.1f}" '
+        f'stroke="{QUIET}" stroke-width="1"/>'
+    )
     said = (
         f"reader {letter}: sensitivity {table.number(one['sensitivity'])}, "
         f"specificity {table.number(one['specificity'])}"
     )
-    parts.append(
+    dot = (
         f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4.5" fill="{COLOURS[1]}" stroke="#fff">'
         f"<title>{said}</title></circle>"
     )
-    parts.append(drawing.text(x + 7, y - 6, letter, colour=INK, weight=600))
-    return parts
+    return cross, dot, drawing.text(x + 7, y - 6, letter, colour=INK, weight=600)
