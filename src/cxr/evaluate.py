@@ -29,6 +29,9 @@ def main(cfg: schema.Evaluate, unresolved: DictConfig) -> None:
 
     _refuse_settings_of_the_run()
     folder = root.prepare(cfg.root)
+    if cfg.runs:
+        _compare(cfg, folder)
+        return
     run_folder = find_run(folder / "runs", cfg.run or "")
     predictor = Predictor.load(run_folder)
     with opening.opened(cfg.pacs, root=folder) as pacs:
@@ -78,6 +81,40 @@ def _evaluate(
     print(table.render(evaluated.scored))
     print(f"report: {evaluated.report}")
     print(evaluated.predictions)
+
+
+def _compare(cfg: schema.Evaluate, folder: Path) -> None:
+    """Compare two runs on the images of one job; no net is asked anything."""
+    from cxr.learning import comparison_page, comparisons, examples, predictor
+    from cxr.pacs import opening
+
+    found = [find_run(folder / "runs", name) for name in cfg.runs]
+    job = cfg.data.job
+    if not _said("data.job"):
+        job = comparisons.same_job(*map(predictor.load_run, found))
+    first, second = (comparisons.load(run_folder, job) for run_folder in found)
+    manifest = folder / "jobs" / job / "manifests" / "output" / "output.manifest"
+    with opening.opened(cfg.pacs, root=folder) as pacs:
+        cohort = examples.read(manifest, pacs, cfg.data.attribute)
+    said = comparisons.document(
+        first, second, cohort, job,
+        unit=cfg.evaluate.unit, draws=cfg.draws, seed=cfg.seed,
+    )  # fmt: skip
+    for warning in said["warnings"]:
+        _log.warning(warning)
+    names = f"{first.record.name}-vs-{second.record.name}"
+    page = comparison_page.write(folder / "comparisons" / names, said)
+    print(comparison_page.text(said))
+    print(f"report: {page}")
+    print(page.with_name(comparison_page.JSON))
+
+
+def _said(key: str) -> bool:
+    """Say whether a key stands on the command line."""
+    from hydra.core.hydra_config import HydraConfig
+
+    said = HydraConfig.get().overrides.task
+    return any(word.lstrip("+~").partition("=")[0] == key for word in said)
 
 
 def _refuse_settings_of_the_run() -> None:

@@ -97,7 +97,7 @@ class Report:
 def render(report: Report) -> str:
     """Give the whole HTML file as text; the same report gives the same text."""
     scored = report.scored
-    return _template().render(
+    return template("report.html").render(
         report=report,
         scored=scored,
         provenance=table.provenance(scored),
@@ -114,7 +114,8 @@ def write(path: Path, report: Report) -> None:
     predictions.replace_text(path, render(report))
 
 
-def _template() -> jinja2.Template:
+def template(name: str) -> jinja2.Template:
+    """Open a template of reports, with what writes figures."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(places.shipped("templates") / "report"),
         autoescape=True,
@@ -130,7 +131,7 @@ def _template() -> jinja2.Template:
         "percent": lambda value: "–" if value is None else f"{100 * value:.0f} %",
         "printable": table.printable,
     }
-    return environment.get_template("report.html")
+    return environment.get_template(name)
 
 
 def _row(name: str, report: Report) -> dict[str, Any]:

@@ -69,14 +69,7 @@ def pooled(sample: Sample, material: Material, chosen: NDArray[np.intp], unit: U
         chosen: As there.
         unit: `image` changes nothing.
     """
-    if unit == "image":
-        return sample
-    examples = [material.cohort.examples[row] for row in chosen]
-    if unit == "patient":
-        return units.pool(sample, [example.patient_id for example in examples], unit)
-    # an image without study is its own
-    studies = [(e.patient_id, e.study_instance_uid or e.sop_instance_uid) for e in examples]
-    return units.pool(sample, ["\0".join(study) for study in studies], unit)
+    return units.made(sample, [material.cohort.examples[row] for row in chosen], unit)
 
 
 def answers(

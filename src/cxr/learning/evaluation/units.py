@@ -15,6 +15,25 @@ from numpy.typing import NDArray
 from cxr.learning import predictions
 from cxr.learning.evaluation.columns import band
 from cxr.learning.evaluation.sample import Sample
+from cxr.learning.evaluation.scene import Unit
+from cxr.learning.examples import Example
+
+
+def made(images: Sample, examples: Sequence[Example], unit: Unit) -> Sample:
+    """Make of images the units that are asked for.
+
+    Args:
+        images: N of them.
+        examples: (N,) whose and of which study they are.
+        unit: `image` changes nothing.
+    """
+    if unit == "image":
+        return images
+    if unit == "patient":
+        return pool(images, [example.patient_id for example in examples], unit)
+    # an image without study is its own
+    studies = [(e.patient_id, e.study_instance_uid or e.sop_instance_uid) for e in examples]
+    return pool(images, ["\0".join(study) for study in studies], unit)
 
 
 def pool(images: Sample, groups: Sequence[str] | NDArray[Any], unit: str) -> Sample:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cxr.learning import metrics
 from cxr.learning.evaluation import cells
@@ -37,8 +38,7 @@ def within_view(
         both; `findings` averaged in it, and `missing`; `pooled`; `reason` where there is no mean.
         None where no image has either view.
     """
-    texts = np.char.upper(sample.columns["view"]) if "view" in sample.columns else np.array([""])
-    texts = np.where(np.isin(texts, FRONTAL), texts, "")
+    texts = _positions(sample)
     if not (texts != "").any() or not averaged:
         return None
     divided = cells.groups(sample, texts, averaged=averaged, draws=draws, seed=seed)
@@ -55,6 +55,25 @@ def within_view(
         if group.value in FRONTAL and document["withheld"] != FEW
     ]
     return {"views": views, **_mean(sample, shown, averaged)}
+
+
+def frontal(sample: Sample, *, averaged: Sequence[str], draws: int, seed: int) -> list[Group]:
+    """Give the groups of AP and PA, without one of too few patients to be shown.
+
+    Takes what `within_view` takes.
+    """
+    divided = cells.groups(sample, _positions(sample), averaged=averaged, draws=draws, seed=seed)
+    hidden = cells.withheld([sample.patients[group.rows] for group in divided])
+    return [
+        group
+        for group, why in zip(divided, hidden, strict=True)
+        if group.value in FRONTAL and why != FEW
+    ]
+
+
+def _positions(sample: Sample) -> NDArray[np.str_]:
+    texts = np.char.upper(sample.columns.get("view", np.full(len(sample.patients), "")))
+    return np.where(np.isin(texts, FRONTAL), texts, "")
 
 
 def _mean(sample: Sample, shown: Sequence[Group], averaged: Sequence[str]) -> dict[str, Any]:

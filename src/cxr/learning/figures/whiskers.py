@@ -100,8 +100,10 @@ def draw(
         words = table.signed(row.value) if signed else table.number(row.value)
         parts.append(drawing.text(LEFT + WIDTH + 16, y + 4, words, weight=weight))
         words = table.signed_interval(row.ci) if signed else table.interval(row.ci)
-        parts.append(drawing.text(LEFT + WIDTH + 68, y + 4, words, colour=QUIET))
-    return drawing.document(LEFT + WIDTH + 200, height + 40, title, parts)
+        parts.append(
+            drawing.text(LEFT + WIDTH + (78 if signed else 68), y + 4, words, colour=QUIET)
+        )
+    return drawing.document(LEFT + WIDTH + 220, height + 40, title, parts)
 
 
 def _scale(low: float, high: float) -> tuple[float, float, float]:
