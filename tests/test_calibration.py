@@ -11,6 +11,7 @@ from scipy import optimize
 from sklearn.calibration import calibration_curve
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import brier_score_loss
+from statsmodels import api as statsmodels
 
 from cxr.learning import points, resampling
 from cxr.learning.evaluation import calibration
@@ -43,6 +44,17 @@ def test_what_is_fitted_is_scikit_learns_logistic_regression(shift):
     )
     assert slope == pytest.approx(model.coef_[0, 0], rel=1e-5)
     assert intercept == pytest.approx(model.intercept_[0] if shift else 0, rel=1e-4)
+
+
+def test_what_is_fitted_is_statsmodels_binomial_model():
+    z, present = overconfident(1)
+
+    slope, intercept = calibration.optimum(z, present, shift=True)
+
+    model = statsmodels.GLM(
+        platts(present), statsmodels.add_constant(z), family=statsmodels.families.Binomial()
+    )
+    assert (intercept, slope) == pytest.approx(tuple(model.fit(tol=1e-12).params))
 
 
 @settings(max_examples=30)

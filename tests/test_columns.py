@@ -23,6 +23,7 @@ INSTANCES = [
     instance("1.1", sex="F", age_years=44.0, view_position="AP"),
     instance("1.2", sex="", age_years=93.5, view_position="PA"),
     instance("1.3", sex="M", age_years=None),
+    instance("1.4", sex="M", age_years=414.0),
 ]
 
 
@@ -30,9 +31,10 @@ def test_headers_give_sex_age_band_and_view():
     texts = Columns().texts(INSTANCES, ["sex"])
 
     assert {name: values.tolist() for name, values in texts.items()} == {
-        "sex": ["F", "", "M"], "age": ["40–59", "over 89", ""], "view": ["AP", "PA", ""],
+        "sex": ["F", "", "M", "M"], "age": ["40–59", "over 89", "", ""],
+        "view": ["AP", "PA", "", ""],
     }  # fmt: skip
-    np.testing.assert_equal(columns.ages(INSTANCES), [44, 90, np.nan])
+    np.testing.assert_equal(columns.ages(INSTANCES), [44, 90, np.nan, np.nan])
 
 
 def test_a_table_adds_columns_and_goes_before_the_headers(tmp_path):
@@ -42,8 +44,8 @@ def test_a_table_adds_columns_and_goes_before_the_headers(tmp_path):
     read = Columns.read(str(path))
 
     assert read.names == ("site", "sex")
-    assert read.texts(INSTANCES, ["site", "sex"])["site"].tolist() == ["south", "north", ""]
-    assert read.texts(INSTANCES, [])["sex"].tolist() == ["", "M", ""]
+    assert read.texts(INSTANCES, ["site", "sex"])["site"].tolist() == ["south", "north", "", ""]
+    assert read.texts(INSTANCES, [])["sex"].tolist() == ["", "M", "", ""]
     assert "site" not in read.texts(INSTANCES, ["sex"])
 
 

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 from sklearn import metrics as sk
+from statsmodels import api as statsmodels
 
 from cxr.learning import metrics, points
 
@@ -297,3 +298,21 @@ def test_proportion_interval_holds_the_proportion(seed):
     low, high = points.proportion_interval(hits, patients)
 
     assert 0 <= low <= hits.mean() <= high <= 1
+
+
+@settings(max_examples=30)
+@given(st.integers(0, 2**31), st.integers(20, 200))
+def test_effective_images_vary_as_statsmodels_clustered_mean(seed, n):
+    rng = np.random.default_rng(seed)
+    patients = rng.integers(0, n // 2, n)
+    hits = rng.random(n) < rng.random(n)[patients]  # alike within a patient
+    if not 0 < hits.sum() < n:
+        return
+
+    met = points.effective(hits, patients)
+
+    fit = statsmodels.OLS(hits.astype(float), np.ones(n)).fit(
+        cov_type="cluster", cov_kwds={"groups": patients, "use_correction": False}
+    )
+    share, variance = hits.mean(), fit.cov_params()[0, 0]
+    assert met == pytest.approx(min(share * (1 - share) / variance, n))

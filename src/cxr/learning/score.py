@@ -233,6 +233,9 @@ def flat(scored: Mapping[str, Any]) -> dict[str, float]:
     for name, label in scored["labels"].items():
         for key in ("auroc", "ap", "sensitivity", "specificity"):
             figures[metric_name(split, key, name)] = label[key]
+    for name, label in scored.get("calibration", {}).get("labels", {}).items():
+        for key in ("brier", "ece"):
+            figures[metric_name(split, key, name)] = label["after"] and label["after"][key]
     return {name: float(value) for name, value in figures.items() if value is not None}
 
 

@@ -21,6 +21,7 @@ DICOM = ("sex", "age", "view")
 """Columns that the images' own headers give."""
 OLDEST = 90
 """Ages from here on are one band: few are so old that the age alone may tell who it is."""
+_LONGEST = 120  # NIH's table has people of 414
 _BANDS = ((18, "0–17"), (40, "18–39"), (60, "40–59"), (80, "60–79"), (OLDEST, "80–89"))
 
 
@@ -105,17 +106,17 @@ class Columns:
 
 
 def ages(instances: Sequence[Instance]) -> NDArray[np.float64]:
-    """Give ages in years, (N,), NaN where unknown; all over 89 are 90."""
-    years = [np.nan if i.age_years is None else i.age_years for i in instances]
-    return np.minimum(np.array(years, np.float64), OLDEST)
+    """Give ages in years, (N,), NaN where unknown or impossible; all over 89 are 90."""
+    years = np.array([np.nan if i.age_years is None else i.age_years for i in instances])
+    return np.where(years > _LONGEST, np.nan, np.minimum(years, OLDEST)).astype(np.float64)
 
 
 def band(years: float | None) -> str:
-    """Name the band of an age; all over 89 are one.
+    """Name the band of an age; all over 89 are one, and what is impossible is unknown.
 
-    >>> band(17.9), band(40), band(90), band(104), band(None)
-    ('0–17', '40–59', 'over 89', 'over 89', '')
+    >>> band(17.9), band(40), band(90), band(104), band(414), band(None)
+    ('0–17', '40–59', 'over 89', 'over 89', '', '')
     """
-    if years is None or np.isnan(years):
+    if years is None or np.isnan(years) or years > _LONGEST:
         return ""
     return next((name for end, name in _BANDS if years < end), "over 89")
