@@ -125,6 +125,13 @@ def test_sweep_gives_a_run_for_each_value(demo: Path) -> None:
 
     for k in (0, 1):
         assert (demo / "runs" / f"sweep-{k}" / "metrics.json").is_file()
+    compared = cxr("evaluate", "runs=[sweep-0,sweep-1]", "draws=100", root=demo)
+    page = demo / "comparisons" / "sweep-0-vs-sweep-1" / "comparison.html"
+    assert f"report: {page}" in compared.stdout
+    said = json.loads(page.with_name("comparison.json").read_text())
+    alone = json.loads((demo / "runs" / "sweep-1" / "metrics.json").read_text())
+    assert said["images"] == alone["images"]
+    assert said["macro"]["auroc"]["second"] == pytest.approx(alone["auroc_macro"])
 
 
 @pytest.mark.slow
