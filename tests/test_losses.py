@@ -8,12 +8,14 @@ import torch
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from test_fit import NAMES, NET, learnable
 from torch import nn
 
 from cxr import places
 from cxr.errors import ConfigError
-from cxr.learning import losses
+from cxr.learning import fit, losses
 from cxr.learning.losses import Asymmetric, AucMargin, Bce
+from cxr.learning.model import Classifier, build_net, build_optimizer
 
 B, L = 6, 4
 
@@ -364,3 +366,39 @@ def test_each_config_builds_its_loss_with_the_defaults_of_the_code(name, kind):
 def test_what_is_no_loss_is_refused(config, message):
     with pytest.raises(ConfigError, match=message):
         losses.build(config)
+
+
+def fitted(folder, told, resume_from=None, stop_after=None):
+    """Train with the margin loss from its second epoch on, and give its state."""
+    data = learnable(train=32, val=16)
+    loss = AucMargin(warmup_epochs=1)
+    loss.prepare(*(torch.from_numpy(table[:32]) for table in data._trained.values()))
+    optimizer = build_optimizer({"_target_": "torch.optim.AdamW", "lr": 1e-2})
+    model = Classifier(build_net(NET, 3), NAMES, optimizer=optimizer, loss=loss)
+
+    def tell(metrics, epoch):
+        told.append((epoch, metrics))
+        if epoch == stop_after:
+            raise KeyboardInterrupt
+
+    fit.fit(
+        model, data, folder=folder, max_epochs=3, accelerator="cpu", precision="32-true",
+        log_metrics=tell, resume_from=resume_from,
+    )  # fmt: skip
+    return loss.state_dict()
+
+
+def test_a_resumed_margin_loss_goes_on_with_what_it_remembers(tmp_path):
+    whole, parts = [], []
+    expected = fitted(tmp_path / "whole", whole)
+
+    with pytest.raises(KeyboardInterrupt):
+        fitted(tmp_path / "parts", parts, stop_after=3)
+    del parts[2]  # told before its checkpoint was written, so it is done again
+    met = fitted(tmp_path / "parts", parts, tmp_path / "parts" / "last.ckpt")
+
+    assert parts == whole
+    assert all(torch.equal(met[name], expected[name]) for name in expected)
+    # cross-entropy of an epoch, then the margin loss, which is bounded by a quarter of 1 + 1 + 4
+    assert whole[0][1]["train/loss"] > 0.5
+    assert whole[1][1]["train/loss"] < 0.5

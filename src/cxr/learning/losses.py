@@ -190,9 +190,10 @@ class AucMargin(Loss):
         classes = torch.stack([targets * weights, (1 - targets) * weights])  # (2, B, L)
         count = classes.sum(1)
         of_batch = (classes * h).sum(1) / count.clamp(min=1e-6)
-        self.seen = (self.seen + count).clamp(max=self._memory)
+        # in place, for DDP hands the first process's buffers round by reference
+        self.seen.add_(count).clamp_(max=self._memory)
         rate = (count / self.seen.clamp(min=1e-6)).clamp(max=1)
-        self.means = torch.where(count > 0, self.means + rate * (of_batch - self.means), self.means)
+        self.means.add_(torch.where(count > 0, rate * (of_batch - self.means), 0.0))
 
 
 def mean(each: Tensor, weights: Tensor) -> Tensor:
