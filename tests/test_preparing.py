@@ -2,13 +2,14 @@
 
 import numpy as np
 import pytest
+import torch
 from specimens import dicom
 from test_examples import line, written
 
 from cxr import config, schema
 from cxr.contract.labels import ANSWERS
 from cxr.errors import ConfigError, DataError
-from cxr.learning import folds, preparing
+from cxr.learning import folds, preparing, running
 from cxr.pacs.folder import FolderPacs
 
 COUNT = 12
@@ -36,6 +37,9 @@ def root(tmp_path_factory):
     ]
     made = {
         "voted": [voted(i.orthanc_id, n % 3 == 0) for n, i in enumerate(stored)],
+        "uneven": [
+            voted(i.orthanc_id, n % 3 == 0) for n, i in enumerate(stored) if n not in (1, 3)
+        ],
         "plain": [line(i.orthanc_id) for i in stored],
         "text": [
             line(i.orthanc_id, ("uncertain", "not_mentioned"), **{"label-not-mentioned": "ignore"})
@@ -177,3 +181,25 @@ def test_the_split_does_not_depend_on_what_uncertain_becomes(root, tmp_path):
 
     assert divided[0] == divided[1]
     assert set(divided[0]) == {"train", "val", "test"}
+
+
+def test_what_a_loss_counts_is_train_with_its_patients_capped(root, tmp_path):
+    net = (
+        "model.net={_target_: monai.networks.nets.DenseNet, spatial_dims: 2, in_channels: 1, "
+        "init_features: 4, growth_rate: 2, block_config: [1, 1]}"
+    )
+    cfg, made = ready(
+        root, "uneven", "loss.pos_weight=true", "data.patient_cap=1", "trainer=smoke", net
+    )
+    patients = np.array([int(patient[-1]) for patient in made.patient_ids])
+    roles = np.where(patients < 4, "train", "val")
+
+    running.fitted(cfg, tmp_path, made, roles, "val/loss", resume=False)
+
+    # one image each of patients 0 and 1, half of each of the two of patients 2 and 3
+    weights = np.where(patients < 2, 1, 0.5)[roles == "train"]
+    present = made.targets[roles == "train"] == 1
+    expected = (weights @ ~present) / (weights @ present)
+    assert len(set(expected)) == 2
+    kept = torch.load(tmp_path / "last.ckpt", weights_only=True)["state_dict"]
+    assert kept["loss.pos_weight"].numpy() == pytest.approx(expected)
