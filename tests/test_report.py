@@ -13,9 +13,10 @@ import samples
 from matplotlib import image as matplotlib_image
 
 from cxr.learning import figures, report, score
+from cxr.learning.decoding import Placement
 from cxr.learning.evaluation import operating
 from cxr.learning.evaluation.scene import Settings
-from cxr.learning.figures import forest, png, roc
+from cxr.learning.figures import forest, overlay, png, roc
 
 NAMES = ["Edema", "Hernia", "Pneumonia", "No Finding"]
 HOSTILE = [
@@ -24,6 +25,15 @@ HOSTILE = [
     "{{ 7 * 7 }}",
     "\x1b[0m\0",
 ]
+
+
+SQUARE = Placement(0, 0, 4, 4, (4, 4))
+
+
+def picture(finding="Edema", calls=None, **changed):
+    calls = calls or {finding: (0.5, True)}
+    pixels = np.zeros((4, 4), np.uint8)
+    return replace(report.Picture(pixels, SQUARE, finding, "found", calls), **changed)
 
 
 def made(names=NAMES, **changed):
@@ -71,7 +81,7 @@ def test_headline_holds_figure_interval_counts_and_label_source():
     assert f"{given.scored['auroc_macro']:.3f}" in text
     assert f"95 % CI {low:.3f}–{high:.3f}" in text
     assert "labels: report-text-mined, not read by radiologists" in text
-    assert "Images 150 Patients 75" in text
+    assert "Scored 150 images of 75 patients" in text
     assert "nih-1 abc123" in text
     assert "2026-11-22" in text
 
@@ -85,13 +95,15 @@ def test_research_only_opens_and_closes_the_page():
 
 
 def test_nothing_is_loaded_and_no_script_runs():
-    pixels = np.zeros((4, 4), np.uint8)
-    html = report.render(made(pictures=[report.Picture(pixels, "one", {"Edema": (0.5, True)})]))
+    heat = np.eye(4, dtype=np.float32)
+    shown = picture(heat=heat, peak=(1.5, 1.5), outlines=[[(1, 1), (3, 1), (3, 3)], [(2, 2)]])
+    html = report.render(made(pictures=[picture(), shown]))
 
     page = Page(html)
 
     assert not page.tags & {"script", "link", "iframe", "object", "embed", "form", "base"}
-    assert all(address.startswith("data:image/png;base64,") for address in page.loads)
+    assert all(address.startswith(("data:image/png;base64,", "#p")) for address in page.loads)
+    assert len(page.loads) == 4  # two images, one of them used again, and its heat
     assert "url(" not in html
     assert "@import" not in html
     assert set(re.findall(r"https?://[^\s\"'<]+", html)) <= {"http://www.w3.org/2000/svg"}
@@ -114,16 +126,14 @@ def test_hostile_text_stays_text_everywhere():
         warnings=HOSTILE, consolidation=HOSTILE[0], policies=everywhere, agreement=agreement,
         config_yaml="\n".join(HOSTILE), versions=everywhere, hashes=everywhere,
         cohort=[report.Step(HOSTILE[0], 3), report.Step(HOSTILE[1], 2, 1, {HOSTILE[2]: 1})],
-        pictures=[
-            report.Picture(np.zeros((2, 2), np.uint8), HOSTILE[1], {HOSTILE[0]: (0.1, None)})
-        ],
+        pictures=[picture(HOSTILE[1], dict.fromkeys(HOSTILE, (0.9, True)), view=HOSTILE[2])],
     )  # fmt: skip
     given.scored["label_source"] = HOSTILE[0]
 
     page = Page(report.render(given))
 
     assert "script" not in page.tags
-    assert page.loads == [png.uri(np.zeros((2, 2), np.uint8))]
+    assert page.loads == [png.uri(np.zeros((4, 4), np.uint8))]
     assert all(name in page.text for name in HOSTILE[:3])
 
 
@@ -138,7 +148,7 @@ def test_row_says_why_a_figure_is_missing():
 def test_sections_without_content_are_left_out():
     text = Page(report.render(made())).text
 
-    for heading in ("Cohort", "Agreement between readers", "Examples", "Configuration"):
+    for heading in ("Cohort", "Agreement between readers", "gallery", "Configuration"):
         assert heading not in text
 
 
@@ -224,16 +234,31 @@ def test_example_image_is_the_image_bit_for_bit():
     np.testing.assert_array_equal(np.round(again * 255).astype(np.uint8), image)
 
 
-def test_example_shows_the_highest_outputs_and_all_that_is_present():
+def test_a_picture_says_what_it_was_called_what_it_is_and_what_else_it_was_taken_for():
     calls = {
-        "a": (0.9, False), "b": (0.8, None), "c": (0.7, False), "d": (0.6, False), "e": (0.1, True),
+        "Edema": (0.83, False), "Hernia": (0.61, None), "Pneumonia": (0.2, True),
+        "No Finding": (0.1, False),
     }  # fmt: skip
 
     text = Page(
-        report.render(made(pictures=[report.Picture(np.zeros((2, 2), np.uint8), "one", calls)]))
+        report.render(made(pictures=[picture(calls=calls, kind="false alarm", view="AP")]))
     ).text
 
-    assert "a 0.900 absent b 0.800 no target c 0.700 absent e 0.100 present" in text
+    assert "False alarm 0.830 AP labelled: Pneumonia model also: Hernia 0.61" in text
+
+
+def test_heat_colours_the_radiograph_and_never_the_letterbox():
+    at = Placement(1, 0, 2, 4, (2, 4))
+    heat = np.ones((4, 4), np.float32)
+
+    svg = ElementTree.fromstring(
+        overlay.draw("p1", "t", np.zeros((4, 4), np.uint8), at, heat=heat, peak=None, outlines=[])
+    )
+
+    _, coloured = svg.iter("{http://www.w3.org/2000/svg}image")
+    assert [coloured.get(key) for key in ("x", "y", "width", "height")] == ["0", "1", "4", "2"]
+    raw = base64.b64decode(coloured.get("href").removeprefix("data:image/png;base64,"))
+    assert matplotlib_image.imread(io.BytesIO(raw), format="png").shape == (2, 4, 4)
 
 
 @pytest.mark.parametrize("names", [NAMES, HOSTILE])

@@ -46,6 +46,8 @@ def _evaluate(
     predictor: "Predictor",
     pacs: "Pacs",
 ) -> None:
+    import numpy as np
+
     from cxr.learning import evaluation, material, table
     from cxr.learning.evaluation import sampling, tuning
     from cxr.learning.evaluation.scene import Settings
@@ -64,7 +66,8 @@ def _evaluate(
     chosen, split, warnings = _choose(cfg, run_folder, record.job, ready, pacs)
     for warning in warnings:
         _log.warning(warning)
-    trained, val = _learned_from(run_folder, ready) if cfg.data.job == record.job else (None, None)
+    splits = _splits(run_folder, ready) if cfg.data.job == record.job else None
+    val = None if splits is None else np.flatnonzero(splits == "val")
     predictor.record = tuning.retune(predictor, ready, val, settings)
     context = evaluation.context(
         folder, ready,
@@ -73,7 +76,7 @@ def _evaluate(
         warnings=warnings,
         policies=ready.policy.told(),
         pictures=cfg.examples, draws=cfg.draws, seed=cfg.seed,
-        settings=settings, trained=trained,
+        settings=settings, splits=splits,
         attribute=cfg.data.attribute,
     )  # fmt: skip
     place = run_folder / "evaluations" / cfg.data.job
@@ -144,17 +147,14 @@ def find_run(runs: Path, run: str) -> Path:
     raise RunError(f"run: no run called {run!r} in {runs}; there are {names or 'none yet'}")
 
 
-def _learned_from(
-    run_folder: Path, ready: "Material"
-) -> "tuple[NDArray[np.intp], NDArray[np.intp]]":
-    """Find the images the run was trained on, and those it was tuned on."""
+def _splits(run_folder: Path, ready: "Material") -> "NDArray[np.str_]":
+    """Say of every image what it was to the run; "" where it came later."""
     import numpy as np
 
     from cxr.learning import folds
 
     splits = folds.load(run_folder / "split.csv")
-    roles = np.array([splits.get(uid, "") for uid in ready.sop_instance_uids])
-    return np.flatnonzero(roles == "train"), np.flatnonzero(roles == "val")
+    return np.array([splits.get(uid, "") for uid in ready.sop_instance_uids], np.str_)
 
 
 def _choose(

@@ -161,7 +161,7 @@ def _evaluate(
         warnings=[evaluation.ON_VAL] if split == "val" else [],
         policies=material.policy.told() | {"split": "by patient"},
         pictures=cfg.examples, draws=cfg.draws, seed=cfg.seed,
-        settings=settings, trained=np.flatnonzero(splits == "train"),
+        settings=settings, splits=splits,
         attribute=cfg.data.attribute,
     )  # fmt: skip
     chosen = np.flatnonzero(splits == split)

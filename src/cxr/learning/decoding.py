@@ -74,7 +74,8 @@ class Placement:
         [[5.0, 0.0], [15.0, 20.0]]
         """
         part = np.array([self.columns / self.shape[1], self.rows / self.shape[0]])
-        return np.asarray(points, np.float64) * part + np.array([self.left, self.top])
+        moved = np.asarray(points, np.float64) * part + np.array([self.left, self.top])
+        return np.asarray(moved, np.float64)
 
 
 def place(shape: Size, image_size: Size) -> Placement:

@@ -17,8 +17,12 @@ from numpy.typing import NDArray
 
 from cxr import places
 from cxr.learning import figures, predictions, table
-from cxr.learning.figures import png, roc
+from cxr.learning.decoding import Placement
+from cxr.learning.figures import overlay, roc
 from cxr.learning.points import Roc
+
+LIKELY = 0.5
+"""Probability from which on a caption names what else an image was taken for."""
 
 
 @dataclass(frozen=True)
@@ -40,17 +44,29 @@ class Step:
 
 @dataclass(frozen=True)
 class Picture:
-    """One example image; never one flagged as burned-in.
+    """One image of the gallery; never one that may have text burned in.
 
     Attributes:
         image: (H, W) uint8, upright, black is air.
-        caption: Nothing identifying.
-        calls: Label → probability and target (None where masked).
+        at: Where in it the radiograph lies.
+        finding: The label it is shown for.
+        kind: `found`, `false alarm` or `missed`.
+        calls: Label → probability and target (None where not known).
+        view: View position, may be empty.
+        heat: (H, W) in [0, 1], what spoke for the finding; None where nobody asked.
+        peak: (x, y) of its maximum, or None.
+        outlines: Rings of (x, y), or single points, where readers saw the finding.
     """
 
     image: NDArray[np.uint8]
-    caption: str
+    at: Placement
+    finding: str
+    kind: str
     calls: Mapping[str, tuple[float, bool | None]]
+    view: str = ""
+    heat: NDArray[np.float32] | None = None
+    peak: tuple[float, float] | None = None
+    outlines: Sequence[Sequence[tuple[float, float]]] = ()
 
 
 @dataclass(frozen=True)
@@ -70,7 +86,9 @@ class Report:
         consolidation: How several answers became one, may be empty.
         policies: Name → value: how states became targets, how patients were split.
         agreement: What agreement.json holds, or None.
-        pictures: Only of synthetic data, or when asked for.
+        pictures: Only of synthetic data, or when asked for; those of a finding together.
+        wanted: Pictures may be shown.
+        kept_back: Images scored that may have text burned in, so that none of them is shown.
         config_yaml: The config as composed, never resolved: a resolved one may hold secrets.
         versions: Package → version; the machine too.
         hashes: What → hash.
@@ -89,6 +107,8 @@ class Report:
     policies: Mapping[str, str] = field(default_factory=dict)
     agreement: Mapping[str, Any] | None = None
     pictures: Sequence[Picture] = ()
+    wanted: bool = False
+    kept_back: int = 0
     config_yaml: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
     hashes: Mapping[str, str] = field(default_factory=dict)
@@ -97,6 +117,7 @@ class Report:
 def render(report: Report) -> str:
     """Give the whole HTML file as text; the same report gives the same text."""
     scored = report.scored
+    cards = [_card(name, label, scored) for name, label in scored["labels"].items()]
     return template("report.html").render(
         report=report,
         scored=scored,
@@ -105,7 +126,14 @@ def render(report: Report) -> str:
         drawn={n: Markup(svg) for n, svg in figures.drawn(scored, report.curves).items()},
         chosen=any(label["threshold"] is not None for label in scored["labels"].values()),
         flow=_flow(report.cohort),
-        pictures=[_picture(picture) for picture in report.pictures],
+        extent=table.extent(scored),
+        besides=table.besides(scored),
+        seen=_seen(scored),
+        cards=[card for card in cards if card["threshold"] is not None],
+        uncalled=[card for card in cards if card["threshold"] is None],
+        gallery=_gallery(report),
+        mapped=any(picture.heat is not None for picture in report.pictures),
+        outlined=any(picture.outlines for picture in report.pictures),
     )
 
 
@@ -155,6 +183,36 @@ def _row(name: str, report: Report) -> dict[str, Any]:
     }
 
 
+def _card(name: str, label: Mapping[str, Any], scored: Mapping[str, Any]) -> dict[str, Any]:
+    """Give what the threshold card says of one finding."""
+    stated = scored.get("operating", {}).get("labels", {}).get(name)
+    at, split = label.get("threshold_at"), label["threshold_split"]
+    how = (
+        "sensitivity + specificity is highest"
+        if at is None
+        else f"{label['threshold_method']} is {100 * at:g} %"
+    )
+    return {
+        "name": name,
+        "how": f"where {how} on {split}",
+        "reason": label["threshold_reason"],
+        "stated": stated,
+        **{key: label[key] for key in _CARD},
+    }
+
+
+_CARD = ("threshold", "sensitivity", "sensitivity_ci", "specificity", "specificity_ci")
+
+
+def _seen(scored: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Name the values of sex and view that any split has, as rows of the cohort table."""
+    splits = scored.get("cohort", {}).get("splits", {}).values()
+    return {
+        key: list(dict.fromkeys(value for one in splits for value in one[key]))
+        for key in ("sex", "view")
+    }
+
+
 def _counts(share: float | None, of: int) -> str:
     return "" if share is None else f"{round(share * of)} of {of}"
 
@@ -172,16 +230,34 @@ def _flow(steps: Sequence[Step]) -> list[dict[str, Any]]:
     return boxes
 
 
-def _picture(picture: Picture) -> dict[str, Any]:
-    ranked = sorted(picture.calls.items(), key=lambda call: -call[1][0])
-    shown = [
-        {"name": name, "probability": probability, "target": target}
-        for rank, (name, (probability, target)) in enumerate(ranked)
-        if rank < 3 or target
-    ]
+def _gallery(report: Report) -> list[dict[str, Any]]:
+    """Give the pictures of each finding, with what is said below each."""
+    made: dict[str, dict[str, Any]] = {}
+    for number, picture in enumerate(report.pictures):
+        label = report.scored["labels"][picture.finding]
+        group = made.setdefault(
+            picture.finding, {"name": picture.finding, "label": label, "pictures": []}
+        )
+        group["pictures"].append(_picture(number, picture))
+    return list(made.values())
+
+
+def _picture(number: int, picture: Picture) -> dict[str, Any]:
+    others = [(n, p, t) for n, (p, t) in picture.calls.items() if n != picture.finding]
+    # no more than a glance: the likeliest of what else it was taken for
+    likely = sorted((o for o in others if o[1] >= LIKELY), key=lambda o: -o[1])[:3]
+    title = f"{picture.finding}, {picture.kind}"
     return {
-        "uri": png.uri(picture.image),
-        "caption": picture.caption,
-        "calls": shown,
-        "size": picture.image.shape,
-    }
+        "kind": picture.kind,
+        "view": picture.view,
+        "probability": picture.calls[picture.finding][0],
+        "present": [name for name, (_, target) in picture.calls.items() if target],
+        "likely": [(name, probability) for name, probability, _ in likely],
+        "dark": picture.heat is not None and picture.peak is None,
+        "svg": Markup(
+            overlay.draw(
+                f"p{number}", title, picture.image, picture.at,
+                heat=picture.heat, peak=picture.peak, outlines=picture.outlines,
+            )
+        ),
+    }  # fmt: skip

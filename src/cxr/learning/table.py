@@ -60,6 +60,46 @@ def rows(scored: Mapping[str, Any]) -> list[Row]:
     return [*made, Row("macro", None, scored["units"], *macro, note)]
 
 
+@dataclass(frozen=True)
+class Beside:
+    """A figure that stands beside every headline, or why there is none.
+
+    Attributes:
+        name: What it is the AUROC of.
+        value: None where there is none.
+        ci: 95 % interval, or None.
+        said: What it is to be compared with, or why it is missing.
+    """
+
+    name: str
+    value: float | None
+    ci: Sequence[float] | None
+    said: str
+
+
+def besides(scored: Mapping[str, Any]) -> list[Beside]:
+    """Give what must stand beside the headline: AUROC within one view, and by metadata alone.
+
+    Args:
+        scored: What metrics.json holds.
+    """
+    within = scored.get("within_view") or {"reason": "no image says whether it is AP or PA"}
+    value = within.get("auroc_macro")
+    said = f"not known: {within.get('reason')}"
+    if value is not None:
+        count = len(within["findings"])
+        together = number(within["pooled"])
+        said = f"mean of AP and PA, {count} finding{'s' * (count != 1)}; together {together}"
+    made = [Beside("within one view", value, within.get("auroc_macro_ci"), said)]
+    alone = scored.get("metadata_only") or {"reason": "not asked"}
+    value = alone.get("auroc_macro")
+    said = f"not known: {alone.get('reason') or 'no finding to average'}"
+    if value is not None:
+        ends = signed_interval(alone["difference_ci"])
+        said = f"the model: {signed(alone['difference'])}{f' ({ends})' if ends else ''}"
+    return [*made, Beside("view, age and sex alone", value, alone.get("auroc_macro_ci"), said)]
+
+
 def render(scored: Mapping[str, Any], *, width: int = 100) -> str:
     """Draw `rows` as text for stdout, with what must stand beside it.
 
@@ -88,6 +128,9 @@ def render(scored: Mapping[str, Any], *, width: int = 100) -> str:
     text = io.StringIO()
     console = Console(file=text, width=width, color_system=None, legacy_windows=False)
     console.print(drawn)
+    for beside in besides(scored):
+        ends = f" ({interval(beside.ci)})" if beside.ci else ""
+        text.write(f"{beside.name}: {number(beside.value)}{ends}; {beside.said}\n")
     text.write(f"{scored['split']}: {extent(scored)}; {provenance(scored)}\n{scored['note']}\n")
     return "\n".join(line.rstrip() for line in text.getvalue().strip("\n").splitlines())
 

@@ -16,18 +16,16 @@ from numpy.typing import NDArray
 
 from cxr.errors import DataError
 from cxr.learning import figures, parcel, predictions, report, score
-from cxr.learning.evaluation import sampling, sections, tuning
+from cxr.learning.evaluation import cohort, gallery, sampling, sections, tuning
 from cxr.learning.evaluation.columns import Columns
 from cxr.learning.evaluation.sample import Sample
 from cxr.learning.evaluation.scene import Scene, Settings
 from cxr.learning.material import Material
 from cxr.learning.metrics import Floats
 from cxr.learning.predictor import Predictor, versions
-from cxr.learning.report import Picture, Step
 from cxr.pacs import synthetic
 
 _log = logging.getLogger(__name__)
-PICTURES = 8
 ON_VAL = "Scored on val, where checkpoint and thresholds were chosen: these figures flatter."
 SYNTHETIC = "Synthetic radiographs: these figures say nothing of real ones."
 
@@ -69,6 +67,7 @@ class Context:
         columns: The table of metadata.
         trained: Rows of the material that the run was trained on; none in another job.
         answers: Where single readers' answers may be found: output manifest and label attribute.
+        splits: Of every row of the material, see `Scene`.
     """
 
     job: str
@@ -84,6 +83,7 @@ class Context:
     columns: Columns = field(default_factory=Columns)
     trained: NDArray[np.intp] | None = None
     answers: tuple[Path, str | None] | None = None
+    splits: NDArray[np.str_] | None = None
 
 
 def context(
@@ -98,7 +98,7 @@ def context(
     draws: int,
     seed: int,
     settings: Settings | None = None,
-    trained: NDArray[np.intp] | None = None,
+    splits: NDArray[np.str_] | None = None,
     attribute: str | None = None,
 ) -> Context:
     """Gather what a report says beside its figures.
@@ -114,7 +114,7 @@ def context(
         draws: Of the bootstrap.
         seed: Of the bootstrap.
         settings: What is asked beside AUROC and average precision.
-        trained: Rows of `material` that the run was trained on, where it is the run's own job.
+        splits: Of every row of `material`, where it is the run's own job; "" for what came later.
         attribute: Label attribute of the output manifest, where it has several.
 
     Raises:
@@ -140,7 +140,8 @@ def context(
         seed=seed,
         settings=settings,
         columns=settings.check(material.cohort.names),
-        trained=trained,
+        trained=None if splits is None else np.flatnonzero(splits == "train"),
+        splits=splits,
         answers=(told_by, attribute) if told_by.exists() else None,
     )
 
@@ -178,15 +179,16 @@ def evaluate(
     scene = _scene(predictor, material, chosen, predicted, split, context)
     if logits is not None:
         scene = replace(scene, plain=_uncalibrated(scene, logits))
-    said = _report(replace(scene, scored=sections.answer(scene)), context)
+    scene = replace(scene, scored=sections.answer(scene))
+    said = _report(scene, context)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     kept = folder / "predictions.csv"
     predictions.write(kept, [material.sop_instance_uids[i] for i in chosen], names, predicted)
     score.write_metrics(folder / "metrics.json", said.scored)
     page = shareable = folder / "report.html"
     shown = context.pictures or context.synthetic
-    pictures = _pictures(material, chosen, names, predicted) if shown else []
-    report.write(page, replace(said, pictures=pictures))
+    pictures = gallery.pictures(scene) if shown else []
+    report.write(page, replace(said, pictures=pictures, wanted=shown))
     if pictures and not context.synthetic:
         shareable = folder / "report-without-pictures.html"
         report.write(shareable, said)
@@ -214,7 +216,7 @@ def _scene(
     context: Context,
 ) -> Scene:
     """Set out what sections look at, with the first figures."""
-    record, cohort = predictor.record, material.cohort
+    record, asked = predictor.record, material.cohort
     settings, columns = context.settings, context.columns
     images = sampling.images(material, chosen, predicted, record, settings, columns)
     sample = sampling.pooled(images, material, chosen, settings.unit)
@@ -230,7 +232,7 @@ def _scene(
             sample.probabilities, sample.truth, sample.mask,
             names=sample.names, patient_ids=sample.patients.tolist(),
             no_finding=sample.no_finding, thresholds=record.thresholds,
-            label_source=cohort.label_source, human_annotated=cohort.human_annotated,
+            label_source=asked.label_source, human_annotated=asked.human_annotated,
             split=split, unit=sample.unit, images=len(chosen),
             draws=context.draws, seed=context.seed,
         ),
@@ -243,12 +245,13 @@ def _scene(
         rows=chosen,
         trained_rows=np.empty(0, np.intp) if context.trained is None else context.trained,
         answers=sampling.answers(material, chosen, sample.names, context.answers),
+        splits=context.splits,
     )  # fmt: skip
 
 
 def _report(scene: Scene, context: Context) -> report.Report:
     """Say everything but pictures."""
-    record, cohort, sample = scene.predictor.record, scene.material.cohort, scene.sample
+    record, sample = scene.predictor.record, scene.sample
     return report.Report(
         run=record.name,
         run_id=record.run_id,
@@ -257,55 +260,17 @@ def _report(scene: Scene, context: Context) -> report.Report:
         curves=score.curves(sample.probabilities, sample.truth, sample.mask, names=sample.names),
         data=context.job,
         warnings=context.warnings,
-        cohort=_flow(scene.material, scene.rows, scene.split),
-        consolidation="majority of those who answered" if cohort.human_annotated else "",
+        cohort=cohort.flow(scene),
+        consolidation="majority of those who answered"
+        if scene.material.cohort.human_annotated
+        else "",
         policies=context.policies,
         agreement=context.agreement,
         config_yaml=context.config_yaml,
+        kept_back=gallery.kept_back(scene),
         versions=versions(),
         hashes={
             f"trained on {record.job}: output manifest (sha256)": record.manifest_sha256,
             f"scored on {context.job}: output manifest (sha256)": scene.material.manifest_sha256,
         },
     )
-
-
-def _flow(material: Material, chosen: NDArray[np.intp], split: str) -> list[Step]:
-    left_out = material.cohort.left_out
-    patients = material.patient_ids
-    total = len(patients)
-    return [
-        Step("images in the output manifest", total + sum(left_out.values())),
-        Step("labelled, usable, readable", total, len(set(patients)), left_out),
-        Step(
-            f"scored here ({split})",
-            len(chosen),
-            len({patients[i] for i in chosen}),
-            {"train, or another split": total - len(chosen)} if total > len(chosen) else {},
-        ),
-    ]
-
-
-def _pictures(
-    material: Material, chosen: NDArray[np.intp], names: Sequence[str], probabilities: Floats
-) -> list[Picture]:
-    """Show the best and the worst calls; never an image that may have text burned in."""
-    values, mask = material.truth[chosen], material.mask[chosen]
-    clipped = np.clip(probabilities, 1e-6, 1 - 1e-6)
-    loss = -(values * np.log(clipped) + (1 - values) * np.log(1 - clipped)) * mask
-    cost = loss.sum(axis=1) / np.maximum(mask.sum(axis=1), 1)
-    safe = [k for k in np.argsort(cost) if not material.cohort.examples[chosen[k]].burned_in]
-    half = min(PICTURES, len(safe)) // 2
-    if not half:
-        return []
-    shown = [(k, "among the best calls") for k in safe[:half]]
-    shown += [(k, "among the worst calls") for k in safe[-half:][::-1]]
-    images = material.gather(chosen[[k for k, _ in shown]])
-    pictures = []
-    for image, (k, caption) in zip(images, shown, strict=True):
-        calls = {
-            name: (float(probabilities[k, j]), bool(values[k, j]) if mask[k, j] else None)
-            for j, name in enumerate(names)
-        }
-        pictures.append(Picture(image, caption, calls))
-    return pictures

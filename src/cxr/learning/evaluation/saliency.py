@@ -46,7 +46,7 @@ def maps(
         for column, rows in _runs(asked):
             images = predictor.inputs(material.gather(np.array(rows, np.intp)))
             found = [grad_cam(net, images, column) for net in predictor.members]
-            yield from np.mean(found, axis=0, dtype=np.float32)
+            yield from np.asarray(np.mean(found, axis=0), np.float32)
             done += len(rows)
             advance(done)
 

@@ -98,6 +98,8 @@ class Scene:
         rows: (N,) of `material`, those of `images`.
         trained_rows: (M,) of `material`, those of `trained`.
         answers: What each reader said of `images`; None where no reader is known.
+        splits: (len(material)) of `train`, `val`, `test` and "" for what came later; None in
+            another job.
     """
 
     sample: Sample
@@ -114,3 +116,4 @@ class Scene:
     rows: NDArray[np.intp]
     trained_rows: NDArray[np.intp]
     answers: Answers | None = None
+    splits: NDArray[np.str_] | None = None

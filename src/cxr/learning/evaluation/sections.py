@@ -7,12 +7,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from cxr.learning.evaluation import calibration, doubt, operating, questions
+from cxr.learning.evaluation import calibration, cohort, doubt, operating, pointing, questions
 from cxr.learning.evaluation.scene import Scene
 
 Section = Callable[[Scene], Mapping[str, Any] | None]
 
 SECTIONS: Mapping[str, Section] = {
+    "cohort": cohort.section,
     "within_view": questions.within_view,
     "metadata_only": questions.metadata_only,
     "subgroups": questions.of_subgroups,
@@ -21,6 +22,7 @@ SECTIONS: Mapping[str, Section] = {
     "operating": operating.section,
     "calibration": calibration.section,
     "uncertain": doubt.section,
+    "pointing": pointing.game,
 }
 """Key in metrics.json → what answers; a later one finds the answers of those before it."""
 

@@ -1,0 +1,146 @@
+"""Which images a report shows: a finding's surest true calls, surest false alarms, worst misses.
+
+An image whose file does not say that nothing is burned into its pixels is never shown, neither as
+it is nor under a map. What is here is patient data.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxr.learning import regions
+from cxr.learning.evaluation import pointing, saliency
+from cxr.learning.evaluation.scene import Scene
+from cxr.learning.report import Picture
+
+PER_KIND = 2
+"""Images of one finding that are called alike."""
+MOST = 72
+"""Images in one report, half a megabyte each at worst; findings that are averaged come first."""
+FOUND, ALARM, MISSED = "found", "false alarm", "missed"
+
+
+@dataclass(frozen=True)
+class Case:
+    """One image chosen for one finding.
+
+    Attributes:
+        n: Place among the scored images.
+        k: Column of the label.
+        kind: `FOUND`, `ALARM`, `MISSED`.
+    """
+
+    n: int
+    k: int
+    kind: str
+
+
+def cases(scene: Scene, *, per_kind: int = PER_KIND, most: int = MOST) -> list[Case]:
+    """Choose images, finding by finding.
+
+    With a threshold a call is what lies above it. Without one nothing is called, and the highest
+    outputs of present and absent and the lowest of present are chosen, no image twice.
+
+    Args:
+        scene: Whose single images are chosen from, whatever unit is scored.
+        per_kind: Of one finding.
+        most: In all.
+    """
+    sample = scene.images
+    examples = scene.material.cohort.examples
+    may = np.array([not examples[row].burned_in for row in scene.rows], bool)
+    names = sample.names
+    order = [k for k, name in enumerate(names) if name in scene.scored["averaged"]]
+    order += [k for k, name in enumerate(names) if k not in order and name != sample.no_finding]
+    chosen: list[Case] = []
+    for k in order:
+        known = may & sample.mask[:, k]
+        present = known & (sample.truth[:, k] == 1)
+        threshold = scene.scored["labels"][names[k]]["threshold"]
+        column = sample.probabilities[:, k]
+        for kind, some in _of_one(column, present, known & ~present, threshold, per_kind):
+            chosen += [Case(n, k, kind) for n in some]
+        if len(chosen) >= most:
+            break
+    return chosen[:most]
+
+
+def _of_one(
+    p: NDArray[np.float64],
+    present: NDArray[np.bool_],
+    absent: NDArray[np.bool_],
+    threshold: float | None,
+    per_kind: int,
+) -> list[tuple[str, list[int]]]:
+    called = np.ones(len(p), bool) if threshold is None else p > threshold
+    highest, lowest = np.argsort(-p, kind="stable"), np.argsort(p, kind="stable")
+    found = [int(n) for n in highest if present[n] and called[n]][:per_kind]
+    alarms = [int(n) for n in highest if absent[n] and called[n]][:per_kind]
+    below = present if threshold is None else present & ~called
+    missed = [int(n) for n in lowest if below[n] and n not in found][:per_kind]
+    return [(FOUND, found), (ALARM, alarms), (MISSED, missed)]
+
+
+def kept_back(scene: Scene) -> int:
+    """Count the scored images that must not be shown."""
+    return sum(scene.material.cohort.examples[row].burned_in for row in scene.rows)
+
+
+def pictures(scene: Scene) -> list[Picture]:
+    """Show the chosen images, with maps where saliency is asked for."""
+    chosen = cases(scene)
+    rows = [int(scene.rows[case.n]) for case in chosen]
+    plain = [_picture(scene, case, row) for case, row in zip(chosen, rows, strict=True)]
+    if not scene.settings.saliency:
+        return plain
+    pairs = [(row, case.k) for row, case in zip(rows, chosen, strict=True)]
+    found = saliency.maps(scene.predictor, scene.material, pairs)
+    return [
+        _mapped(scene, picture, row, one)
+        for picture, row, one in zip(plain, rows, found, strict=True)
+    ]
+
+
+def _picture(scene: Scene, case: Case, row: int) -> Picture:
+    sample, material = scene.images, scene.material
+    image = material.gather(np.array([row], np.intp))[0]
+    at = pointing.placement(material, row, image.shape)
+    outlines = [
+        [(x, y) for x, y in at.points(np.array(regions.corners(region))).tolist()]
+        for region in pointing.drawn(scene, case.n, case.k)
+    ]
+    return Picture(
+        image=image,
+        at=at,
+        finding=sample.names[case.k],
+        kind=case.kind,
+        view=str(sample.columns["view"][case.n]) if "view" in sample.columns else "",
+        calls=_calls(scene, case.n),
+        outlines=outlines,
+    )
+
+
+def _calls(scene: Scene, n: int) -> Mapping[str, tuple[float, bool | None]]:
+    sample = scene.images
+    return {
+        name: (
+            float(sample.probabilities[n, k]),
+            bool(sample.truth[n, k]) if sample.mask[n, k] else None,
+        )
+        for k, name in enumerate(sample.names)
+    }
+
+
+def _mapped(scene: Scene, picture: Picture, row: int, found: NDArray[np.float32]) -> Picture:
+    at = pointing.placement(scene.material, row, found.shape)
+    inside = np.zeros_like(found)
+    place = slice(at.top, at.top + at.rows), slice(at.left, at.left + at.columns)
+    inside[place] = found[place]
+    highest = float(inside.max())
+    return replace(
+        picture,
+        heat=inside / highest if highest > 0 else inside,
+        peak=pointing.peak(found, at),
+    )
