@@ -149,7 +149,8 @@ def test_units_are_scored_and_thresholds_chosen_for_the_same_unit(tmp_path, give
         area = roc_auc_score(truth[known[:, k], k], predictions.rounded(pooled[known[:, k], k]))
         assert scored["labels"][name]["auroc"] == pytest.approx(area)
     text = Page(made.report.read_text()).text
-    assert f"Scored by {unit} (75): mean probability of its images" in text
+    assert f"by {unit}: mean probability of its images" in text
+    assert "75 studies (150 images)" in text or "75 patients (150 images)" in text
 
 
 def test_the_runs_thresholds_stay_unless_others_are_asked_for(platt, given):
@@ -177,7 +178,7 @@ def test_the_report_tells_calibration_doubt_and_why_nothing_is_told(platt):
     assert f"platt: slope {section['fitted']['slope']:.3f}".replace("-", "−") in text
     assert f"{section['after']['brier']:.3f}" in text
     assert f"{made.scored['uncertain']['masked']} uncertain labels were left out" in text
-    assert "Predictive values" in text
+    assert "PPV and NPV at a prevalence of" in text
     assert [p.name for p in made.figures if p.name == "reliability.svg"]
     json.dumps(made.scored, allow_nan=False)
 
