@@ -2,6 +2,7 @@
 
 import base64
 import csv
+import io
 import json
 import os
 import re
@@ -11,6 +12,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import zipfile
 import zlib
 from contextlib import closing
@@ -18,6 +20,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from omegaconf import OmegaConf
 from specimens import dicom
 from test_examples import line, written
@@ -402,14 +406,45 @@ def test_a_checkpoint_with_another_byte_in_it_is_not_taken(tmp_path):
     assert not checkpoints.is_whole(tmp_path, "one")
 
 
-def test_a_torn_record_of_metrics_costs_no_checkpoint(tmp_path, capsys):
+def test_the_checkpoint_before_a_torn_one_is_gone_on_from(tmp_path, caplog):
+    run = checkpoint(tmp_path)
+    shutil.copy(run / "last.ckpt", run / "previous.ckpt")
+    os.truncate(run / "last.ckpt", 3000)
+
+    assert checkpoints.is_whole(tmp_path, "one")
+    assert checkpoints.newest(run) == run / "previous.ckpt"
+    assert "last.ckpt of run one was cut off, and is not used" in caplog.text
+
+
+@given(st.data())
+@settings(max_examples=100)
+def test_no_checkpoint_with_other_content_is_taken_for_whole(data):
+    written = io.BytesIO()
+    with zipfile.ZipFile(written, "w") as archive:
+        archive.writestr("data", bytes(range(256)) * 4)
+    torn = bytearray(written.getvalue())
+    place = data.draw(st.integers(0, len(torn) - 1))
+    if data.draw(st.booleans()):
+        del torn[place:]
+    else:
+        torn[place] ^= data.draw(st.integers(1, 255))
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "last.ckpt")
+        path.write_bytes(torn)
+        if checkpoints.is_whole_file(path):
+            with zipfile.ZipFile(path) as archive:
+                assert archive.read(archive.namelist()[0]) == bytes(range(256)) * 4
+
+
+def test_a_torn_record_of_metrics_costs_no_checkpoint(tmp_path, caplog):
     last = checkpoint(tmp_path) / "last.ckpt"
     (tmp_path / "mlflow.db").write_bytes(b"SQLite format 3\0" + bytes(500))
 
     assert checkpoints.is_whole(tmp_path, "one")
     assert last.exists()
     assert not (tmp_path / "mlflow.db").exists()
-    assert "MLflow's record was cut off while it was copied" in capsys.readouterr().err
+    assert "MLflow's record was cut off while it was copied" in caplog.text
 
 
 def test_a_database_is_copied_whole_while_it_is_written_to(tmp_path):
@@ -432,6 +467,7 @@ def test_a_database_is_copied_whole_while_it_is_written_to(tmp_path):
 
 BROKEN = """
 import sys
+import tempfile
 from cxr import config, schema
 def broken(cfg, unresolved):
     return {}["1.2.840.113619.2.5"]

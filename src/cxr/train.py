@@ -83,8 +83,14 @@ def _again(name: str) -> str:
 
 
 def train(unresolved: DictConfig) -> float:
-    """Train, choose thresholds on val, test, report; the best value of the objective."""
-    cfg = config.check(unresolved, schema.Train)
+    """Train, choose thresholds on val, test, report; the objective of the epoch that is kept."""
+    from cxr.infra import interrupts
+
+    with interrupts.like_exit():
+        return _train(config.check(unresolved, schema.Train), unresolved)
+
+
+def _train(cfg: schema.Train, unresolved: DictConfig) -> float:
     from cxr import root
     from cxr.learning import fit, preparing, ranks, running, score
     from cxr.learning import predictor as predictors
@@ -105,7 +111,7 @@ def train(unresolved: DictConfig) -> float:
     params = cast("dict[str, Any]", OmegaConf.to_container(unresolved, resolve=False))
     tracked = running.tracked(cfg, folder, params, earlier)
     with tracked.finishing():
-        record = running.record(cfg, material, splits, tracked.run_id)
+        record = running.record(cfg, material, splits, tracked.run_id, earlier)
         predictors.save_run(run_folder, record)
         if earlier is None:
             in_mlflow.data(tracked, material, splits, cfg.data.job)
@@ -114,6 +120,7 @@ def train(unresolved: DictConfig) -> float:
             fitted = running.fitted(
                 cfg, run_folder, material, splits, objective, told, resume=earlier is not None
             )
+        running.note(cfg, run_folder, fitted)
         _log.info(
             "kept the %s epoch: %s %.3f in epoch %d of %d; %.0f s, %.0f images/s, %s",
             cfg.trainer.keep, objective, fitted.score, fitted.epoch, fitted.epochs,

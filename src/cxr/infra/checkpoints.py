@@ -4,8 +4,8 @@ A machine may be taken away at any moment, and SageMaker copies files to S3 when
 and whatever state they are in, so what is found after that may have been cut off anywhere.
 """
 
+import logging
 import sqlite3
-import sys
 import zipfile
 import zlib
 from contextlib import closing
@@ -13,6 +13,8 @@ from pathlib import Path
 
 LAST, PREVIOUS = "last.ckpt", "previous.ckpt"
 _TRACKED = "mlflow.db"
+
+_log = logging.getLogger(__name__)  # in a job's entry, where nobody sets it up, warnings are told
 
 
 def newest(folder: Path) -> Path | None:
@@ -27,8 +29,8 @@ def newest(folder: Path) -> Path | None:
             continue
         if is_whole_file(path):
             return path
-        _say(f"{name} of run {folder.name} was cut off while it was written, and is not used")
-        path.unlink()
+        _log.warning("%s of run %s was cut off, and is not used", name, folder.name)
+        path.unlink(missing_ok=True)  # another process of this training may be as far
     return None
 
 
@@ -37,7 +39,7 @@ def is_whole_file(path: Path) -> bool:
     try:
         with zipfile.ZipFile(path) as archive:
             return archive.testzip() is None
-    except (OSError, zipfile.BadZipFile, zlib.error, EOFError):
+    except (OSError, zipfile.BadZipFile, zlib.error, EOFError, ValueError, RuntimeError):
         return False
 
 
@@ -47,7 +49,7 @@ def is_whole(runs: Path, name: str) -> bool:
     for part in (*(runs / name).glob(".*.part"), *runs.glob(".*.part*")):
         part.unlink()
     if not _is_whole_database(tracked):
-        _say("MLflow's record was cut off while it was copied, and begins anew")
+        _log.warning("MLflow's record was cut off while it was copied, and begins anew")
         tracked.unlink()
     return newest(runs / name) is not None and record.exists()
 
@@ -60,10 +62,6 @@ def _is_whole_database(path: Path) -> bool:
             return bool(opened.execute("PRAGMA quick_check").fetchone() == ("ok",))
     except sqlite3.Error:
         return False
-
-
-def _say(text: str) -> None:
-    sys.stderr.write(text + "\n")
 
 
 class Copied:

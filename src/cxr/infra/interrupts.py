@@ -1,9 +1,10 @@
-"""Being told to end by a terminal that closes, or by `kill`: the same as by Ctrl-C."""
+"""Being told to end by a terminal that closes, or by `kill`: the same as by Ctrl-C, or an exit."""
 
 import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
 
 ALL = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -24,3 +25,27 @@ def like_ctrl_c() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def like_exit() -> Iterator[None]:
+    """Have SIGTERM raise SystemExit(143) inside the block, if it can be.
+
+    Only the first one: schedulers send it to every process, and launchers once more to those
+    below them, while what is unfinished is being marked so.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def leave(number: int, frame: FrameType | None) -> None:
+    """End as shells say that a process was ended by this signal; a handler."""
+    del frame
+    signal.signal(number, signal.SIG_IGN)
+    raise SystemExit(128 + number)

@@ -52,11 +52,6 @@ def copy(
     return made.run_id
 
 
-def history(uri: str, run_id: str, metric: str) -> list[float]:
-    """Give all values of a metric, in order."""
-    return [m.value for m in tracking.opened(uri).get_metric_history(run_id, metric)]
-
-
 def _fresh(metrics: list[Any]) -> list[Any]:
     from mlflow.entities import Metric
 

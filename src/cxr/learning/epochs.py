@@ -3,7 +3,6 @@
 import signal
 import time
 from collections.abc import Callable, Mapping
-from types import FrameType
 from typing import Any
 
 import pytorch_lightning as pl
@@ -12,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from cxr.errors import DataError
+from cxr.infra import interrupts
 from cxr.learning.keeping import Keeper
 
 Log = Callable[[Mapping[str, float], int], None]
@@ -59,9 +59,9 @@ class Epochs(Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Open the bar."""
         self._speaks = trainer.is_global_zero
-        if trainer.world_size > 1:
-            # Lightning 2.6 broadcasts in its handler, between whatever else is on its way
-            signal.signal(signal.SIGTERM, _terminate)
+        # Lightning 2.6 waits for the batch to end, and among several processes broadcasts in its
+        # handler, between whatever else is on its way
+        signal.signal(signal.SIGTERM, interrupts.leave)
         # read in a log file, a bar is noise: there only the lines are written
         self._bar = Progress(
             TextColumn("epoch {task.fields[epoch]}"),
@@ -140,8 +140,3 @@ class Epochs(Callback):
         """Close the bar."""
         if hasattr(self, "_bar"):
             self._bar.stop()
-
-
-def _terminate(number: int, frame: FrameType | None) -> None:
-    del frame
-    raise SystemExit(128 + number)

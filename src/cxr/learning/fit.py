@@ -13,12 +13,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback, EarlyStopping
 from pytorch_lightning.strategies import DDPStrategy
-from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from cxr.errors import ConfigError, RunError
 from cxr.learning import keeping, ranks
@@ -102,14 +102,13 @@ def fit(
         return _fitted(folder, kept, resolved)
     keeper = keeping.Keeper(folder, objective, keep=keep)
     told = Epochs(objective, data.sizes["train"], keeper, log_metrics)
-    callbacks: list[Callback] = [told, keeper]
+    callbacks: list[Callback] = [_Seeds(seed), told, keeper]
     if patience:
         mode = "min" if keeping.minimised(objective) else "max"
         callbacks.append(EarlyStopping(objective, mode=mode, patience=patience))
     if ema:
         callbacks.append(Averaging(ema))
     here = ranks.here()
-    torch.manual_seed(seed + here.rank)  # or all would drop the same units
     with _quiet():
         trainer = pl.Trainer(
             max_epochs=max_epochs,
@@ -189,20 +188,34 @@ def resolve_precision(precision: str, accelerator: str = "auto") -> str:
 
 
 def _run(trainer: pl.Trainer, model: Classifier, data: CxrData, resume_from: Path | None) -> None:
-    """Fit, and let Ctrl-C and SIGTERM out as what they are.
+    """Fit, and let Ctrl-C out as what it is.
 
-    Lightning 2.6 ends the one by exit(1) with SIGINT switched off, the other by exit(0).
+    Lightning 2.6 ends it by exit(1), with SIGINT switched off.
     """
     interrupt = signal.getsignal(signal.SIGINT)
     try:
         trainer.fit(model, datamodule=data, ckpt_path=resume_from, weights_only=True)
-    except SIGTERMException:
-        raise SystemExit(143) from None
     except SystemExit as error:
         if isinstance(error.__context__, KeyboardInterrupt):
             signal.signal(signal.SIGINT, interrupt)
             raise KeyboardInterrupt from None
         raise
+
+
+class _Seeds(Callback):
+    """What a net draws (dropout) follows from seed, batch and rank, so a resume draws the same.
+
+    At each batch, since Lightning 2.6 draws as well, and elsewhere in an epoch that is resumed.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any
+    ) -> None:
+        batches = trainer.fit_loop.epoch_loop.batch_progress.total.ready
+        torch.manual_seed(self._seed * 1_000_033 + batches + trainer.global_rank * 7_919_000_003)
 
 
 @contextmanager

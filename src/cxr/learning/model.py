@@ -14,6 +14,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from cxr.errors import ConfigError, DataError, RunError
 from cxr.learning import losses, metrics, ranks, schedules, score
@@ -101,6 +102,10 @@ def _call(
     return call
 
 
+def _by_row(rows: Sequence[int]) -> list[str]:
+    return [f"row {row}" for row in rows]
+
+
 class Classifier(pl.LightningModule):
     """Train a net on weighted targets, and say after each epoch how well it ranks the truth.
 
@@ -120,6 +125,7 @@ class Classifier(pl.LightningModule):
         warmup: float = 0.3,
         objective: str = "val/auroc_macro",
         excluded_from_macro: Collection[str] = (),
+        named: Callable[[Sequence[int]], Sequence[str]] = _by_row,
         fewest: int = score.ENOUGH,
     ) -> None:
         """Take a net and how to train it.
@@ -133,6 +139,7 @@ class Classifier(pl.LightningModule):
             warmup: Part of all steps in which it rises.
             objective: The metric the schedule `plateau` watches.
             excluded_from_macro: Labels reported but never averaged, such as No Finding.
+            named: Says how images are called where something is wrong with them, by their rows.
             fewest: Positives, and negatives, in val below which a label is not averaged; where
                 no label has as many, every label with both classes is.
         """
@@ -143,7 +150,7 @@ class Classifier(pl.LightningModule):
         self._optimizer, self._schedule, self._warmup = optimizer, schedule, warmup
         self._objective = objective
         self._averaged = [n not in excluded_from_macro for n in names]
-        self._fewest = fewest
+        self._fewest, self._named = fewest, named
         self._seen: list[tuple[Tensor, Tensor, Tensor]] = []
         self._behind = torch.zeros(())  # the weight of the entries behind the next step
 
@@ -170,7 +177,9 @@ class Classifier(pl.LightningModule):
         weights = batch["weights"]
         loss: Tensor = self.loss(self(batch["image"]), batch["targets"], weights)
         own = weights.sum()
-        total = ranks.total(own)
+        total, lost = ranks.total(torch.stack([own, (~loss.isfinite()).to(own.dtype)]))
+        if lost:
+            raise RunError(self._not_finite(batch, float(loss)))
         # Lightning averages over processes, which may not have as many targets each
         share = own * ranks.world() / torch.where(total > 0, total, 1)
         self.log(
@@ -184,12 +193,28 @@ class Classifier(pl.LightningModule):
         self._behind = self._behind + total
         return loss * own * ranks.world() * batches
 
+    def _not_finite(self, batch: Batch, loss: float) -> str:
+        """Say which images the loss of a batch cannot be computed of, in all processes."""
+        (rows,) = ranks.gathered((batch["index"].cpu(),))
+        loop = self.trainer.fit_loop.epoch_loop
+        return (
+            f"the loss is {loss} in epoch {self.current_epoch + 1}, batch {loop.batch_idx + 1}; "
+            "lower model.optimizer.lr or trainer.gradient_clip, or look for what is odd about its "
+            f"images: {', '.join(self._named(rows.tolist()))}"
+        )
+
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Divide what the batches of a step add up to by what they have targets for."""
         if self.trainer.accumulate_grad_batches > 1:
             gradients = [p.grad for p in self.parameters() if p.grad is not None]
             torch._foreach_div_(gradients, self._behind.clamp(min=1e-6))
             self._behind = torch.zeros((), device=self.device)
+
+    def on_train_epoch_end(self) -> None:
+        """Let a schedule that watches the objective know it."""
+        schedule = self.lr_schedulers()
+        if isinstance(schedule, ReduceLROnPlateau):
+            schedule.step(self.trainer.callback_metrics[self._objective])
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Keep logits until the epoch's end: AUROC is no mean over batches."""

@@ -65,7 +65,9 @@ class RunRecord:
         weights: What it began with and how many tensors of it (`weights.Taken.counts`); empty
             where the seed made them all.
         members: Names of the runs an ensemble averages, in its folder; empty for one run.
-        machine: What it was trained on.
+        machine: What it was trained on, see `learning.machine`.
+        kept: Whose weights `best.ckpt` holds: `which` (best or last), `epoch`, the objective's
+            `score` there, and the decay of the running mean they are (`ema`), or None.
         versions: Package → version.
         created: ISO 8601, UTC.
     """
@@ -94,6 +96,7 @@ class RunRecord:
     weights: Mapping[str, Any] = field(default_factory=dict)
     members: tuple[str, ...] = ()
     machine: Mapping[str, Any] = field(default_factory=dict)
+    kept: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=lambda: versions())
     created: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
 

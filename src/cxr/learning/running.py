@@ -7,8 +7,8 @@ can refuse what would change them.
 import functools
 import logging
 import os
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from cxr.contract import labels
 from cxr.errors import RunError
 from cxr.infra import checkpoints, tracking
 from cxr.infra.tracking import Run
-from cxr.learning import answering, augment, fit, losses, model, ranks, starting, targets
+from cxr.learning import answering, augment, fit, losses, machine, model, ranks, starting, targets
 from cxr.learning import predictor as predictors
 from cxr.learning.dataset import CxrData
 from cxr.learning.epochs import Log
@@ -36,25 +36,30 @@ _log = logging.getLogger(__name__)
 def earlier(cfg: schema.Train, run_folder: Path) -> RunRecord | None:
     """Give the record of the run that is resumed; None where one begins.
 
+    Whatever the run had trained for, it is resumed; one that kept no epoch begins with the first.
+
     Raises:
         RunError: The name is taken, or there is none to resume, or it began with other settings.
     """
-    # a run that ended before its first epoch left nothing to keep, so its name is free
-    if not (run_folder / predictors.RUN).exists() or not (run_folder / "last.ckpt").exists():
-        if cfg.resume:
-            raise RunError(f"name: no run called {cfg.name!r} in {run_folder.parent} to resume")
-        return None
+    begun = (run_folder / predictors.RUN).exists()
+    kept = any((run_folder / name).exists() for name in (checkpoints.LAST, checkpoints.PREVIOUS))
     if not cfg.resume:
-        raise RunError(
-            f"name: a run called {cfg.name!r} is there already; choose another name, or add "
-            "resume=true to go on with it"
-        )
-    found = predictors.load_run(run_folder)
-    for key, value in settings(cfg).items():
-        if found.settings.get(key) != value:
+        if begun and kept:
             raise RunError(
-                f"{key}: expected {found.settings.get(key)}, with which {cfg.name!r} began, "
-                f"met {value}; a run is resumed as it began"
+                f"name: a run called {cfg.name!r} is there already; choose another name, or add "
+                "resume=true to go on with it"
+            )
+        # a run that ended before its first epoch left nothing to keep, so its name is free
+        return None
+    if not begun:
+        raise RunError(f"name: no run called {cfg.name!r} in {run_folder.parent} to resume")
+    found = predictors.load_run(run_folder)
+    now = settings(cfg)
+    for key in sorted(found.settings.keys() | now.keys()):
+        if found.settings.get(key) != now.get(key):
+            raise RunError(
+                f"{key}: expected {found.settings.get(key, 'none')}, with which {cfg.name!r} "
+                f"began, met {now.get(key, 'none')}; a run is resumed as it began"
             )
     return found
 
@@ -92,16 +97,31 @@ def tracked(
             _log.warning("%s; its metrics begin anew, the training goes on", error)
     return tracking.start(
         cfg.tracking.uri, cfg.tracking.experiment, cfg.name,
-        params=params,
+        params=params, tags={f"machine.{k}": v for k, v in _machine(cfg).items()},
         artifacts=folder / "mlartifacts" if tracking.is_file(cfg.tracking.uri) else None,
     )  # fmt: skip
 
 
+def _machine(cfg: schema.Train) -> dict[str, str]:
+    precision = fit.resolve_precision(cfg.trainer.precision, cfg.trainer.accelerator)
+    return machine.here(precision, ranks.here().world)
+
+
 def record(
-    cfg: schema.Train, material: Material, splits: NDArray[np.str_], run_id: str
+    cfg: schema.Train,
+    material: Material,
+    splits: NDArray[np.str_],
+    run_id: str,
+    resumed: RunRecord | None,
 ) -> RunRecord:
-    """Say what the run is of, before it has learnt anything."""
+    """Say what the run is of, before it has learnt anything, and what computes it."""
     cohort = material.cohort
+    computes = _machine(cfg)
+    if resumed and (other := {k for k, v in computes.items() if resumed.machine.get(k) != v}):
+        _log.warning(
+            "%s differ from what %s began with, so its figures may in their last digits",
+            ", ".join(sorted(other)), cfg.name,
+        )  # fmt: skip
     return RunRecord(
         name=cfg.name,
         run_id=run_id,
@@ -120,6 +140,7 @@ def record(
         policy=asdict(material.policy),
         settings=settings(cfg),
         labels=labels.to_data_object(cohort.labels),
+        machine=computes,
         standardize=cfg.data.standardize,
         tta=answering.moves(cfg.model.tta, mirror=cfg.augment.flip > 0),
     )
@@ -147,7 +168,10 @@ def fitted(
     loss = losses.build(cfg.loss.model_dump(by_alias=True))
     loss.prepare(*(torch.from_numpy(a[splits == "train"]) for a in (material.targets, weights)))
     names = material.cohort.names
-    net = _net(cfg, run_folder, material, splits, resume=resume)
+    last = checkpoints.newest(run_folder) if resume else None
+    if resume and last is None:
+        _log.warning("%s kept no epoch, so it begins with the first one", cfg.name)
+    net = _net(cfg, run_folder, material, splits, resume=last is not None)
     classifier = model.Classifier(
         net, names, loss=loss,
         optimizer=model.build_optimizer(
@@ -155,16 +179,29 @@ def fitted(
         ),
         schedule=cfg.model.schedule, warmup=cfg.model.warmup, objective=objective,
         excluded_from_macro=[material.cohort.no_finding] if material.cohort.no_finding else [],
+        named=functools.partial(_named, material, tracking.secret(run_folder.parents[1])),
     )  # fmt: skip
-
     return fit.fit(
         classifier, data, folder=run_folder, max_epochs=cfg.trainer.max_epochs,
         objective=objective, accelerator=cfg.trainer.accelerator,
         precision=cfg.trainer.precision, gradient_clip=cfg.trainer.gradient_clip,
         accumulate=cfg.trainer.accumulate, ema=cfg.trainer.ema, keep=cfg.trainer.keep,
         patience=cfg.trainer.patience, seed=cfg.seed, log_metrics=log_metrics,
-        resume_from=checkpoints.newest(run_folder) if resume else None,
+        resume_from=last,
     )  # fmt: skip
+
+
+def note(cfg: schema.Train, run_folder: Path, done: Fitted) -> None:
+    """Write into the run's record whose weights it keeps."""
+    chosen = cfg.trainer
+    kept = {"which": chosen.keep, "epoch": done.epoch, "score": done.score, "ema": chosen.ema}
+    predictors.save_run(run_folder, replace(predictors.load_run(run_folder), kept=kept))
+
+
+def _named(material: Material, secret: bytes, rows: Sequence[int]) -> list[str]:
+    """Name images fit for logs."""
+    uids = material.sop_instance_uids
+    return [tracking.pseudonym(uids[row], secret)[:12] for row in rows]
 
 
 def _net(

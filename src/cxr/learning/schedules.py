@@ -11,6 +11,7 @@ from torch.optim.lr_scheduler import LambdaLR, OneCycleLR, ReduceLROnPlateau
 
 Schedule = Literal["one_cycle", "cosine", "plateau", "constant"]
 
+NEVER = 10**9
 STALLED = 2
 """Epochs without a better objective that `plateau` bears: the next one halves the rate."""
 
@@ -35,7 +36,11 @@ def build(
     if kind == "plateau":
         mode: Literal["min", "max"] = "min" if objective == "val/loss" else "max"
         halving = ReduceLROnPlateau(optimizer, mode, factor=0.5, patience=STALLED)
-        told = {"scheduler": halving, "monitor": objective, "interval": "epoch"}
+        # Lightning 2.6 steps it after the epoch's checkpoint, which a resume would then miss; so
+        # the Classifier does it before
+        told = {
+            "scheduler": halving, "monitor": objective, "interval": "epoch", "frequency": NEVER,
+        }  # fmt: skip
     elif kind == "cosine":
         rise = round(warmup * steps)
         cosine = LambdaLR(optimizer, lambda step: _cosine(step, rise, steps))

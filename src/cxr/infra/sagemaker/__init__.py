@@ -56,7 +56,7 @@ class SageMaker:
         self._data: list[packing.Channel] = []
 
     def run(self, command: Callable[[Any], Any], cfg: Any) -> Any:
-        """Run `command` on its config in a training job, and give the objective's best value.
+        """Run `command` on its config in a training job; the objective of the epoch it kept.
 
         With `compute.dry_run` only print what would be started.
 
@@ -222,7 +222,7 @@ class SageMaker:
         order, account = self._order, self._account
         if known.fetched:
             _log.info("%s is fetched already", known.job)
-            return fetching.best(order, known.mlflow_run)
+            return fetching.score(order)
         with self._leaving(known.job):
             described = following.follow(
                 account, known.job, poll_s=self._settings.poll_s, log=order.folder / _LOG
@@ -234,8 +234,8 @@ class SageMaker:
             with packing.alone(order.root):  # the first one makes the database
                 run_id = fetching.imported(account, order, described)
         known.but(fetched=True, mlflow_run=run_id).write(order.folder)
-        value = fetching.best(order, run_id)
-        _log.info("best %s %.3f; %s", order.objective, value, _paid(described))
+        value = fetching.score(order)
+        _log.info("kept %s %.3f; %s", order.objective, value, _paid(described))
         self._say(str(order.folder / "best.ckpt"))
         self._say(f"next: python -m cxr.evaluate run={order.name} data=job data.job=…")
         return value

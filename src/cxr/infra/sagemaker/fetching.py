@@ -106,12 +106,12 @@ def imported(account: Account, order: Order, described: Mapping[str, Any]) -> st
     return run_id
 
 
-def best(order: Order, run_id: str) -> float:
-    """Give the best value of the objective, which a sweep maximises."""
-    values = tracking_copy.history(order.tracking_uri, run_id, order.objective)
-    if not values:
-        raise RunError(f"{order.name}: MLflow has no {order.objective} of this run")
-    return min(values) if order.objective == "val/loss" else max(values)
+def score(order: Order) -> float:
+    """Give the objective of the epoch that the fetched run kept, which a sweep maximises."""
+    kept = json.loads((order.folder / "run.json").read_text()).get("kept") or {}
+    if not isinstance(kept.get("score"), float):
+        raise RunError(f"{order.name}: its run.json does not say how good the epoch it kept is")
+    return float(kept["score"])
 
 
 def _checkpoints(described: Mapping[str, Any]) -> str:

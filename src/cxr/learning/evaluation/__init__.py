@@ -268,7 +268,7 @@ def _report(scene: Scene, context: Context) -> report.Report:
         agreement=context.agreement,
         config_yaml=context.config_yaml,
         kept_back=gallery.kept_back(scene),
-        versions=versions(),
+        versions=versions() | {f"trained on, {k}": str(v) for k, v in record.machine.items()},
         hashes={
             f"trained on {record.job}: output manifest (sha256)": record.manifest_sha256,
             f"scored on {context.job}: output manifest (sha256)": scene.material.manifest_sha256,

@@ -1,0 +1,156 @@
+"""However a training ends, the same command goes on, and nobody can tell from its figures."""
+
+import json
+import os
+import signal
+
+import pytest
+import torch
+from mlflow import MlflowClient
+from training_site import Site
+
+from cxr.infra import checkpoints
+
+LIVELY = (
+    "trainer.max_epochs=7", "trainer.ema=0.9", "trainer.accumulate=2", "augment.mixup=0.4",
+    "augment.erase=0.5", "model.schedule=cosine", "+model.net.dropout_prob=0.3",
+)  # fmt: skip
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    made = Site(tmp_path_factory.mktemp("site"))
+    yield made
+    made.stop()
+
+
+@pytest.fixture(scope="module")
+def whole(site):
+    """A run that nothing interrupted."""
+    run = site.train("name=whole", *LIVELY)
+    assert run.ends() == 0, run.err
+    return run
+
+
+@pytest.fixture(scope="module")
+def ended(site, whole):
+    """A run that was terminated, killed, torn and terminated again, and then went on to the end."""
+    stages = []
+
+    def stage(*overrides, until, by):
+        run = site.train("name=parts", *LIVELY, *overrides).reaches(until)
+        stages.append((run, run.ends(by), status(site, "parts")))
+
+    stage(until="epoch 2/7", by=signal.SIGTERM)
+    stage("resume=true", until="epoch 5/7", by=signal.SIGKILL)
+    last = site.root / "runs" / "parts" / checkpoints.LAST
+    os.truncate(last, last.stat().st_size - 1000)  # as after a power loss
+    stage("resume=true", until="kept the best epoch", by=signal.SIGTERM)
+    stage("resume=true", until="", by=0)
+    return stages
+
+
+def runs(site, name):
+    client = MlflowClient(f"sqlite:///{site.root}/mlflow.db")
+    (experiment,) = client.search_experiments(filter_string="name = 'cxr'")
+    return client, client.search_runs([experiment.experiment_id], f"attributes.run_name = '{name}'")
+
+
+def status(site, name):
+    _, found = runs(site, name)
+    return [run.info.status for run in found]
+
+
+def history(site, name):
+    """Metric → epoch → every value that was told of it."""
+    client, (run,) = runs(site, name)
+    told = {}
+    for metric in run.data.metrics:
+        for each in client.get_metric_history(run.info.run_id, metric):
+            told.setdefault(metric, {}).setdefault(each.step, set()).add(each.value)
+    return {metric: told[metric] for metric in told if not metric.startswith("system/")}
+
+
+def figures(site, name):
+    """All of metrics.json but what every run has of its own."""
+    document = json.loads((site.root / "runs" / name / "metrics.json").read_text())
+    return {
+        key: value for key, value in document.items() if key not in ("run", "run_id", "created")
+    }
+
+
+def test_a_terminated_run_exits_143_and_is_marked_killed(ended):
+    (first, terminated, marked), (_, killed, running), (third, again, evaluating), _ = ended
+
+    assert (terminated, marked) == (143, ["KILLED"])
+    assert (killed, running) == (-signal.SIGKILL, ["RUNNING"])
+    assert (again, evaluating) == (143, ["KILLED"])
+    assert "Traceback" not in first.err + third.err
+
+
+def test_an_interrupted_run_has_the_figures_of_a_whole_one(site, whole, ended):
+    expected, met = history(site, "whole"), history(site, "parts")
+
+    assert ended[-1][1:] == (0, ["FINISHED"])
+    assert {"train/loss", "train/lr", "val/loss", "val/auroc_macro"} <= met.keys()
+    assert met == expected
+    assert set(met["val/loss"]) == set(range(1, 8))
+    assert all(len(values) == 1 for epochs in met.values() for values in epochs.values())
+    assert figures(site, "parts") == figures(site, "whole")
+
+
+def test_what_is_kept_is_bit_for_bit_that_of_a_whole_run(site, whole, ended):
+    kept = [
+        torch.load(site.root / "runs" / name / "best.ckpt", weights_only=True)
+        for name in ("whole", "parts")
+    ]
+
+    assert kept[0]["epoch"] == kept[1]["epoch"]
+    for name, value in kept[0]["state_dict"].items():
+        assert torch.equal(value, kept[1]["state_dict"][name]), name
+
+
+def test_a_torn_checkpoint_is_told_of_and_the_one_before_is_gone_on_from(ended):
+    _, (killed, _, _), (third, _, _), _ = ended
+
+    assert "last.ckpt of run parts was cut off, and is not used" in third.err
+    assert "epoch 7/7" in third.err
+    assert "epoch 1/7" not in third.err
+    assert "epoch 1/7" not in killed.err
+
+
+def test_a_run_that_had_finished_training_goes_straight_to_its_evaluation(ended):
+    last, _, _ = ended[-1]
+
+    assert "epoch" not in last.err.replace("kept the best epoch", "").partition(" in epoch")[0]
+    assert "in epoch" in last.err
+
+
+def test_the_machine_is_recorded(site, whole):
+    record = json.loads((site.root / "runs" / "whole" / "run.json").read_text())
+    _, (run,) = runs(site, "whole")
+
+    assert record["machine"]["threads"] == "1"
+    assert record["machine"]["torch"] == torch.__version__
+    assert record["machine"].keys() >= {"cpu", "cores", "precision", "instructions"}
+    tags = {k.removeprefix("machine."): v for k, v in run.data.tags.items() if "machine." in k}
+    assert tags == record["machine"]
+    assert record["machine"]["cpu"] in (site.root / "runs" / "whole" / "report.html").read_text()
+
+
+def test_a_loss_that_is_no_number_ends_the_run_in_one_line_that_names_images_by_pseudonyms(site):
+    run = site.train(
+        "name=lost", "trainer.max_epochs=40", "trainer.gradient_clip=null",
+        "model.optimizer={_target_: torch.optim.SGD, lr: 9.9, weight_decay: 9.9}",
+        "model.schedule=constant", "trainer.precision=32-true",
+    )  # fmt: skip
+
+    assert run.ends() == 1
+    said = run.err.splitlines()[-1]
+    assert said.startswith("the loss is ")
+    assert "lower model.optimizer.lr" in said
+    assert len(said.rpartition(": ")[2].split(", ")) == 4
+    assert "1.2." not in said.rpartition(": ")[2]
+    assert status(site, "lost") == ["FAILED"]
+    assert checkpoints.newest(site.root / "runs" / "lost") is not None
