@@ -258,6 +258,9 @@ def test_a_withdrawn_patient_leaves_the_tables_too(tmp_path):
     at = tmp_path / "root" / "published" / "nih"
     assert len(written(at / "labels.csv")) == len(NIH_ROWS) - 1
     assert (at / "test_patients.txt").read_text() == ""
+    here(tmp_path / "root", f"folder={tmp_path / 'set'}", "published=nih14")
+    assert (at / "test_patients.txt").read_text() == ""
+    assert len(written(at / "labels.csv")) == len(NIH_ROWS) - 1
 
 
 def _without(folder, name, column):

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Self
 
+from cxr.pacs import withdrawn
 from cxr.pacs.ledger import Held
 from cxr.pacs.published import chexpert, mimic_cxr, nih14, writing
 from cxr.pacs.published.index import Index
@@ -63,7 +64,11 @@ class Published:
             patient: Gives the PatientID in the PACS.
         """
         found = self.found
-        made = writing.write(held, found, self._index, self._root / found.name, patient=patient)
+        gone = withdrawn.of(self._root.parent)
+        made = writing.write(
+            held, found, self._index, self._root / found.name,
+            patient=patient, is_withdrawn=gone.__contains__,
+        )  # fmt: skip
         yield f"tables read: {', '.join(path.name for path in found.tables)}"
         if made.unlabelled:
             yield f"{made.unlabelled} of {made.images} images have no labels in them"

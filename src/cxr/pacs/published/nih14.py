@@ -28,7 +28,7 @@ def read(folder: Path, index: Index) -> PublishedSet:
         key = _key(row["Image Index"])
         number = row["Patient ID"]
         if not number.isdecimal():
-            raise PacsError(f'{entries}: expected a number in "Patient ID", met {number!r}')
+            raise PacsError(f'{entries}: expected a number in "Patient ID", met another text')
         patient = f"NIH{int(number):08d}"
         split = "" if test is None else "test" if key in listed else "train"
         header = {

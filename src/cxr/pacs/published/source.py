@@ -50,7 +50,7 @@ class Pictures:
             if not self._found.pictures:
                 raise PacsError(
                     f"{self.name}: expected a table mimic-cxr-*-metadata.csv in it, which says "
-                    f"whose pictures these are, met none; {path} is a picture"
+                    "whose pictures these are, met pictures and no such table"
                 )
             entry = self._index.get(self._found.key(path))
             if entry is None or not entry.header:

@@ -47,6 +47,7 @@ def write(
     folder: Path,
     *,
     patient: Callable[[str], str] = str,
+    is_withdrawn: Callable[[str], bool] = lambda name: False,
 ) -> Written:
     """Write the tables, each whole or not at all.
 
@@ -56,6 +57,7 @@ def write(
         index: What its tables say.
         folder: Where to; what is there of an earlier ingest is replaced.
         patient: Gives the PatientID in the PACS.
+        is_withdrawn: Whether no list may name a PatientID.
 
     Raises:
         PacsError: They cannot be written.
@@ -74,7 +76,8 @@ def write(
             _add(tables, one, found, index, tally)
     if found.test:
         with _whole(folder / TEST) as listed:
-            listed.writelines(f"{patient(name)}\n" for name in index.patients("test"))
+            names = (name for name in index.patients("test") if not is_withdrawn(name))
+            listed.writelines(f"{patient(name)}\n" for name in names)
     kept = {
         LABELS: True, SPLIT: tally.divided > 0, BOXES: found.boxes is not None, TEST: found.test,
     }  # fmt: skip
