@@ -127,7 +127,7 @@ def test_bins_and_scores_equal_scikit_learns(seed, n, levels):
     sample = samples.made(p[:, None], truth[:, None], patients=patients)
     p = sample.probabilities[:, 0]
 
-    said = calibration.describe(sample, 0, draws=20, seed=1)
+    said = calibration.describe(sample, draws=20, seed=1)["finding 0"]
 
     count = max(1, min(calibration.MOST_BINS, n // calibration.IN_A_BIN))
     observed, predicted = calibration_curve(truth, p, n_bins=count, strategy="quantile")
@@ -150,16 +150,18 @@ def test_bins_and_scores_equal_scikit_learns(seed, n, levels):
 
 def test_the_briers_interval_is_that_of_patients_drawn_again():
     sample = samples.drawn(3)
-    keep = sample.mask[:, 0]
-    p, y, whose = sample.probabilities[keep, 0], sample.truth[keep, 0], sample.patients[keep]
+    said = calibration.describe(sample, draws=60, seed=5)
 
-    said = calibration.describe(sample, 0, draws=60, seed=5)
-
-    chunks = list(resampling.weights(whose, draws=60, seed=5))
-    scores = [
-        brier_score_loss(y, p, sample_weight=w) for chunk in chunks for w in chunk.T
-    ]  # fmt: skip
-    assert said["brier_ci"] == pytest.approx(np.quantile(scores, [0.025, 0.975]).tolist())
+    chunks = list(resampling.weights(sample.patients, draws=60, seed=5))
+    for k, name in enumerate(sample.names):
+        keep = sample.mask[:, k]
+        scores = [
+            brier_score_loss(sample.truth[keep, k], sample.probabilities[keep, k], sample_weight=w)
+            for chunk in chunks
+            for w in chunk[keep].T
+        ]
+        expected = np.quantile(scores, [0.025, 0.975]).tolist()
+        assert said[name]["brier_ci"] == pytest.approx(expected)
 
 
 def test_few_patients_have_no_interval_and_nobody_has_no_answer():
@@ -170,8 +172,8 @@ def test_few_patients_have_no_interval_and_nobody_has_no_answer():
     mask[:, 1] = False
     sample = samples.made(rng.random((50, 2)), truth, mask)
 
-    said = calibration.describe(sample, 0, draws=20, seed=0)
+    said = calibration.describe(sample, draws=20, seed=0)
 
-    assert said["brier_ci"] is None
-    assert said["brier"] > 0
-    assert calibration.describe(sample, 1, draws=20, seed=0) is None
+    assert said["finding 0"]["brier_ci"] is None
+    assert said["finding 0"]["brier"] > 0
+    assert said["finding 1"] is None

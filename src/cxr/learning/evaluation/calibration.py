@@ -108,8 +108,14 @@ def optimum(logits: NDArray[np.float64], present: Bools, *, shift: bool) -> tupl
 
 def section(scene: Scene) -> dict[str, Any]:
     """Say how well probabilities are calibrated, before and after what was fitted on val."""
-    after, record = scene.sample, scene.predictor.record
+    record = scene.predictor.record
     fitted = record.calibration if scene.plain is not None else {}
+    after = describe(scene.sample, draws=scene.draws, seed=scene.seed)
+    before = (
+        dict.fromkeys(after)
+        if scene.plain is None
+        else describe(scene.plain, draws=scene.draws, seed=scene.seed)
+    )
     return {
         "binning": "equal counts",
         "most_bins": MOST_BINS,
@@ -117,38 +123,35 @@ def section(scene: Scene) -> dict[str, Any]:
         "labels": {
             name: {
                 "fitted": dict(fitted[name]) if name in fitted else None,
-                "before": None
-                if scene.plain is None
-                else describe(scene.plain, k, draws=scene.draws, seed=scene.seed),
-                "after": describe(after, k, draws=scene.draws, seed=scene.seed),
+                "before": before[name],
+                "after": after[name],
             }
-            for k, name in enumerate(after.names)
+            for name in after
         },
     }
 
 
-def describe(sample: Sample, k: int, *, draws: int, seed: int) -> dict[str, Any] | None:
-    """Measure one label's calibration; None where no unit has a truth.
+def describe(sample: Sample, *, draws: int, seed: int) -> dict[str, dict[str, Any] | None]:
+    """Measure each label's calibration; None where no unit has a truth.
 
     Args:
         sample: What is scored.
-        k: Which label.
-        draws: Of the bootstrap over patients, for the Brier score.
+        draws: Of the bootstrap over patients, for the Brier scores.
         seed: Of the bootstrap.
     """
+    wrong = (sample.probabilities - sample.truth) ** 2
+    drawn = resampling.means(wrong, sample.mask, sample.patients, draws=draws, seed=seed)
+    return {name: _label(sample, k, drawn[:, k]) for k, name in enumerate(sample.names)}
+
+
+def _label(sample: Sample, k: int, drawn: NDArray[np.float64]) -> dict[str, Any] | None:
     keep = sample.mask[:, k]
     if not keep.any():
         return None
     p, y, whose = sample.probabilities[keep, k], sample.truth[keep, k] == 1, sample.patients[keep]
     bins = reliability(p, y, whose)
-    wrong = ((p - y) ** 2)[:, None]
-    enough = min(len(np.unique(whose[y])), len(np.unique(whose[~y]))) >= FEWEST_PATIENTS
-    drawn = (
-        resampling.means(wrong, np.ones(wrong.shape, bool), whose, draws=draws, seed=seed)
-        if enough
-        else np.empty((0, 1))
-    )
-    ends = metrics.interval(drawn[:, 0])
+    fewest = min(len(np.unique(whose[y])), len(np.unique(whose[~y])))
+    ends = metrics.interval(drawn) if fewest >= FEWEST_PATIENTS else None
     return {
         "n": int(y.size),
         "positives": int(y.sum()),
