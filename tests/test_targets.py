@@ -101,6 +101,13 @@ def test_an_unknown_finding_is_refused_with_the_nearest():
         targets.check(Policy(per_finding={"Masss": {"uncertain": "ones"}}), CHEST)
 
 
+def test_a_finding_that_another_job_lacks_is_passed_over_when_a_run_is_scored_on_it():
+    policy = Policy("ignore", per_finding={"Oedema": {"uncertain": "ones"}})
+
+    assert numbers([[U] * 5], policy, FIVE)[1].tolist() == [[0] * 5]
+    assert to_truth([[U] * 5], policy, FIVE).uncertain.all()
+
+
 @pytest.mark.parametrize("silence", ["zeros", "ignore"])
 def test_no_finding_makes_silence_about_findings_absent_but_not_about_devices(silence):
     policy = Policy(not_mentioned=silence)
