@@ -46,10 +46,12 @@ def _evaluate(
     predictor: "Predictor",
     pacs: "Pacs",
 ) -> None:
+    from dataclasses import replace
+
     import numpy as np
 
     from cxr.learning import evaluation, material, table
-    from cxr.learning.evaluation import sampling, tuning
+    from cxr.learning.evaluation import headers, sampling, tuning
     from cxr.learning.evaluation.scene import Settings
     from cxr.learning.targets import parse
 
@@ -79,6 +81,9 @@ def _evaluate(
         settings=settings, splits=splits,
         attribute=cfg.data.attribute,
     )  # fmt: skip
+    if splits is None and settings.shortcuts:
+        told = headers.trained_on(folder, run_folder, record, pacs, context.columns)
+        context = replace(context, elsewhere=told)
     place = run_folder / "evaluations" / cfg.data.job
     evaluated = evaluation.evaluate(place, predictor, ready, chosen, split, context)
     print(table.render(evaluated.scored))

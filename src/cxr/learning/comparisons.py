@@ -15,17 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxr import NOTE
-from cxr.contract.labels import LabelSet
-from cxr.errors import LabelError, RunError
+from cxr.errors import RunError
 from cxr.learning import folds, metrics, predictions, targets
-from cxr.learning.evaluation import comparing, shortcuts, units
-from cxr.learning.evaluation.columns import Columns, ages
+from cxr.learning.evaluation import comparing, headers, shortcuts, units
 from cxr.learning.evaluation.sample import Sample
 from cxr.learning.evaluation.scene import Unit
 from cxr.learning.examples import Cohort
 from cxr.learning.predictions import Predictions
 from cxr.learning.predictor import RunRecord, load_run
-from cxr.learning.targets import Truth
 
 SCHEMA = "cxr-comparison/1"
 FEWEST_OTHERS = 50
@@ -157,10 +154,11 @@ def pair(first: Candidate, second: Candidate, cohort: Cohort, *, unit: Unit = "i
     whose = {cohort.examples[row].patient_id for row in chosen}
     others = [row for row, e in enumerate(cohort.examples) if e.patient_id not in whose]
     policies = [targets.parse(run.record.policy) for run in (first, second)]
-    truth = _truth(cohort, policies, names)
+    truth = headers.truth(cohort, policies, names)
 
     def units_of(rows: Sequence[int], run: Candidate | None) -> Sample:
-        images = _sample(cohort, truth, names, rows, run)
+        said = None if run is None else _probabilities(run, cohort, rows, names)
+        images = headers.sample(cohort, truth, names, rows, said)
         return units.made(images, [cohort.examples[row] for row in rows], unit)
 
     return Pair(
@@ -189,57 +187,13 @@ def _names(first: Candidate, second: Candidate) -> tuple[str, ...]:
     return one
 
 
-def _truth(cohort: Cohort, policies: Sequence[targets.Policy], names: Sequence[str]) -> Truth:
-    states = [example.states for example in cohort.examples]
-    one, other = (targets.to_truth(states, policy, cohort.labels) for policy in policies)
-    column = [_column(cohort.labels, name) for name in names]
-    here = np.array(column) >= 0
-    return Truth(
-        one.values[:, column],
-        (one.mask & other.mask)[:, column] & here,
-        one.uncertain[:, column] & here,
-    )
-
-
-def _column(label_set: LabelSet, name: str) -> int:
-    try:
-        return label_set.names.index(label_set.canonical(name))
-    except LabelError:  # not asked in this job: masked
-        return -1
-
-
-def _sample(
-    cohort: Cohort,
-    truth: Truth,
-    names: tuple[str, ...],
-    chosen: Sequence[int],
-    run: Candidate | None,
-) -> Sample:
-    rows = np.array(chosen, np.intp)
-    probabilities = np.full((len(rows), len(names)), np.nan)
-    if run is not None:
-        row_of = {uid: row for row, uid in enumerate(run.said.sop_instance_uids)}
-        order = [row_of[cohort.examples[row].sop_instance_uid] for row in chosen]
-        columns = [run.said.names.index(name) for name in names]
-        probabilities = run.said.probabilities[np.ix_(order, columns)]
-    instances = [cohort.instances[row] for row in chosen]
-    mask = truth.mask[rows]
-    return Sample(
-        names=names,
-        no_finding=run.record.no_finding if run is not None else cohort.no_finding,
-        probabilities=probabilities,
-        truth=np.where(mask, truth.values[rows], 0).astype(np.float64),
-        mask=mask,
-        uncertain=truth.uncertain[rows],
-        patients=_numbered([cohort.examples[row].patient_id for row in chosen]),
-        columns=Columns().texts(instances, ()),
-        ages=ages(instances),
-    )
-
-
-def _numbered(patient_ids: Sequence[str]) -> NDArray[np.str_]:
-    _, which = np.unique(np.array(patient_ids, np.str_), return_inverse=True)
-    return np.char.mod("%09d", which)
+def _probabilities(
+    run: Candidate, cohort: Cohort, rows: Sequence[int], names: Sequence[str]
+) -> NDArray[np.float64]:
+    row_of = {uid: row for row, uid in enumerate(run.said.sop_instance_uids)}
+    order = [row_of[cohort.examples[row].sop_instance_uid] for row in rows]
+    columns = [run.said.names.index(name) for name in names]
+    return run.said.probabilities[np.ix_(order, columns)]
 
 
 def metadata(two: Pair, averaged: Sequence[str], *, draws: int, seed: int) -> dict[str, Any]:

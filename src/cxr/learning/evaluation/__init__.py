@@ -66,6 +66,7 @@ class Context:
         settings: What is asked beside AUROC and average precision.
         columns: The table of metadata.
         trained: Rows of the material that the run was trained on; none in another job.
+        elsewhere: There, what it was trained on, if that is still known; no pixels.
         answers: Where single readers' answers may be found: output manifest and label attribute.
         splits: Of every row of the material, see `Scene`.
     """
@@ -82,6 +83,7 @@ class Context:
     settings: Settings = field(default_factory=Settings)
     columns: Columns = field(default_factory=Columns)
     trained: NDArray[np.intp] | None = None
+    elsewhere: Sample | None = None
     answers: tuple[Path, str | None] | None = None
     splits: NDArray[np.str_] | None = None
 
@@ -220,7 +222,7 @@ def _scene(
     settings, columns = context.settings, context.columns
     images = sampling.images(material, chosen, predicted, record, settings, columns)
     sample = sampling.pooled(images, material, chosen, settings.unit)
-    trained = None
+    trained = context.elsewhere
     if context.trained is not None:
         trained = sampling.images(material, context.trained, None, record, settings, columns)
     return Scene(
