@@ -6,7 +6,7 @@ import gzip
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from ingest_command import here, problem
+from ingest_command import fine, here, problem, run, to
 from published_sets import chexpert, mimic, name_of, nih, picture, table
 
 from cxr import config, label, schema
@@ -16,6 +16,7 @@ from cxr.errors import JobError
 from cxr.images import pictures
 from cxr.labeling import boxes
 from cxr.pacs.folder import FolderPacs
+from cxr.pacs.orthanc import OrthancPacs
 from cxr.pacs.published import tables
 
 STUDIES = [
@@ -173,6 +174,24 @@ def test_de_identified_its_tables_name_what_is_in_the_pacs(tmp_path):
     (test,) = (at / "test_patients.txt").read_text().split()
     assert test in {i.patient_id for i in found.values()}
     assert not test.startswith("NIH")
+
+
+@pytest.mark.slow
+def test_pictures_come_into_an_orthanc_by_several_processes(tmp_path, own_orthanc):
+    patients = [(f"{10000000 + n}", f"{50000000 + n}", "train", {"Edema": "1.0"}, ("PA",))
+                for n in range(26)]  # fmt: skip
+    mimic(tmp_path / "set", patients)
+    asked = (f"folder={tmp_path / 'set'}", "published=mimic_cxr", *to(own_orthanc))
+
+    first, *_ = fine(run(tmp_path / "root", *asked, "workers=2", server=own_orthanc))
+    again, *_ = fine(run(tmp_path / "root", *asked, server=own_orthanc))
+
+    assert first.startswith("26 stored, 0 there already, 0 refused")
+    assert again.startswith("0 stored, 26 there already, 0 refused")
+    with OrthancPacs.opened(own_orthanc.section, root=tmp_path) as pacs:
+        found = list(pacs.search())
+    split = written(tmp_path / "root" / "published" / "mimic-cxr" / "split.csv")
+    assert {i.sop_instance_uid for i in found} == {row["sop_instance_uid"] for row in split}
 
 
 def test_chexpert_comes_in_with_sex_age_and_view(tmp_path):
