@@ -525,3 +525,18 @@ def test_password_in_a_url_is_refused_like_a_secret(tmp_path):
     assert done.returncode == 1
     assert done.stderr.startswith("tracking.uri: secrets are not taken")
     assert "pass@" not in done.stderr
+
+
+def test_weights_are_refused_where_their_file_is_not(monkeypatch):
+    monkeypatch.setenv("AWS_REGION", "eu-central-1")
+    elsewhere = ["aws=account", "compute=sagemaker", "model.weights=densenet121.pth"]
+
+    with pytest.raises(ConfigError, match=r"model.weights: expected null beside compute=sagemaker"):
+        config.check(config.compose("train", elsewhere), schema.Train)
+
+
+def test_an_ensemble_has_no_one_net_to_look_into():
+    asked = ["runs=[a,b]", "evaluate.saliency=true"]
+
+    with pytest.raises(ConfigError, match=r"evaluate.saliency: expected false, for several nets"):
+        config.check(config.compose("ensemble", asked), schema.Ensemble)

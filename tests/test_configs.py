@@ -17,12 +17,14 @@ COMMANDS = {
     "serve": schema.Serve,
     "orthanc": schema.Orthanc,
     "trace": schema.Trace,
+    "ensemble": schema.Ensemble,
 }
 NEEDED = {
     "ingest": ["folder=x"],
     "evaluate": ["run=x"],
     "orthanc": ["verb=up"],
     "trace": ["run=x"],
+    "ensemble": ["runs=[x,y]"],
     "label job=replay": ["job.answers=x.csv"],
     "label labeling=replay": ["job=replay", "job.answers=x.csv"],
     "label labeling=reports": ["job=reports"],

@@ -19,6 +19,7 @@ MODELS = {
     "label": schema.Label,
     "ingest": schema.Ingest,
     "evaluate": schema.Evaluate,
+    "ensemble": schema.Ensemble,
     "serve": schema.Serve,
     "orthanc": schema.Orthanc,
 }

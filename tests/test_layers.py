@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 SRC = ROOT / "src"
-COMMANDS = ("ingest", "label", "train", "evaluate", "serve", "orthanc", "trace")
+COMMANDS = ("ingest", "label", "train", "evaluate", "serve", "orthanc", "trace", "ensemble")
 GROUND = (
     "errors", "config", "schema", "aws_schema", "labeling_schema", "learning_schema", "pacs_schema",
     "ingest_rules",

@@ -50,8 +50,8 @@ def _evaluate(
 
     import numpy as np
 
-    from cxr.learning import evaluation, material, table
-    from cxr.learning.evaluation import headers, sampling, tuning
+    from cxr.learning import ensembling, evaluation, material, table
+    from cxr.learning.evaluation import headers, operating, sampling, tuning
     from cxr.learning.evaluation.scene import Settings
     from cxr.learning.targets import parse
 
@@ -65,12 +65,19 @@ def _evaluate(
         image_size=record.image_size, preset=record.preset, workers=cfg.data.workers,
     )  # fmt: skip
     ready = sampling.align(ready, record)
-    chosen, split, warnings = _choose(cfg, run_folder, record.job, ready, pacs)
+    held, splits = None, None
+    if record.members and cfg.data.job == record.job:
+        held = ensembling.held(ensembling.inside(run_folder, record), ready)
+        chosen, split, warnings = held.rows, held.split, held.warnings
+        if not operating.fits(record.thresholds, settings):
+            ensembling.tune(predictor, ready, held, settings, calibrate=False)
+    else:
+        chosen, split, warnings = _choose(cfg, run_folder, record.job, ready, pacs)
+        splits = _splits(run_folder, ready) if cfg.data.job == record.job else None
+        val = None if splits is None else np.flatnonzero(splits == "val")
+        predictor.record = tuning.retune(predictor, ready, val, settings)
     for warning in warnings:
         _log.warning(warning)
-    splits = _splits(run_folder, ready) if cfg.data.job == record.job else None
-    val = None if splits is None else np.flatnonzero(splits == "val")
-    predictor.record = tuning.retune(predictor, ready, val, settings)
     context = evaluation.context(
         folder, ready,
         job=cfg.data.job,
@@ -81,11 +88,12 @@ def _evaluate(
         settings=settings, splits=splits,
         attribute=cfg.data.attribute,
     )  # fmt: skip
-    if splits is None and settings.shortcuts:
+    if splits is None and held is None and settings.shortcuts:
         told = headers.trained_on(folder, run_folder, record, pacs, context.columns)
         context = replace(context, elsewhere=told)
     place = run_folder / "evaluations" / cfg.data.job
-    evaluated = evaluation.evaluate(place, predictor, ready, chosen, split, context)
+    known = None if held is None else held.logits
+    evaluated = evaluation.evaluate(place, predictor, ready, chosen, split, context, logits=known)
     print(table.render(evaluated.scored))
     print(f"report: {evaluated.report}")
     print(evaluated.predictions)

@@ -223,6 +223,15 @@ class Train(Site):
     trainer: Trainer
     evaluate: Evaluating
 
+    @model_validator(mode="after")
+    def _weights_are_here(self) -> "Train":
+        if self.model.weights and isinstance(self.compute, SageMakerCompute):
+            raise ValueError(
+                "model.weights: expected null beside compute=sagemaker, where no such file is, met "
+                f'"{self.model.weights}"'
+            )
+        return self
+
 
 class Evaluate(Site):
     """python -m cxr.evaluate."""
@@ -243,6 +252,28 @@ class Evaluate(Site):
             )
         if self.runs and (len(self.runs) != 2 or self.runs[0] == self.runs[1]):
             raise ValueError(f"runs: expected two different runs, met {', '.join(self.runs)}")
+        return self
+
+
+class Ensemble(Site):
+    """python -m cxr.ensemble."""
+
+    runs: list[Name] = Field(min_length=1)
+    name: Name
+    examples: bool
+    draws: int = Field(ge=100, le=100_000)
+    seed: int = Field(ge=0)
+    onnx: bool
+    workers: int = Field(ge=0, le=256)
+    evaluate: Evaluating
+
+    @model_validator(mode="after")
+    def _has_no_one_net(self) -> "Ensemble":
+        if self.evaluate.saliency:
+            raise ValueError(
+                "evaluate.saliency: expected false, for several nets look in several places; ask "
+                "one of the runs"
+            )
         return self
 
 

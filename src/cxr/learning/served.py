@@ -24,6 +24,11 @@ def gather(run_folder: Path, target: Path) -> Path:
     for name in (predictor.RUN, predictor.CHECKPOINT, "model-card.json", "model-card.md"):
         if (run_folder / name).exists():
             shutil.copyfile(run_folder / name, target / name)
+    for member in predictor.load_run(run_folder).members:
+        inner = Path(predictor.MEMBERS) / member
+        (target / inner).mkdir(parents=True)
+        for name in (predictor.RUN, predictor.CHECKPOINT):
+            shutil.copyfile(run_folder / inner / name, target / inner / name)
     return target
 
 

@@ -110,13 +110,19 @@ def _refuse_leak(table: Path, name: str, material: Material, splits: NDArray[np.
         _log.warning("%s is missing: whether %s saw these patients cannot be told", table, name)
         return
     before = folds.load(table)
+    roles = [before.get(uid, "") for uid in material.sop_instance_uids]
     whose = material.patient_ids
-    seen = {
-        whose[row]
-        for row, uid in enumerate(material.sop_instance_uids)
-        if before.get(uid, "test") != "test"
-    }
-    leaked = [row for row in np.flatnonzero(splits != "train") if whose[row] in seen]
+    trained, tuned = (
+        {patient for patient, role in zip(whose, roles, strict=True) if role == split}
+        for split in ("train", "val")
+    )
+    leaked = [
+        row
+        for row, patient in enumerate(whose)
+        # what chose an epoch then may choose one again
+        if (splits[row] != "train" and patient in trained)
+        or (splits[row] == "test" and patient in tuned)
+    ]
     if leaked:
         raise DataError(
             f"leak: {len(leaked)} of {int((splits != 'train').sum())} images in val and test are "

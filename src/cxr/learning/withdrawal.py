@@ -53,8 +53,9 @@ def remove(root: Path, images: Images, mark: Callable[[str], str]) -> None:
             for path in sorted(folder.rglob("predictions.csv")):
                 _unpictured(path, images)
                 withdrawn.rewrite(path, images.without)
-            if (folder / _SPLIT).exists():
-                withdrawn.rewrite(folder / _SPLIT, lambda text: _renamed(text, images, mark))
+            for table in [folder / _SPLIT, *sorted(folder.glob(f"members/*/{_SPLIT}"))]:
+                if table.exists():
+                    withdrawn.rewrite(table, lambda text: _renamed(text, images, mark))
         except (OSError, ValueError) as error:
             raise DataError(f"{folder}: cannot remove images from it: {error}") from error
 

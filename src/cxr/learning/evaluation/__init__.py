@@ -155,7 +155,7 @@ def evaluate(
     chosen: NDArray[np.intp],
     split: str,
     context: Context,
-    predicted: NDArray[np.float64] | None = None,
+    logits: NDArray[np.float64] | None = None,
 ) -> Evaluated:
     """Predict and score the chosen examples, and write everything into `folder`.
 
@@ -166,7 +166,7 @@ def evaluate(
         chosen: Rows of `material`.
         split: What these images are called: `test`, `val`, or another job's name.
         context: What the report says beside.
-        predicted: (len(chosen), L) probabilities, where they are known already.
+        logits: (len(chosen), L) what the predictor says, where that is known already.
 
     Raises:
         DataError: No image was chosen.
@@ -174,13 +174,11 @@ def evaluate(
     if not len(chosen):
         raise DataError(f"{context.job}: expected images to score in {split}, met none")
     names = predictor.record.label_names
-    logits = None
-    if predicted is None:
+    if logits is None:
         logits = tuning.logits(predictor, material, chosen)
-        predicted = predictor.probabilities(logits).astype(np.float64)
+    predicted = predictor.probabilities(logits).astype(np.float64)
     scene = _scene(predictor, material, chosen, predicted, split, context)
-    if logits is not None:
-        scene = replace(scene, plain=_uncalibrated(scene, logits))
+    scene = replace(scene, plain=_uncalibrated(scene, logits))
     scene = replace(scene, scored=sections.answer(scene))
     said = _report(scene, context)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
