@@ -26,7 +26,8 @@ NET = (
 )
 TINY = (
     "data=job", "data.job=few", "data.image_size=[32,32]", "data.batch_size=8", "data.workers=1",
-    "draws=100", "trainer.max_epochs=2", "trainer.accelerator=cpu", f"model.net={NET}",
+    "draws=100", "trainer.max_epochs=2", "trainer.accelerator=cpu",
+    "model=densenet121", f"model.net={NET}",
     "aws=account", "compute=sagemaker", f"aws.bucket={BUCKET}", "compute.instance=ml.m5.xlarge",
     "compute.poll_s=0.2",
 )  # fmt: skip

@@ -27,7 +27,8 @@ DRAW = (
 )
 TINY = (
     "data=job", f"data.job={JOB}", "data.image_size=[32,32]", "data.batch_size=8", "draws=100",
-    "data.workers=1", "trainer.max_epochs=2", "trainer.accelerator=cpu", f"model.net={NET}",
+    "data.workers=1", "trainer.max_epochs=2", "trainer.accelerator=cpu",
+    "model=densenet121", f"model.net={NET}",
     "compute.poll_s=0.2", "compute.instance=ml.m5.xlarge",
 )  # fmt: skip
 

@@ -15,8 +15,9 @@ TINY = [
     "evaluate.shortcuts=false", "evaluate.subgroups=[]",
 ]  # fmt: skip
 TINY_NET = [
+    "model=densenet121",
     "model.net={_target_:monai.networks.nets.DenseNet,spatial_dims:2,in_channels:1,"
-    "init_features:4,growth_rate:4,block_config:[1,1]}"
+    "init_features:4,growth_rate:4,block_config:[1,1]}",
 ]
 
 

@@ -189,8 +189,9 @@ def test_what_a_loss_counts_is_train_with_its_patients_capped(root, tmp_path):
         "init_features: 4, growth_rate: 2, block_config: [1, 1]}"
     )
     cfg, made = ready(
-        root, "uneven", "loss.pos_weight=true", "data.patient_cap=1", "trainer=smoke", net
-    )
+        root, "uneven", "loss.pos_weight=true", "data.patient_cap=1", "trainer=smoke",
+        "model=densenet121", net,
+    )  # fmt: skip
     patients = np.array([int(patient[-1]) for patient in made.patient_ids])
     roles = np.where(patients < 4, "train", "val")
 

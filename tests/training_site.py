@@ -21,7 +21,8 @@ from cxr.pacs.folder import FolderPacs
 HERE = Path(__file__).parent
 TINY = (
     "data=job", "data.job=few", "data.image_size=[32,32]", "data.batch_size=4", "data.workers=1",
-    "draws=100", "trainer.accelerator=cpu", f"model.net={NET}",
+    "draws=100", "trainer.accelerator=cpu",
+    "model=densenet121", f"model.net={NET}",
     "evaluate.shortcuts=false", "evaluate.subgroups=[]",
 )  # fmt: skip
 LOADED = """
