@@ -179,6 +179,8 @@ def test_the_report_tells_calibration_doubt_and_why_nothing_is_told(platt):
     assert f"{section['after']['brier']:.3f}" in text
     assert f"{made.scored['uncertain']['masked']} uncertain labels were left out" in text
     assert "PPV and NPV at a prevalence of" in text
+    ppv, (low, high) = (made.scored["operating"]["labels"][FIRST][key] for key in ("ppv", "ppv_ci"))
+    assert f"PPV {ppv:.3f} {low:.3f}–{high:.3f}" in text
     assert [p.name for p in made.figures if p.name == "reliability.svg"]
     json.dumps(made.scored, allow_nan=False)
 
