@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -84,6 +85,24 @@ def test_group_that_is_read_worse_is_named_with_a_gap_that_chance_hardly_makes()
     assert area["looks"] == 2
     assert area["by_chance"] < 0.02
     assert worst["sensitivity"]["looks"] == 2 * 2
+
+
+def test_gap_in_sensitivity_is_that_of_the_figures_shown():
+    made = sample(n=800, patients=600)
+
+    answer = asked(made, "sex", "age")
+
+    gaps = [
+        abs(one["labels"][name]["sensitivity"] - other["labels"][name]["sensitivity"])
+        for column in answer["columns"].values()
+        for one, other in combinations(column["groups"], 2)
+        for name in AVERAGED
+        if name in one["labels"] and name in other["labels"]
+        and one["labels"][name]["sensitivity"] is not None
+        and other["labels"][name]["sensitivity"] is not None
+    ]  # fmt: skip
+    assert answer["worst"]["sensitivity"]["difference"] == pytest.approx(max(gaps), abs=2e-3)
+    assert answer["worst"]["sensitivity"]["looks"] == len(gaps)
 
 
 def test_without_a_difference_the_largest_of_many_gaps_is_not_surprising():

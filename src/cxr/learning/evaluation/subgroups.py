@@ -71,11 +71,11 @@ def subgroups(
         divided = cells.groups(sample, texts, averaged=averaged, draws=draws, seed=seed)
         said[name]["groups"] = cells.documents(sample, divided, thresholds=thresholds)
         shown = [
-            group
+            (group, document["labels"])
             for group, document in zip(divided, said[name]["groups"], strict=True)
             if document["withheld"] != FEW
         ]
-        areas += _by_auroc(sample, name, shown)
+        areas += _by_auroc(sample, name, [group for group, _ in shown])
         found += _by_sensitivity(
             sample, name, shown, thresholds, averaged, draws=draws, seed=seed
         )  # fmt: skip
@@ -115,27 +115,24 @@ def _by_auroc(sample: Sample, column: str, shown: Sequence[Group]) -> list[_Pair
 def _by_sensitivity(
     sample: Sample,
     column: str,
-    shown: Sequence[Group],
+    shown: Sequence[tuple[Group, Mapping[str, Any]]],
     thresholds: Mapping[str, Mapping[str, Any]],
     averaged: Sequence[str],
     *,
     draws: int,
     seed: int,
 ) -> list[_Pair]:
-    chosen = {name: thresholds.get(name, {}).get("threshold") for name in averaged}
+    """Compare groups whose sensitivity is shown; a gap would give away what is withheld."""
     asked: list[tuple[str, Group]] = []
     hits, among = [], []
-    for name, threshold in chosen.items():
-        if threshold is None:
-            continue
+    for name in averaged:
         k = sample.names.index(name)
         present = sample.mask[:, k] & (sample.truth[:, k] == 1)
-        for group in shown:
-            rows = present & group.rows
-            if len(np.unique(sample.patients[rows])) >= FEWEST_PATIENTS:
+        for group, figures in shown:
+            if figures[name]["sensitivity"] is not None:
                 asked.append((name, group))
-                hits.append(sample.probabilities[:, k] > threshold)
-                among.append(rows)
+                hits.append(sample.probabilities[:, k] > thresholds[name]["threshold"])
+                among.append(present & group.rows)
     if not asked:
         return []
     called, rows = np.column_stack(hits).astype(np.float64), np.column_stack(among)
@@ -175,8 +172,8 @@ def _worst(pairs: Sequence[_Pair]) -> dict[str, Any] | None:
         "better": better,
         "worse": worse,
         "findings": list(largest.findings),
-        "difference": round(abs(largest.difference), 4),
-        "ci": None if ends is None else [round(end, 4) for end in ends],
+        "difference": round(abs(largest.difference), 3),
+        "ci": None if ends is None else [round(end, 3) for end in ends],
         "looks": len(pairs),
         "by_chance": round(float((1 + reached) / (1 + len(moved))), 4),
     }

@@ -28,7 +28,11 @@ def draw(scored: Mapping[str, Any]) -> str:
                     "" if patients is None else f"{patients} patients",
                     group["auroc_macro"],
                     group["auroc_macro_ci"],
-                    instead=group["withheld"] or "no finding with enough images of both classes",
+                    instead=(
+                        "no finding with enough images of both classes"
+                        if group["labels"]
+                        else group["withheld"]
+                    ),
                     hollow=group["findings"] != scored["averaged"],
                 )
             )
