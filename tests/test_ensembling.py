@@ -14,6 +14,7 @@ from test_predictor import RECORD
 
 from cxr.errors import DataError, RunError
 from cxr.learning import ensembling, evaluation, folds, predictor, served, withdrawal
+from cxr.learning.evaluation import shortcuts
 from cxr.learning.evaluation.scene import Settings
 from cxr.learning.model import build_net
 from cxr.learning.predictor import Predictor
@@ -159,7 +160,9 @@ def test_an_evaluation_takes_what_is_known_already(runs, tmp_path):
     assert [row[0] for row in rows[1:]] == UIDS
     expected = asked.probabilities(held.logits)
     assert np.abs(np.array([r[1:] for r in rows[1:]], float) - expected).max() < 1e-5
-    assert json.loads((place / "metrics.json").read_text())["split"] == "out-of-fold"
+    scored = json.loads((place / "metrics.json").read_text())
+    assert scored["split"] == "out-of-fold"
+    assert scored["metadata_only"]["reason"] != shortcuts.NOT_AT_HAND
     assert "flatter" in evaluated.report.read_text()
 
 

@@ -172,7 +172,7 @@ def pair(first: Candidate, second: Candidate, cohort: Cohort, *, unit: Unit = "i
 
 def _learned(run: Candidate) -> set[str]:
     """Say which splits a run learned from; what it is scored on is compared, and warned of."""
-    if run.record.members:
+    if run.record.members and run.scored_on != "external":
         return set()  # each image was predicted by members that had not seen it
     return {"train"} if run.scored_on == TUNED else {"train", TUNED}
 

@@ -20,12 +20,11 @@ from cxr.errors import DataError, RunError
 from cxr.learning import folds, predictor
 from cxr.learning.evaluation import calibration, operating, sampling, tuning
 from cxr.learning.evaluation.columns import Columns
-from cxr.learning.evaluation.scene import Settings
+from cxr.learning.evaluation.scene import OUT_OF_FOLD, Settings
 from cxr.learning.material import Material
 from cxr.learning.predictor import Predictor, RunRecord
 
 SPLIT = "split.csv"
-OUT_OF_FOLD = "out-of-fold"
 TUNED = (
     "Thresholds, and calibration where there is one, were chosen on the predictions scored here: "
     "sensitivity, specificity and calibration flatter."

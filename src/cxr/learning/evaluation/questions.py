@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from cxr.errors import RunError
 from cxr.learning.evaluation import readers, shortcuts, subgroups, views
 from cxr.learning.evaluation.columns import DICOM
-from cxr.learning.evaluation.scene import Scene
+from cxr.learning.evaluation.scene import OUT_OF_FOLD, Scene
 
 _AT_ONCE = 256  # images in memory
 
@@ -36,6 +36,10 @@ def metadata_only(scene: Scene) -> Mapping[str, Any] | None:
     """Ask what view, age and sex alone predict."""
     if not scene.settings.shortcuts:
         return None
+    if scene.split == OUT_OF_FOLD:  # every image was trained on, by some member
+        return shortcuts.crossed(
+            scene.sample, averaged=scene.scored["averaged"], draws=scene.draws, seed=scene.seed
+        )
     return shortcuts.metadata_only(
         scene.sample, scene.trained, averaged=scene.scored["averaged"],
         draws=scene.draws, seed=scene.seed,

@@ -21,6 +21,9 @@ from cxr.learning.predictor import Predictor
 
 Unit = Literal["image", "study", "patient"]
 
+OUT_OF_FOLD = "out-of-fold"
+"""What the images of an ensemble of folds are called: each was predicted by who never saw it."""
+
 
 @dataclass(frozen=True)
 class Settings:
