@@ -1,0 +1,197 @@
+"""What the gallery shows, whom it keeps back, and how often the net points where readers did."""
+
+import base64
+import io
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from matplotlib import image as matplotlib_image
+from statsmodels.stats.proportion import proportion_confint
+from test_evaluation import evaluated, material
+from test_predictor import RECORD
+from torch import nn
+
+from cxr.learning import decoding, regions
+from cxr.learning.evaluation import pointing
+from cxr.learning.evaluation.scene import Settings
+from cxr.learning.predictor import Predictor
+from cxr.learning.regions import Region
+
+SIZE = RECORD.image_size[0]
+FIRST = RECORD.label_names[0]
+SALIENCY = Settings(saliency=True)
+WIDE = (100, 200)  # rows and columns: half of the letterbox is empty
+
+
+class Bright(nn.Module):
+    """Calls bright images; its features are the image, so its maps are where it is bright."""
+
+    def __init__(self):
+        super().__init__()
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.out = nn.Linear(1, len(RECORD.label_names))
+        self.out.weight.data = torch.tensor([[300.0], [-1.0], [-1.0]])
+        self.out.bias.data = torch.tensor([-2.0, 0.0, 0.0])
+
+    def forward(self, image):
+        return self.out(self.pool(image).flatten(1))
+
+
+def drawn(count=24):
+    """Images with one bright spot at known image pixels; every second has the first finding."""
+    given = material(count)
+    images = np.zeros((count, SIZE, SIZE), np.uint8)
+    spots = []
+    for k in range(count):
+        picture = np.zeros(WIDE, np.float32)
+        x, y = 20 + 6 * (k % 20), 20 + 10 * (k % 5)
+        picture[y : y + 20, x : x + 20] = 0.5 + 0.02 * k
+        spots.append((x, y))
+        images[k] = decoding.letterbox(picture, (SIZE, SIZE))
+    given.images.images = images
+    truth = np.zeros((count, 3), np.float32)
+    truth[::2, 0] = 1
+    instances = tuple(replace(i, rows=WIDE[0], columns=WIDE[1]) for i in given.cohort.instances)
+    cohort = replace(given.cohort, instances=instances)
+    return replace(given, cohort=cohort, truth=truth, mask=np.ones_like(given.mask)), spots
+
+
+def with_regions(given, boxes):
+    examples = tuple(
+        replace(e, regions=(Region(FIRST, "rectangle", box),) if box else ())
+        for e, box in zip(given.cohort.examples, boxes, strict=True)
+    )
+    return replace(given, cohort=replace(given.cohort, examples=examples))
+
+
+def asker():
+    return Predictor(RECORD, Bright(), "cpu")
+
+
+def test_a_box_drawn_around_what_the_net_sees_is_hit_and_one_elsewhere_is_not(tmp_path):
+    given, spots = drawn()
+    # the first six of twelve positives are boxed where the spot is, the others far from it
+    boxes = [
+        ((x, y), (x + 20, y + 20)) if k < 12 else ((x - 20, y + 40), (x - 10, y + 50))
+        for k, (x, y) in enumerate(spots)
+    ]
+
+    made = evaluated(
+        tmp_path, asker(), with_regions(given, boxes), settings=SALIENCY, pictures=False
+    )
+
+    said = made.scored["pointing"]["labels"][FIRST]
+    assert (said["hits"], said["n"], said["patients"]) == (6, 12, 12)
+    assert said["ci"] == pytest.approx(proportion_confint(6, 12, method="wilson"))
+    margin = pointing.TOLERANCE * 200
+    assert said["chance"] == pytest.approx((20 + 2 * margin) ** 2 / (100 * 200), rel=0.7)
+    assert "6 of 12" in made.report.read_text()
+    assert "<image" not in made.report.read_text()
+
+
+def test_without_regions_the_report_says_so_and_without_asking_nothing(tmp_path):
+    given, _ = drawn()
+
+    asked = evaluated(tmp_path / "a", asker(), given, settings=SALIENCY)
+    silent = evaluated(tmp_path / "b", asker(), given)
+
+    assert asked.scored["pointing"]["reason"] == pointing.UNDRAWN
+    assert pointing.UNDRAWN in asked.report.read_text()
+    assert "pointing" not in silent.scored
+
+
+def test_random_points_hit_as_often_as_their_area_says():
+    at = decoding.place(WIDE, (SIZE, SIZE))
+    area = pointing.target([Region(FIRST, "rectangle", ((150, 60), (260, 130)))], at)
+    rng = np.random.default_rng(0)
+
+    hits = []
+    for _ in range(2000):
+        found = np.zeros((SIZE, SIZE))
+        row, column = at.top + rng.integers(at.rows), at.left + rng.integers(at.columns)
+        found[row, column] = 1
+        hits.append(pointing.is_hit(found, area, at))
+
+    assert np.mean(hits) == pytest.approx(pointing.chance(area, at), abs=0.03)
+
+
+def test_the_letterbox_and_a_map_of_nothing_are_never_pointed_at():
+    at = decoding.place(WIDE, (SIZE, SIZE))
+    found = np.zeros((SIZE, SIZE))
+    found[0, 0] = 9
+    everywhere = pointing.target([Region(FIRST, "rectangle", ((0, 0), (200, 100)))], at)
+
+    assert pointing.peak(found, at) is None
+    assert not pointing.is_hit(found, everywhere, at)
+    found[at.top, 3] = 1
+    assert pointing.peak(found, at) == (3.5, at.top + 0.5)
+    assert pointing.is_hit(found, everywhere, at)
+
+
+def test_a_point_is_hit_within_the_tolerance_and_not_beyond():
+    at = decoding.place((SIZE, SIZE), (SIZE, SIZE))
+    area = pointing.target([Region(FIRST, "point", ((10.5, 10.5),))], at)
+    near, far = np.zeros((2, SIZE, SIZE))
+    near[10, 10 + int(pointing.TOLERANCE * SIZE)] = 1
+    far[10, 12 + int(pointing.TOLERANCE * SIZE)] = 1
+
+    assert pointing.is_hit(near, area, at)
+    assert not pointing.is_hit(far, area, at)
+    assert regions.corners(Region(FIRST, "point", ((10.5, 10.5),))) == [(10.5, 10.5)]
+
+
+def test_flat_maxima_are_taken_in_their_middle():
+    at = decoding.place((SIZE, SIZE), (SIZE, SIZE))
+    found = np.zeros((SIZE, SIZE))
+    found[0:5, 0:9] = 1
+
+    assert pointing.peak(found, at) == (4.5, 2.5)
+
+
+def shown(page):
+    return re.findall(r"<figcaption><b>([^<]+)</b> ([0-9.]+)", page)
+
+
+def test_the_gallery_has_the_surest_calls_right_and_wrong_and_the_clearest_misses(tmp_path):
+    given, _ = drawn()
+
+    page = evaluated(tmp_path, asker(), given).report.read_text()
+
+    p = asker().predict(given.images.images)[:, 0]
+    right, wrong = p[::2], p[1::2]
+    first = shown(page)[:6]
+    assert [float(v) for _, v in first] == pytest.approx(
+        [*np.sort(right)[::-1][:2], *np.sort(wrong)[::-1][:2], *np.sort(right)[:2]], abs=6e-4
+    )
+    assert {kind for kind, _ in first} == {"Present, high", "Absent, high", "Present, low"}
+
+
+def test_a_file_that_may_have_text_burned_in_is_never_shown_nor_its_map(tmp_path):
+    given, _ = drawn()
+    examples = tuple(replace(e, burned_in=k % 3 > 0) for k, e in enumerate(given.cohort.examples))
+    given = replace(given, cohort=replace(given.cohort, examples=examples))
+    for k, picture in enumerate(given.images.images):
+        picture[0, :2] = (k, 77)  # a mark in the letterbox, by which each is known again
+
+    made = evaluated(tmp_path, asker(), given, settings=SALIENCY)
+
+    page = made.report.read_text()
+    seen = {int(pixels[0, 0]) for pixels in pictures_in(page)}
+    assert seen
+    assert all(k % 3 == 0 for k in seen)
+    assert "16 of the images scored are never shown" in page
+    blind = replace(given, cohort=replace(
+        given.cohort, examples=tuple(replace(e, burned_in=True) for e in examples)
+    ))  # fmt: skip
+    page = evaluated(tmp_path / "b", asker(), blind, settings=SALIENCY).report.read_text()
+    assert "data:image" not in page
+    assert "No image is shown" in page
+
+
+def pictures_in(page):
+    for uri in re.findall(r'<image id="p\d+" href="data:image/png;base64,([^"]+)"', page):
+        read = matplotlib_image.imread(io.BytesIO(base64.b64decode(uri)), format="png")
+        yield np.round(read * 255).astype(np.uint8)
