@@ -15,7 +15,10 @@ RECORD = RunRecord(
     no_finding="No Finding", image_size=(96, 128), preset="voi", net={"_target_": "net"},
     job="chest", manifest_sha256="a" * 64, examples_sha256="b" * 64, seed=1,
     counts={"train": 80, "val": 20, "test": 40},
-    thresholds={"Edema": {"threshold": 0.25}, "A|B": {"threshold": None}},
+    thresholds={
+        "Edema": {"threshold": 0.25, "method": "youden", "at": None, "split": "val"},
+        "A|B": {"threshold": None},
+    },
 )  # fmt: skip
 
 
@@ -48,8 +51,9 @@ def test_a_card_for_people_says_the_same(tmp_path, scored):
 
     text = (tmp_path / "model-card.md").read_text()
     assert text.startswith("# Model card: run-1\n\n**Research use only.")
-    (row,) = (line for line in text.splitlines() if line.startswith("| Edema"))
+    row, point = (line for line in text.splitlines() if line.startswith("| Edema"))
     assert row.endswith("| 0.250 |")
+    assert point.startswith("| Edema | 0.250 | youden on val |")
     assert f"{scored['labels']['Edema']['auroc']:.3f}" in row
     assert "| A\\|B |" in text
     assert "80 train, 20 val, 40 test" in text
@@ -62,3 +66,49 @@ def test_labels_no_radiologist_read_are_a_limit(scored):
     )
 
     assert "No radiologist read these images for these labels." in document["limits"]
+
+
+SECTIONS = {
+    "within_view": {
+        "auroc_macro": 0.612, "auroc_macro_ci": [0.5, 0.7], "findings": ["Edema"], "pooled": 0.634,
+        "reason": None,
+    },
+    "metadata_only": {
+        "auroc_macro": 0.587, "auroc_macro_ci": None, "difference": 0.041, "difference_ci": None,
+        "asked": ["view"], "reason": None,
+    },
+    "subgroups": {"worst": {"auroc_macro": {
+        "column": "sex", "better": "M", "worse": "F", "difference": 0.123, "ci": [0.01, 0.2],
+    }}},
+    "calibration": {"labels": {"Edema": {"after": {"brier": 0.1234, "ece": 0.0567}}}},
+    "operating": {"labels": {"Edema": {"prevalence": 0.1, "ppv": 0.321, "npv": 0.987}}},
+    "cohort": {"splits": {"train": {
+        "patients": 60, "images": 80, "age": {"median": 51.0}, "sex": {"F": 33, "M": None},
+        "view": {}, "findings": {},
+    }}},
+}  # fmt: skip
+
+
+def test_a_card_says_what_stands_beside_the_headline_and_who_was_trained_on(scored):
+    document = card.describe(RECORD, scored | SECTIONS)
+
+    text = card.markdown(document, scored | SECTIONS)
+    assert (
+        "within one view: 0.612 (0.500–0.700); mean of AP and PA, 1 finding; together 0.634" in text
+    )
+    assert "view, age and sex alone: 0.587; the model: +0.041" in text
+    assert "by sex, AUROC 0.123 (95 % CI +0.010 to +0.200) lower for F than for M." in text
+    assert "| train | 60 | 80 | 51 | F 33, M withheld | not known |" in text
+    assert "| 0.123 | 0.057 | 0.250 |" in text
+    assert "0.321, 0.987 at 10 %" in text
+    assert document["metadata_only"]["auroc_macro"] == 0.587
+    assert document["data"]["train"]["patients"] == 60
+    assert document["out_of_scope"]
+    json.dumps(document, allow_nan=False)
+
+
+def test_a_card_says_so_where_nothing_stands_beside_the_headline(scored):
+    text = card.markdown(card.describe(RECORD, scored), scored)
+
+    assert "within one view: –; not known: no image says whether it is AP or PA" in text
+    assert "view, age and sex alone: –; not known: not asked" in text

@@ -90,7 +90,8 @@ class Report:
         wanted: Pictures may be shown.
         kept_back: Images scored that may have text burned in, so that none of them is shown.
         config_yaml: The config as composed, never resolved: a resolved one may hold secrets.
-        versions: Package → version; the machine too.
+        versions: Package → version.
+        machine: What the run was trained on.
         hashes: What → hash.
     """
 
@@ -111,6 +112,7 @@ class Report:
     kept_back: int = 0
     config_yaml: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
+    machine: Mapping[str, str] = field(default_factory=dict)
     hashes: Mapping[str, str] = field(default_factory=dict)
 
 

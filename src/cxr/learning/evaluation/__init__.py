@@ -269,8 +269,14 @@ def _report(scene: Scene, context: Context) -> report.Report:
         config_yaml=context.config_yaml,
         kept_back=gallery.kept_back(scene),
         versions=versions() | {f"trained on, {k}": str(v) for k, v in record.machine.items()},
-        hashes={
-            f"trained on {record.job}: output manifest (sha256)": record.manifest_sha256,
-            f"scored on {context.job}: output manifest (sha256)": scene.material.manifest_sha256,
-        },
+        hashes=_hashes(scene, context),
     )
+
+
+def _hashes(scene: Scene, context: Context) -> dict[str, str]:
+    record = scene.predictor.record
+    said = {f"trained on {record.job}: output manifest (sha256)": record.manifest_sha256}
+    if record.examples_sha256:  # not in runs of before
+        said[f"trained on {record.job}: pictures and targets (sha256)"] = record.examples_sha256
+    scored = f"scored on {context.job}: output manifest (sha256)"
+    return said | {scored: scene.material.manifest_sha256}
