@@ -1,6 +1,7 @@
 """Training learns, keeps its best epoch, and ends sanely however it ends."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from cxr.errors import ConfigError, DataError
+from cxr.errors import ConfigError, DataError, RunError
 from cxr.learning import fit
 from cxr.learning.dataset import CxrData
 from cxr.learning.model import Classifier, build_net, build_optimizer
@@ -125,28 +126,41 @@ def test_same_seed_same_figures(tmp_path):
     assert told[0] == told[1]
 
 
-def test_resume_ends_where_an_uninterrupted_run_does(tmp_path):
+@pytest.mark.parametrize("schedule", ["plateau", "one_cycle"])
+def test_resume_ends_where_an_uninterrupted_run_does(tmp_path, schedule):
     whole, parts = [], []
-    expected = run(tmp_path / "whole", log_metrics=lambda m, e: whole.append((e, m)))
+    options = {"max_epochs": 12, "ema": 0.9} if schedule == "plateau" else {}
 
-    def stop_after_two(metrics, epoch):
+    def fitted_in(name, told, **more):
+        net = build_net(NET | {"dropout_prob": 0.3}, 3)
+        made = build_optimizer({"_target_": "torch.optim.AdamW", "lr": 3e-2})
+        model = Classifier(
+            net, NAMES, optimizer=made, schedule=schedule, excluded_from_macro=["No Finding"]
+        )
+        return fit.fit(
+            model, learnable(), folder=tmp_path / name, log_metrics=told, accelerator="cpu",
+            precision="32-true", **({"max_epochs": 4} | options | more),
+        )  # fmt: skip
+
+    expected = fitted_in("whole", lambda m, e: whole.append((e, m)))
+
+    def stop_after_some(metrics, epoch):
         parts.append((epoch, metrics))
-        if epoch == 2:
+        if epoch == expected.epochs - (4 if schedule == "plateau" else 2):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run(tmp_path / "parts", log_metrics=stop_after_two)
-    # the checkpoint is written after metrics are told, so the second epoch is done again
-    del parts[1]
-    fitted = run(
-        tmp_path / "parts",
-        log_metrics=lambda m, e: parts.append((e, m)),
-        resume_from=tmp_path / "parts" / "last.ckpt",
+        fitted_in("parts", stop_after_some)
+    # the checkpoint is written after metrics are told, so that epoch is done again
+    parts.pop()
+    fitted = fitted_in(
+        "parts", lambda m, e: parts.append((e, m)), resume_from=tmp_path / "parts" / "last.ckpt"
     )
 
     assert parts == whole
-    assert fitted.epoch == expected.epoch
-    assert fitted.score == expected.score
+    assert (fitted.epoch, fitted.score) == (expected.epoch, expected.score)
+    rates = [metrics["train/lr"] for _, metrics in whole]
+    assert rates[-1] < max(rates)
 
 
 def test_resuming_a_finished_run_changes_nothing(tmp_path):
@@ -188,11 +202,52 @@ def test_a_run_resumed_in_another_folder_knows_its_best_epoch(tmp_path):
     ]
 
 
-def test_patience_stops_early(tmp_path):
+def test_patience_stops_early_and_a_resume_knows(tmp_path):
     fitted = run(tmp_path, max_epochs=30, patience=2)
+
+    told = []
+    (tmp_path / "best.ckpt").write_bytes(b"torn")
+    last = tmp_path / "last.ckpt"
+    again = run(
+        tmp_path, max_epochs=30, patience=2, resume_from=last,
+        log_metrics=lambda m, _: told.append(m),
+    )  # fmt: skip
 
     assert fitted.epochs < 30
     assert fitted.epochs >= fitted.epoch + 2
+    assert told == []
+    assert (again.epoch, again.epochs, again.score) == (fitted.epoch, fitted.epochs, fitted.score)
+    kept = torch.load(tmp_path / "best.ckpt", weights_only=True)
+    assert kept["epoch"] == fitted.epoch - 1
+    assert kept["state_dict"].keys() == classifier().state_dict().keys()
+
+
+def test_an_overflow_ends_the_fit_and_names_the_batch(tmp_path):
+    model = Classifier(
+        build_net(NET, 3), NAMES, schedule="constant", named=lambda rows: [f"<{r}>" for r in rows],
+        optimizer=build_optimizer({"_target_": "torch.optim.SGD", "lr": 1e30}),
+    )  # fmt: skip
+
+    with pytest.raises(RunError, match="the loss is (inf|nan) in epoch 1, batch") as met:
+        fit.fit(
+            model, learnable(), folder=tmp_path, max_epochs=2, accelerator="cpu",
+            precision="32-true", gradient_clip=None,
+        )  # fmt: skip
+
+    named = re.findall(r"<(\d+)>", str(met.value))
+    assert len(set(named)) == 16
+    assert all(int(row) < 64 for row in named)
+
+
+def test_a_target_that_is_no_number_is_told_of_at_its_first_batch(tmp_path):
+    data = learnable()
+    data._trained["targets"][5, 0] = np.nan
+
+    with pytest.raises(RunError, match="the loss is nan in epoch 1") as met:
+        fit.fit(classifier(), data, folder=tmp_path, max_epochs=2, accelerator="cpu")
+
+    assert "row 5," in str(met.value) + ","
+    assert not (tmp_path / "best.ckpt").exists()
 
 
 def test_a_val_split_that_cannot_be_ranked_is_refused(tmp_path):

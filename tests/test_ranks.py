@@ -29,6 +29,7 @@ data = test_fit.learnable(train=47, val=33)
 fitted = test_fit.fit.fit(
     test_fit.classifier(), data, folder=folder / "run", max_epochs=2, accelerator="cpu",
     precision="32-true", log_metrics=lambda metrics, epoch: told.append(dict(metrics)),
+    ema=0.9, accumulate=2,
 )
 total = float(ranks.total(test_fit.torch.tensor(1 + 3 * rank)))
 (folder / f"rank-{rank}.json").write_text(

@@ -63,7 +63,7 @@ class Command:
     def out(self) -> str:
         return self._out.read_text()
 
-    def reaches(self, text: str, timeout_s: float = 120) -> "Command":
+    def reaches(self, text: str, timeout_s: float = 300) -> "Command":
         """Wait until it says so."""
         end = time.monotonic() + timeout_s
         while text not in self.err:
@@ -108,6 +108,7 @@ class Site:
         """Start `python -m cxr.train`."""
         self._count += 1
         out, err = (self.root / f"{self._count}.{name}" for name in ("out", "err"))
+        err.touch()  # whoever reads it may come before the process does
         words = [*TINY, f"root={self.root}", *overrides]
         pid = self._ask(module="cxr.train", words=words, out=str(out), err=str(err))
         return Command(self, pid, err, out)

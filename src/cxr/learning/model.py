@@ -179,7 +179,7 @@ class Classifier(pl.LightningModule):
         own = weights.sum()
         total, lost = ranks.total(torch.stack([own, (~loss.isfinite()).to(own.dtype)]))
         if lost:
-            raise RunError(self._not_finite(batch, float(loss)))
+            raise RunError(self._not_finite(batch, float(loss.detach())))
         # Lightning averages over processes, which may not have as many targets each
         share = own * ranks.world() / torch.where(total > 0, total, 1)
         self.log(
