@@ -226,7 +226,7 @@ def test_pooled_folds_of_an_ensemble_are_compared_on_every_patient(tmp_path, giv
 
     assert said["images"] == len(rows)
     assert said["metadata_only"]["auroc_macro"] == pytest.approx(0.5, abs=0.12)
-    assert "five folds" in said["metadata_only"]["fitted_on"]
+    assert "four fifths" in said["metadata_only"]["fitted_on"]
 
 
 def test_metadata_are_fitted_on_other_patients(two, given):

@@ -105,7 +105,10 @@ def _evaluate(
     held: "Held",
     settings: "Settings",
 ) -> "Evaluated":
-    from cxr.learning import card, evaluation, predictor
+    from dataclasses import replace
+
+    from cxr.learning import card, ensembling, evaluation, folds, predictor
+    from cxr.learning.evaluation import headers
 
     context = evaluation.context(
         folder, material,
@@ -116,6 +119,9 @@ def _evaluate(
         pictures=cfg.examples, draws=cfg.draws, seed=cfg.seed,
         settings=settings,
     )  # fmt: skip
+    known = folds.load(place / ensembling.SPLIT)
+    told = headers.trained_among(material.cohort, known, asked.record, context.columns)
+    context = replace(context, elsewhere=told)
     made = evaluation.evaluate(
         place, asked, material, held.rows, held.split, context, logits=held.logits
     )

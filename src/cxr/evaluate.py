@@ -88,7 +88,7 @@ def _evaluate(
         settings=settings, splits=splits,
         attribute=cfg.data.attribute,
     )  # fmt: skip
-    if splits is None and held is None and settings.shortcuts:
+    if splits is None and settings.shortcuts:
         told = headers.trained_on(folder, run_folder, record, pacs, context.columns)
         context = replace(context, elsewhere=told)
     place = run_folder / "evaluations" / cfg.data.job

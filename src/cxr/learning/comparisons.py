@@ -39,12 +39,14 @@ class Candidate:
         said: Its predictions.
         splits: SOPInstanceUID → split; empty where the run has no table of them.
         scored_on: What these images are called in its metrics.json, or "".
+        own: They are of the job it was trained on.
     """
 
     record: RunRecord
     said: Predictions
     splits: Mapping[str, str]
     scored_on: str
+    own: bool
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,7 @@ def load(run_folder: Path, job: str) -> Candidate:
         predictions.read(place / "predictions.csv"),
         folds.load(table) if table.exists() else {},
         str(json.loads(scored.read_text()).get("split", "")) if scored.exists() else "",
+        own=record.job == job,
     )
 
 
@@ -214,7 +217,7 @@ def metadata(two: Pair, averaged: Sequence[str], *, draws: int, seed: int) -> di
             fitted_on = f"{len(two.others.patients)} images of the job's other patients"
         else:
             said.append(shortcuts.crossed(sample, averaged=averaged, draws=draws, seed=seed))
-            fitted_on = "the others of five folds of the same patients, in turn"
+            fitted_on = said[-1]["fitted_on"]
     return {
         **{key: said[0][key] for key in ("auroc_macro", "auroc_macro_ci", "asked", "reason")},
         "fitted_on": fitted_on,

@@ -3,7 +3,7 @@
 For what asks no net: predictions that were written before, and what metadata alone predict.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -106,6 +106,20 @@ def trained_on(
         cohort = examples.read(path, pacs, None if attribute == "None" else attribute)
     except (DataError, ManifestError):
         return None
+    return trained_among(cohort, splits, record, columns)
+
+
+def trained_among(
+    cohort: Cohort, splits: Mapping[str, str], record: RunRecord, columns: Columns
+) -> Sample | None:
+    """Take what a run was trained on out of its job; None where nothing of it is there.
+
+    Args:
+        cohort: Of the run's job.
+        splits: SOPInstanceUID → split.
+        record: Of the run.
+        columns: A table that goes before what the images say of themselves.
+    """
     rows = [k for k, e in enumerate(cohort.examples) if splits.get(e.sop_instance_uid) == "train"]
     if not rows:
         return None

@@ -56,6 +56,8 @@ def probe(scene: Scene) -> Mapping[str, Any] | None:
         columns=["view", "sex", *more], draws=scene.draws, seed=scene.seed,
     )  # fmt: skip
     nothing = np.empty((len(scene.rows), 0))
+    if scene.split == OUT_OF_FOLD:
+        return {**ask(nothing, None, None), "reason": "each image was trained on by some members"}
     if scene.trained is None or not len(scene.trained_rows):
         return ask(nothing, None, None)
     chosen = shortcuts.enough_for_probe(len(scene.trained_rows), scene.seed)

@@ -50,14 +50,14 @@ def metadata_only(
 
     Returns:
         `asked` (of view, age and sex, what is known of the images trained on), `trained_images`,
-        `findings`, `auroc_macro`, `auroc_macro_ci`, `difference` (model less metadata) and
-        `difference_ci`; `labels`: name → `auroc`, `auroc_ci`, `difference`, `difference_ci`,
-        `reason`. `reason` where there is nothing.
+        `fitted_on` (in words), `findings`, `auroc_macro`, `auroc_macro_ci`, `difference` (model
+        less metadata) and `difference_ci`; `labels`: name → `auroc`, `auroc_ci`, `difference`,
+        `difference_ci`, `reason`; `reason` where there is nothing.
     """
     said: dict[str, Any] = {
         "asked": [], "trained_images": 0, "findings": [], "auroc_macro": None,
         "auroc_macro_ci": None, "difference": None, "difference_ci": None, "labels": {},
-        "reason": NOT_AT_HAND,
+        "fitted_on": "", "reason": NOT_AT_HAND,
     }  # fmt: skip
     if trained is None or not len(trained.patients):
         return said
@@ -65,7 +65,11 @@ def metadata_only(
     if not asked:
         return said | {"reason": "view, age and sex of the images trained on are not known"}
     predicted, reasons = _predict(trained, sample, asked)
-    said |= {"asked": asked, "trained_images": len(trained.patients), "reason": None}
+    count = len(trained.patients)
+    said |= {
+        "asked": asked, "trained_images": count, "reason": None,
+        "fitted_on": f"the {count} images this run was trained on",
+    }  # fmt: skip
     return said | _beside(sample, predicted, reasons, averaged, draws=draws, seed=seed)
 
 
@@ -90,7 +94,10 @@ def crossed(sample: Sample, *, averaged: Sequence[str], draws: int, seed: int) -
         some, few = _predict(sample.take(others), sample.take(held_out), asked)
         predicted[held_out] = some
         reasons = [one or other for one, other in zip(reasons, few, strict=True)]
-    said = {"asked": asked, "trained_images": len(sample.patients), "reason": None}
+    said = {
+        "asked": asked, "trained_images": len(sample.patients), "reason": None,
+        "fitted_on": "four fifths of these patients, in turn, and scored on the others",
+    }  # fmt: skip
     return said | _beside(sample, predicted, reasons, averaged, draws=draws, seed=seed)
 
 
