@@ -103,6 +103,19 @@ def test_without_regions_the_report_says_so_and_without_asking_nothing(tmp_path)
     assert "pointing" not in silent.scored
 
 
+def test_a_net_that_pools_nothing_is_scored_and_shown_without_maps(tmp_path):
+    given, spots = drawn()
+    net = nn.Sequential(nn.Flatten(), nn.Linear(SIZE * SIZE, len(RECORD.label_names)))
+    boxes = [((x, y), (x + 20, y + 20)) for x, y in spots]
+
+    made = evaluated(
+        tmp_path, Predictor(RECORD, net, "cpu"), with_regions(given, boxes), settings=SALIENCY
+    )
+
+    assert "expected a net that pools" in made.scored["pointing"]["reason"]
+    assert shown(made.report.read_text())
+
+
 def test_random_points_hit_as_often_as_their_area_says():
     at = decoding.place(WIDE, (SIZE, SIZE))
     area = pointing.target([Region(FIRST, "rectangle", ((150, 60), (260, 130)))], at)

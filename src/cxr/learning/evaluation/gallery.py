@@ -4,17 +4,20 @@ An image whose file does not say that nothing is burned into its pixels is never
 it is nor under a map. What is here is patient data.
 """
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cxr.errors import RunError
 from cxr.learning import regions
 from cxr.learning.evaluation import pointing, saliency
 from cxr.learning.evaluation.scene import Scene
 from cxr.learning.report import Picture
 
+_log = logging.getLogger(__name__)
 PER_KIND = 2
 """Images of one finding that are called alike."""
 MOST = 72
@@ -97,10 +100,14 @@ def pictures(scene: Scene) -> list[Picture]:
         return plain
     pairs = [(row, case.k) for row, case in zip(rows, chosen, strict=True)]
     found = saliency.maps(scene.predictor, scene.material, pairs)
-    return [
-        _mapped(scene, picture, row, one)
-        for picture, row, one in zip(plain, rows, found, strict=True)
-    ]
+    try:
+        return [
+            _mapped(scene, picture, row, one)
+            for picture, row, one in zip(plain, rows, found, strict=True)
+        ]
+    except RunError as error:
+        _log.warning("%s", error)
+        return plain
 
 
 def _picture(scene: Scene, case: Case, row: int) -> Picture:

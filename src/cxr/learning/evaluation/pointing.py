@@ -15,6 +15,7 @@ import shapely
 from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
+from cxr.errors import RunError
 from cxr.learning import decoding, metrics, points, regions
 from cxr.learning.decoding import Placement
 from cxr.learning.evaluation import saliency
@@ -37,6 +38,20 @@ def game(scene: Scene) -> Mapping[str, Any] | None:
     if not scene.settings.saliency:
         return None
     asked = _asked(scene)
+    reason = None if asked else UNDRAWN
+    try:
+        played = _played(scene, asked)
+    except RunError as error:  # a net of its own kind; its other figures hold
+        played, reason = {}, str(error)
+    return {
+        "reason": reason,
+        "tolerance": TOLERANCE,
+        "labels": {scene.images.names[k]: _rate(plays) for k, plays in sorted(played.items())},
+        "all": _rate(list(chain.from_iterable(played.values()))),
+    }
+
+
+def _played(scene: Scene, asked: Sequence[tuple[int, int]]) -> dict[int, list["_Play"]]:
     played: dict[int, list[_Play]] = {}
     pairs = [(int(scene.rows[n]), k) for n, k in asked]
     maps = saliency.maps(scene.predictor, scene.material, pairs)
@@ -45,12 +60,7 @@ def game(scene: Scene) -> Mapping[str, Any] | None:
         area = target(drawn(scene, n, k), at)
         play = _Play(is_hit(found, area, at), chance(area, at), str(scene.images.patients[n]))
         played.setdefault(k, []).append(play)
-    return {
-        "reason": None if asked else UNDRAWN,
-        "tolerance": TOLERANCE,
-        "labels": {scene.images.names[k]: _rate(plays) for k, plays in sorted(played.items())},
-        "all": _rate(list(chain.from_iterable(played.values()))),
-    }
+    return played
 
 
 def placement(material: Material, row: int, size: Sequence[int]) -> Placement:
@@ -128,6 +138,9 @@ def drawn(scene: Scene, n: int, k: int) -> list[regions.Region]:
         k: Column of the label.
     """
     cohort = scene.material.cohort
+    here = cohort.instances[scene.rows[n]]
+    if not (here.rows and here.columns):  # not known, so neither is where in the letterbox
+        return []
     name = scene.images.names[k]
     # the job may name the finding otherwise than the run
     known = name if name in cohort.names else cohort.aliases.get(name, name)
