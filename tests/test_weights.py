@@ -76,6 +76,8 @@ def test_nets_as_configured_compute_what_torchvisions_do_and_train(name, tmp_pat
     taken = filled(net, tensors, tmp_path / f"{name}.pth")
 
     assert (len(taken.taken), len(taken.initial)) == (len(tensors) - 3, 2)
+    if name == "densenet169":
+        return  # more of the same layers, and the dearest to ask
     with torch.no_grad():
         if blocks:
             expected = theirs.densenet_embedding(tensors, blocks, COLOURS)
