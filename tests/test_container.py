@@ -36,8 +36,9 @@ BOOT = Path(container.__file__)
 NAMES = ("Edema", "No Finding")
 EDITS = (
     "data.job=chest", "data.image_size=[32,32]", "data.batch_size=16", "data.folds=3",
-    "model=densenet121", "model.net._target_=monai.networks.nets.DenseNet", "+model.net.init_features=4",
-    "+model.net.growth_rate=2", "+model.net.block_config=[1,1]", "trainer.max_epochs=20",
+    "model=densenet121", "model.net._target_=monai.networks.nets.DenseNet",
+    "+model.net.init_features=4", "+model.net.growth_rate=2", "+model.net.block_config=[1,1]",
+    "trainer.max_epochs=20",
     "trainer.accelerator=cpu", "trainer.precision=32-true", "draws=100", "objective=val/loss",
 )  # fmt: skip
 

@@ -228,7 +228,7 @@ def test_an_overflow_ends_the_fit_and_names_the_batch(tmp_path):
         optimizer=build_optimizer({"_target_": "torch.optim.SGD", "lr": 1e30}),
     )  # fmt: skip
 
-    with pytest.raises(RunError, match="the loss is (inf|nan) in epoch 1, batch") as met:
+    with pytest.raises(RunError, match=r"the loss is (inf|nan) in epoch 1, batch") as met:
         fit.fit(
             model, learnable(), folder=tmp_path, max_epochs=2, accelerator="cpu",
             precision="32-true", gradient_clip=None,

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import time
 
 import pytest
 import torch
@@ -40,6 +41,9 @@ def ended(site, whole):
 
     def stage(*overrides, until, by):
         run = site.train("name=parts", *LIVELY, *overrides).reaches(until)
+        if by == signal.SIGTERM:  # twice, as a scheduler and a launcher do
+            os.kill(run.pid, by)
+            time.sleep(0.05)
         stages.append((run, run.ends(by), status(site, "parts")))
 
     stage(until="epoch 2/7", by=signal.SIGTERM)

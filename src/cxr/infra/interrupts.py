@@ -38,6 +38,7 @@ def like_exit() -> Iterator[None]:
         yield
         return
     before = signal.signal(signal.SIGTERM, leave)
+    _left.clear()
     try:
         yield
     finally:
@@ -47,5 +48,9 @@ def like_exit() -> Iterator[None]:
 def leave(number: int, frame: FrameType | None) -> None:
     """End as shells say that a process was ended by this signal; a handler."""
     del frame
-    signal.signal(number, signal.SIG_IGN)
-    raise SystemExit(128 + number)
+    if number not in _left:  # whatever handler somebody restores meanwhile
+        _left.add(number)
+        raise SystemExit(128 + number)
+
+
+_left: set[int] = set()
