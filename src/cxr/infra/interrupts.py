@@ -42,7 +42,8 @@ def like_exit() -> Iterator[None]:
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        if signal.SIGTERM not in _left:  # else a second one could still end it by itself
+            signal.signal(signal.SIGTERM, before)
 
 
 def leave(number: int, frame: FrameType | None) -> None:
