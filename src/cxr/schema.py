@@ -247,9 +247,8 @@ class Evaluate(Site):
     @model_validator(mode="after")
     def _one_or_two_runs(self) -> "Evaluate":
         if (self.run is None) == (not self.runs):
-            raise ValueError(
-                "run: expected run=NAME, or runs=[A,B] to compare two, met both or none"
-            )
+            met = "both" if self.runs else "none"
+            raise ValueError(f"run: expected run=NAME, or runs=[A,B] to compare two, met {met}")
         if self.runs and (len(self.runs) != 2 or self.runs[0] == self.runs[1]):
             raise ValueError(f"runs: expected two different runs, met {', '.join(self.runs)}")
         return self

@@ -42,8 +42,10 @@ def like_exit() -> Iterator[None]:
     try:
         yield
     finally:
-        if signal.SIGTERM not in _left:  # else a second one could still end it by itself
-            signal.signal(signal.SIGTERM, before)
+        # a second one could still end it by itself: Python 3.11 gives its handlers up as it ends,
+        # and only what is ignored stays so
+        ended = signal.SIGTERM in _left
+        signal.signal(signal.SIGTERM, signal.SIG_IGN if ended else before)
 
 
 def leave(number: int, frame: FrameType | None) -> None:
