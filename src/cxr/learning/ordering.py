@@ -1,18 +1,13 @@
 """From the config of a run to an order for a machine elsewhere; nothing is prepared yet."""
 
 import functools
-import shutil
 from collections.abc import Callable
 from pathlib import Path
-
-import numpy as np
-from numpy.typing import NDArray
 
 from cxr import schema
 from cxr.infra import tracking
 from cxr.infra.sagemaker.order import Goods, Order
 from cxr.learning import parcel, preparing, score
-from cxr.learning.material import Material
 from cxr.pacs import synthetic
 
 
@@ -34,7 +29,6 @@ def order(cfg: schema.Train, folder: Path) -> Order:
         prepare=lambda scratch: _prepare(cfg, folder, scratch),
         restore=lambda run: parcel.restore(run, folder / "cache", _pseudonym(folder)),
         adopt=functools.partial(_adopt, cfg.tracking),
-        weights=_weights(cfg, folder)[1] if cfg.model.weights else None,
     )
 
 
@@ -43,28 +37,6 @@ def _adopt(to: schema.Tracking, run: tracking.Run, folder: Path) -> None:
 
     record = predictor.load_run(folder)
     tracked.model(run, folder, record, register_as=to.register_as, alias=to.alias)
-
-
-def _weights(cfg: schema.Train, folder: Path) -> tuple[Path, str]:
-    """Give the file of weights that is meant, and what it is called where it is sent."""
-    from cxr.learning import starting
-
-    path = starting.find(str(cfg.model.weights), folder / "runs")
-    return path, "best.ckpt" if starting.of_run(path) else f"weights{path.suffix}"
-
-
-def _copied(
-    cfg: schema.Train, folder: Path, ready: Material, divided: NDArray[np.str_], labels: Path
-) -> list[Path]:
-    """Copy weights, and what says whose they are; which patients they saw is asked here."""
-    from cxr.learning import predictor, starting
-
-    path, name = _weights(cfg, folder)
-    starting.refuse_leak(path, ready, divided)
-    copies = [shutil.copyfile(path, labels / name)]
-    if starting.of_run(path):
-        copies.append(shutil.copyfile(path.parent / predictor.RUN, labels / predictor.RUN))
-    return copies
 
 
 def _pseudonym(folder: Path) -> Callable[[str], str]:
@@ -86,8 +58,6 @@ def _prepare(cfg: schema.Train, folder: Path, scratch: Path) -> Goods:
         drawn=synthetic.is_drawn(folder / "synthetic" / "truth.csv", sources),
         agreement=folder / "jobs" / cfg.data.job / "agreement.json",
     )  # fmt: skip
-    if cfg.model.weights:
-        files += _copied(cfg, folder, ready, divided, labels)
     preset = cfg.data.preset
     return Goods(
         labels=files,

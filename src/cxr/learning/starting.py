@@ -22,8 +22,6 @@ from cxr.learning.weights import Taken
 
 SCHEMA = "cxr-weights/1"
 FILE = "weights.json"
-SENT = "parcel.json"
-"""Lies beside weights that a training job was sent."""
 
 _log = logging.getLogger(__name__)
 
@@ -52,8 +50,9 @@ def begin(
         DataError: The weights come from a run that was trained on patients of val or test.
     """
     path = find(given, runs)
-    record = of_run(path)
-    refuse_leak(path, material, splits)
+    record = _record(path)
+    if record is not None:
+        _refuse_leak(path.parent / "split.csv", record.name, material, splits)
     taken = weights.fill(
         net, weights.read(path), path=path,
         source=record.name if record else path.name,
@@ -100,28 +99,13 @@ def note(run_folder: Path) -> None:
         predictor.save_run(run_folder, replace(record, weights=counts))
 
 
-def of_run(path: Path) -> RunRecord | None:
-    """Say of which run a file of weights is; None where it is of none here."""
+def _record(path: Path) -> RunRecord | None:
     beside = path.parent / predictor.RUN
     own = path.suffix == ".ckpt" and beside.is_file()
     return predictor.load_run(path.parent) if own else None
 
 
-def refuse_leak(path: Path, material: Material, splits: NDArray[np.str_]) -> None:
-    """Refuse weights of a run here that saw patients who would be validated or tested on.
-
-    Args:
-        path: The file of weights; of a run, that run's split.csv lies beside it.
-        material: What the net will be trained and scored on.
-        splits: (N) of train, val, test.
-
-    Raises:
-        DataError: It saw some.
-    """
-    record, table = of_run(path), path.parent / "split.csv"
-    if record is None or (path.parent / SENT).is_file():
-        return  # of nobody here, or asked where the job was started
-    name = record.name
+def _refuse_leak(table: Path, name: str, material: Material, splits: NDArray[np.str_]) -> None:
     if not table.is_file():
         _log.warning("%s is missing: whether %s saw these patients cannot be told", table, name)
         return

@@ -72,7 +72,7 @@ class SageMaker:
         order = self._order
         request.check_instance(self._settings)
         unresolved, resolved = compute.plain(cfg)
-        value = hyperparameter(command.__name__, unresolved, resolved, order.name, order.weights)
+        value = hyperparameter(command.__name__, unresolved, resolved, order.name)
         with interrupts.like_ctrl_c():
             with tempfile.TemporaryDirectory(dir=order.root, prefix=".sending-") as scratch:
                 if self._settings.dry_run:

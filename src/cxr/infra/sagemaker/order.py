@@ -22,8 +22,6 @@ _LONGEST = 2500  # CreateTrainingJob's own limit for one value
 _LONGEST_NAME = 40  # of a run in the job's name, which has at most 63 characters
 _AGAIN = re.compile(r"-try[0-9]+$")
 _ENVIRONMENT = re.compile(r"\$\{oc\.env:")
-_LABELS = "${root}/jobs/${data.job}/manifests/output"
-"""Where a job finds what it was sent of labels."""
 _HOME = ("root", "aws", "pacs", "labeling", "compute", "name", "resume")
 """What is said of this machine alone, and said anew for the job."""
 
@@ -57,7 +55,6 @@ class Order:
         prepare: Checks labels and leaks, decodes, divides; writes into an empty folder.
         restore: Names images in a fetched folder as they are called here.
         adopt: Keeps the fetched model in this machine's MLflow, given its run and folder.
-        weights: Name of the file among the labels that the net begins with, or None.
     """
 
     name: str
@@ -69,7 +66,6 @@ class Order:
     prepare: Callable[[Path], Goods]
     restore: Callable[[Path], None]
     adopt: Callable[[tracking.Run, Path], None]
-    weights: str | None = None
 
     @property
     def folder(self) -> Path:
@@ -110,11 +106,7 @@ def job_name(run: str, attempt: int) -> str:
 
 
 def hyperparameter(
-    command: str,
-    unresolved: Mapping[str, Any],
-    resolved: Mapping[str, Any],
-    name: str,
-    weights: str | None = None,
+    command: str, unresolved: Mapping[str, Any], resolved: Mapping[str, Any], name: str
 ) -> str:
     """Give the job's one hyperparameter: its whole config as JSON, or that compressed.
 
@@ -126,7 +118,6 @@ def hyperparameter(
         unresolved: Its config; secrets are only named in it.
         resolved: The same, resolved and checked.
         name: Of the run.
-        weights: As in `Order`.
 
     Raises:
         ConfigError: The config is too long, or holds a password.
@@ -147,9 +138,8 @@ def hyperparameter(
     config["data"] = config["data"] | {
         "workers": 0,
         "test_list": "sent" if config["data"].get("test_list") else None,
-        "split": f"{_LABELS}/split.csv",
+        "split": "${root}/jobs/${data.job}/manifests/output/split.csv",
     }
-    config["model"] = config["model"] | {"weights": weights and f"{_LABELS}/{weights}"}
     if "evaluate" in config:
         # what is known of the images beside their pixels stays at home, as is a table of it
         config["evaluate"] = config["evaluate"] | {"metadata": None, "subgroups": []}
