@@ -223,3 +223,57 @@ def test_any_sample_gives_plain_json(seed, n):
     said = asked(made, "sex", "age", "view", draws=5)
 
     assert json.loads(json.dumps(said, allow_nan=False)) == said
+
+
+def one_site_with_few_positives():
+    """Give 400 patients at sites a and b; four of 64 with Edema are at a."""
+    made = sample(n=400, patients=400)
+    truth = made.truth.copy()
+    truth[:, 0] = 0
+    truth[:7, 0] = truth[200:260, 0] = 1
+    whole = np.ones((400, 3), bool)
+    made = replace(made, patients=np.arange(400).astype(str), truth=truth, mask=whole)
+    return with_column(made, ["a"] * 200 + ["b"] * 200)
+
+
+def test_mean_of_one_withheld_finding_is_withheld_with_it():
+    a, b = asked(one_site_with_few_positives(), "site", averaged=["Edema"])["columns"]["site"][
+        "groups"
+    ]
+
+    assert a["labels"]["Edema"]["auroc"] is None
+    assert (a["findings"], a["auroc_macro"], a["auroc_macro_ci"]) == ([], None, None)
+    assert b["auroc_macro"] == b["labels"]["Edema"]["auroc"]
+
+
+def test_mean_and_gap_over_a_withheld_finding_have_two_digits():
+    answer = asked(one_site_with_few_positives(), "site")
+
+    a, b = answer["columns"]["site"]["groups"]
+    gap = answer["worst"]["auroc_macro"]
+    assert a["findings"] == ["Edema", "Pneumonia"]
+    for figure in (a["auroc_macro"], b["auroc_macro"], gap["difference"], *gap["ci"]):
+        assert figure == round(figure, 2)
+    assert a["labels"]["Pneumonia"]["auroc"] != round(a["labels"]["Pneumonia"]["auroc"], 2)
+
+
+def test_certain_gap_is_named_beside_a_larger_one_of_few():
+    made = sample(n=3000, patients=3000)
+    rng = np.random.default_rng(4)
+    worse = rng.random(3000) < 0.5
+    few = np.arange(3000) < 30
+    guessed = made.probabilities.copy()
+    shaken = worse & (rng.random(3000) < 0.4)
+    guessed[shaken] = rng.random((shaken.sum(), 3)).round(6)
+    guessed[few] = rng.random((30, 3)).round(6)
+    made = replace(
+        made, probabilities=guessed,
+        columns={"site": np.where(few, "x", "y"), "machine": np.where(worse, "old", "new")},
+    )  # fmt: skip
+
+    area = asked(made, "site", "machine")["worst"]["auroc_macro"]
+
+    assert (area["column"], area["worse"]) == ("site", "x")
+    assert (area["surest"]["column"], area["surest"]["worse"]) == ("machine", "old")
+    assert area["surest"]["difference"] < area["difference"]
+    assert area["surest"]["by_chance"] < area["by_chance"]

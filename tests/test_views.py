@@ -102,3 +102,21 @@ def test_without_frontal_views_there_is_nothing():
     made = sample()
 
     assert asked(replace(made, columns={**made.columns, "view": np.full(400, "LL")})) is None
+
+
+def test_no_view_follows_from_the_mean_where_one_has_a_withheld_count():
+    made = sample(n=600, patients=600)
+    ap = made.columns["view"] == "AP"
+    truth = made.truth.copy()
+    truth[ap, 0] = 0
+    truth[np.flatnonzero(ap)[:7], 0] = 1
+    made = replace(
+        made, truth=truth, mask=np.ones((600, 3), bool), patients=np.arange(600).astype(str)
+    )
+
+    said = asked(made)
+
+    assert said["findings"] == list(AVERAGED)
+    assert said["views"]["AP"]["labels"]["Edema"]["n"] is None
+    for figure in (said["auroc_macro"], *said["auroc_macro_ci"]):
+        assert figure == round(figure, 2)

@@ -156,19 +156,42 @@ def documents(
             "auroc_macro_ci": None,
             "labels": {},
         }
-        if why != FEW and group.averaged.any():
-            value, drawn = group.macro(group.averaged)
-            one["findings"] = _named(sample, group.averaged)
-            one["auroc_macro"] = _round(value, why)
-            if certain(sample, group, group.averaged):
-                one["auroc_macro_ci"] = _rounded(metrics.interval(drawn), why)
         said.append(one)
     for k, name in enumerate(sample.names):
         threshold = thresholds.get(name, {}).get("threshold")
         for one, figures in zip(said, _labels(sample, divided, hidden, k, threshold), strict=True):
             if figures is not None:
                 one["labels"][name] = figures
+    for group, one in zip(divided, said, strict=True):
+        if one["withheld"] != FEW and group.averaged.any():
+            one |= _macro(sample, group, one)
     return said
+
+
+def _macro(sample: Sample, group: Group, document: Mapping[str, Any]) -> dict[str, Any]:
+    """Average the findings of a group; nothing where it would be one withheld finding's own."""
+    names = _named(sample, group.averaged)
+    if len(names) == 1 and document["labels"][names[0]]["reason"]:
+        return {}
+    value, drawn = group.macro(group.averaged)
+    coarse = quiet(document, names)
+    ends = metrics.interval(drawn) if certain(sample, group, group.averaged) else None
+    return {
+        "findings": names,
+        "auroc_macro": rounded(value, coarse),
+        "auroc_macro_ci": _ends(ends, coarse),
+    }
+
+
+def quiet(document: Mapping[str, Any], names: Sequence[str]) -> bool:
+    """Say whether figures over some findings of a group must be coarse, for a count is withheld.
+
+    Args:
+        document: One group, as `documents` gives it.
+        names: The findings; those of a group withheld whole are in no document.
+    """
+    labels = document["labels"]
+    return bool(document["withheld"]) or any(labels[name]["n"] is None for name in names)
 
 
 def certain(sample: Sample, group: Group, which: NDArray[np.bool_]) -> bool:
@@ -201,17 +224,17 @@ def _labels(
         if why == FEW:
             said.append(None)
             continue
-        quiet = why or few[0] or few[1]
+        coarse = bool(why or few[0] or few[1])
         figures: dict[str, Any] = {
-            "n": None if quiet else int(rows.sum()),
-            "positives": None if quiet else int((rows & present).sum()),
+            "n": None if coarse else int(rows.sum()),
+            "positives": None if coarse else int((rows & present).sum()),
             "reason": None,
         }
         figures |= dict.fromkeys(_FIGURES)
         if FEW in few or not (rows & present).any() or not (rows & ~present).any():
             figures["reason"] = FEW_EITHER
         else:
-            figures |= _figures(sample, group, rows, k, threshold, quiet)
+            figures |= _figures(sample, group, rows, k, threshold, coarse)
         said.append(figures)
     return said
 
@@ -227,11 +250,11 @@ def _figures(
     rows: NDArray[np.bool_],
     k: int,
     threshold: float | None,
-    quiet: str | None,
+    coarse: bool,
 ) -> dict[str, Any]:
     said: dict[str, Any] = {
-        "auroc": _round(float(group.auroc[k]), quiet),
-        "auroc_ci": _rounded(metrics.interval(group.draws[:, k]), quiet),
+        "auroc": rounded(float(group.auroc[k]), coarse),
+        "auroc_ci": _ends(metrics.interval(group.draws[:, k]), coarse),
     }
     if threshold is None:
         return said
@@ -240,15 +263,16 @@ def _figures(
         ("sensitivity", rows & (sample.truth[:, k] == 1), called),
         ("specificity", rows & (sample.truth[:, k] == 0), ~called),
     ):
-        said[key] = _round(float(hits[asked].mean()), quiet)
+        said[key] = rounded(float(hits[asked].mean()), coarse)
         ends = points.proportion_interval(hits[asked], sample.patients[asked])
-        said[f"{key}_ci"] = _rounded(ends, quiet)
+        said[f"{key}_ci"] = _ends(ends, coarse)
     return said
 
 
-def _round(value: float, quiet: str | None) -> float:
-    return round(value, 2 if quiet else 4)
+def rounded(value: float, coarse: bool, digits: int = 4) -> float:
+    """Round a figure; to two digits where more would tell what is withheld."""
+    return round(value, 2 if coarse else digits)
 
 
-def _rounded(ends: tuple[float, float] | None, quiet: str | None) -> list[float] | None:
-    return None if ends is None else [_round(end, quiet) for end in ends]
+def _ends(ends: tuple[float, float] | None, coarse: bool) -> list[float] | None:
+    return None if ends is None else [rounded(end, coarse) for end in ends]

@@ -26,8 +26,9 @@ def section(scene: Scene) -> dict[str, Any]:
 
     Returns:
         `splits`: name → `images`, `patients`, `age` (median and quartiles of patients at their
-        first image, None below ten who are known, and `unknown`), `sex` and `view` (value →
-        patients, or images; None where withheld), `findings`: label → `n`, `positives`.
+        first image, None below ten who are known, and `unknown`, None where withheld), `sex`
+        and `view` (value → patients, or images; None where withheld), `findings`: label → `n`,
+        `positives`.
     """
     return {
         "splits": {
@@ -76,7 +77,10 @@ def _described(material: Material, names: Sequence[str], rows: NDArray[np.intp])
 
 def _age(years: NDArray[np.float64]) -> dict[str, Any]:
     there = years[~np.isnan(years)]
-    said: dict[str, Any] = {"median": None, "quartiles": None, "unknown": len(years) - len(there)}
+    unknown = len(years) - len(there)
+    # beside the groups of subgroups it would tell how many are in one that is withheld
+    told = None if 0 < unknown < FEWEST_PATIENTS else unknown
+    said: dict[str, Any] = {"median": None, "quartiles": None, "unknown": told}
     if len(there) >= FEWEST_PATIENTS:
         low, middle, high = np.percentile(there, [25, 50, 75])
         said |= {"median": float(middle), "quartiles": [float(low), float(high)]}

@@ -21,6 +21,9 @@ from cxr.learning.metrics import FEWEST_PATIENTS
 MOST = 20
 """Values of a column beyond which it divides nothing: it rather names what it belongs to."""
 
+RARELY = 0.05
+"""By chance this rarely, a smaller gap is named beside the largest."""
+
 
 @dataclass(frozen=True)
 class _Pair:
@@ -31,6 +34,7 @@ class _Pair:
     findings: tuple[str, ...]
     difference: float
     draws: NDArray[np.float64]
+    coarse: bool  # a count behind it is withheld
 
 
 def subgroups(
@@ -57,7 +61,8 @@ def subgroups(
         `cells.documents` gives them; `worst` by `auroc_macro` and by `sensitivity`: `column`,
         `better`, `worse`, `findings`, `difference`, `ci` (paired draws), `looks` (how many
         comparisons it is the largest of), `by_chance` (how often chance would show one at least
-        as large among them), or None.
+        as large among them) and `surest` (the same of the gap that chance explains least, where
+        that is another one and rare), or None.
     """
     said: dict[str, Any] = {}
     areas: list[_Pair] = []
@@ -71,11 +76,11 @@ def subgroups(
         divided = cells.groups(sample, texts, averaged=averaged, draws=draws, seed=seed)
         said[name]["groups"] = cells.documents(sample, divided, thresholds=thresholds)
         shown = [
-            (group, document["labels"])
+            (group, document)
             for group, document in zip(divided, said[name]["groups"], strict=True)
             if document["withheld"] != FEW
         ]
-        areas += _by_auroc(sample, name, [group for group, _ in shown])
+        areas += _by_auroc(sample, name, shown)
         found += _by_sensitivity(
             sample, name, shown, thresholds, averaged, draws=draws, seed=seed
         )  # fmt: skip
@@ -100,15 +105,20 @@ def _undivided(name: str, texts: NDArray[np.str_] | None) -> str | None:
     return None
 
 
-def _by_auroc(sample: Sample, column: str, shown: Sequence[Group]) -> list[_Pair]:
+def _by_auroc(
+    sample: Sample, column: str, shown: Sequence[tuple[Group, Mapping[str, Any]]]
+) -> list[_Pair]:
     pairs = []
-    for one, other in combinations(shown, 2):
+    for (one, said_one), (other, said_other) in combinations(shown, 2):
         both = one.averaged & other.averaged  # other findings would be another average
         if not both.any() or not all(cells.certain(sample, g, both) for g in (one, other)):
             continue
         (a, drawn_a), (b, drawn_b) = one.macro(both), other.macro(both)
         names = tuple(n for n, k in zip(sample.names, both, strict=True) if k)
-        pairs.append(_Pair(column, (one.value, other.value), names, a - b, drawn_a - drawn_b))
+        coarse = cells.quiet(said_one, names) or cells.quiet(said_other, names)
+        pairs.append(
+            _Pair(column, (one.value, other.value), names, a - b, drawn_a - drawn_b, coarse)
+        )
     return pairs
 
 
@@ -123,14 +133,14 @@ def _by_sensitivity(
     seed: int,
 ) -> list[_Pair]:
     """Compare groups whose sensitivity is shown; a gap would give away what is withheld."""
-    asked: list[tuple[str, Group]] = []
+    asked: list[tuple[str, Group, bool]] = []
     hits, among = [], []
     for name in averaged:
         k = sample.names.index(name)
         present = sample.mask[:, k] & (sample.truth[:, k] == 1)
-        for group, figures in shown:
-            if figures[name]["sensitivity"] is not None:
-                asked.append((name, group))
+        for group, document in shown:
+            if document["labels"][name]["sensitivity"] is not None:
+                asked.append((name, group, cells.quiet(document, [name])))
                 hits.append(sample.probabilities[:, k] > thresholds[name]["threshold"])
                 among.append(present & group.rows)
     if not asked:
@@ -141,7 +151,7 @@ def _by_sensitivity(
     return [
         _Pair(
             column, (asked[i][1].value, asked[j][1].value), (asked[i][0],),
-            values[i] - values[j], drawn[:, i] - drawn[:, j],
+            values[i] - values[j], drawn[:, i] - drawn[:, j], asked[i][2] or asked[j][2],
         )
         for i, j in combinations(range(len(asked)), 2)
         if asked[i][0] == asked[j][0]
@@ -149,31 +159,42 @@ def _by_sensitivity(
 
 
 def _worst(pairs: Sequence[_Pair]) -> dict[str, Any] | None:
-    """Name the largest difference, and how often chance would make one as large.
+    """Name the largest difference, and the surest one where that is another.
+
+    The largest may be of two small groups and mean nothing, beside a smaller one that is certain.
+    """
+    if not pairs:
+        return None
+    largest = max(pairs, key=lambda pair: abs(pair.difference))
+    surest = max(pairs, key=lambda pair: abs(pair.difference) / _spread(pair))
+    said, other = _told(largest, pairs), _told(surest, pairs)
+    surer = other["by_chance"] < said["by_chance"] and other["by_chance"] <= RARELY
+    return {**said, "surest": other if surer else None}
+
+
+def _told(pair: _Pair, pairs: Sequence[_Pair]) -> dict[str, Any]:
+    """Tell a difference, and how often chance would make one as large among all of them.
 
     By chance: the draws are moved to where no two groups differ, every difference is measured
     in its own spread, so that small groups do not drown the others, and the largest of them all
     is counted where it reaches the one that was met (single-step maximum; Westfall and Young
     1993).
     """
-    if not pairs:
-        return None
-    largest = max(pairs, key=lambda pair: abs(pair.difference))
-    turn = 1 if largest.difference >= 0 else -1
-    better, worse = largest.groups[::turn]
-    moved = np.column_stack([pair.draws - pair.difference for pair in pairs])
+    turn = 1 if pair.difference >= 0 else -1
+    better, worse = pair.groups[::turn]
+    moved = np.column_stack([one.draws - one.difference for one in pairs])
     moved = moved[~np.isnan(moved).all(axis=1)]
-    spread = np.array([_spread(pair) for pair in pairs])
-    met = abs(largest.difference) / _spread(largest)
+    spread = np.array([_spread(one) for one in pairs])
+    met = abs(pair.difference) / _spread(pair)
     reached = int((np.nanmax(np.abs(moved) / spread, axis=1) >= met).sum())
-    ends = metrics.interval(turn * largest.draws)
+    ends = metrics.interval(turn * pair.draws)
     return {
-        "column": largest.column,
+        "column": pair.column,
         "better": better,
         "worse": worse,
-        "findings": list(largest.findings),
-        "difference": round(abs(largest.difference), 3),
-        "ci": None if ends is None else [round(end, 3) for end in ends],
+        "findings": list(pair.findings),
+        "difference": cells.rounded(abs(pair.difference), pair.coarse, 3),
+        "ci": ends and [cells.rounded(end, pair.coarse, 3) for end in ends],
         "looks": len(pairs),
         "by_chance": round(float((1 + reached) / (1 + len(moved))), 4),
     }

@@ -4,7 +4,7 @@ Sicker patients are X-rayed lying, from the front (AP). A net that only told AP 
 disease better than chance in all images together, and no better within either view.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -50,7 +50,7 @@ def within_view(
         if document["value"] in FRONTAL
     }
     shown = [
-        group
+        (group, document)
         for group, document in zip(divided, documents, strict=True)
         if group.value in FRONTAL and document["withheld"] != FEW
     ]
@@ -76,26 +76,30 @@ def _positions(sample: Sample) -> NDArray[np.str_]:
     return np.where(np.isin(texts, FRONTAL), texts, "")
 
 
-def _mean(sample: Sample, shown: Sequence[Group], averaged: Sequence[str]) -> dict[str, Any]:
+def _mean(
+    sample: Sample, shown: Sequence[tuple[Group, Mapping[str, Any]]], averaged: Sequence[str]
+) -> dict[str, Any]:
     said: dict[str, Any] = {
         "auroc_macro": None, "auroc_macro_ci": None, "findings": [], "missing": list(averaged),
         "pooled": None, "reason": None,
     }  # fmt: skip
     if len(shown) < len(FRONTAL):
         return said | {"reason": f"fewer than {metrics.FEWEST_PATIENTS} patients in AP or in PA"}
-    both = shown[0].averaged & shown[1].averaged
+    both = shown[0][0].averaged & shown[1][0].averaged
     if not both.any():
         return said | {"reason": "no finding has enough images of both classes in AP and in PA"}
-    (one, drawn_one), (other, drawn_other) = (group.macro(both) for group in shown)
-    if all(cells.certain(sample, group, both) for group in shown):
+    names = [name for name, k in zip(sample.names, both, strict=True) if k]
+    # of a mean and one of its two halves the other half follows, so it has no more digits
+    coarse = any(cells.quiet(document, names) for _, document in shown)
+    (one, drawn_one), (other, drawn_other) = (group.macro(both) for group, _ in shown)
+    if all(cells.certain(sample, group, both) for group, _ in shown):
         ends = metrics.interval((drawn_one + drawn_other) / 2)
-        said["auroc_macro_ci"] = None if ends is None else [round(end, 4) for end in ends]
+        said["auroc_macro_ci"] = ends and [cells.rounded(end, coarse) for end in ends]
     pooled = metrics.aurocs(
         sample.probabilities[:, both], sample.truth[:, both], sample.mask[:, both]
     )
-    names = [name for name, k in zip(sample.names, both, strict=True) if k]
     return said | {
-        "auroc_macro": round((one + other) / 2, 4),
+        "auroc_macro": cells.rounded((one + other) / 2, coarse),
         "findings": names,
         "missing": [name for name in averaged if name not in names],
         "pooled": metrics.macro(pooled),
