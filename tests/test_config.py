@@ -354,6 +354,8 @@ def test_key_columns_are_no_secrets():
             "folder: expected one of folder=PATH, from_pacs=orthanc, synthetic.images=N, ",
         ),
         (["cxr.evaluate"], "run: expected run=NAME, or runs=[A,B] to compare two, met none"),
+        (["cxr.evaluate", "runs=[a,../a]"], "runs.1: expected letters, digits, dots"),
+        (["cxr.trace", "run=../../a"], "run: expected letters, digits, dots"),
         (["cxr.serve", "port=-1"], "port: expected at least 0, met -1"),
     ],
 )
@@ -540,3 +542,26 @@ def test_an_ensemble_has_no_one_net_to_look_into():
 
     with pytest.raises(ConfigError, match=r"evaluate.saliency: expected false, for several nets"):
         config.check(config.compose("ensemble", asked), schema.Ensemble)
+
+
+def test_full_disk_is_one_line_though_no_log_can_be_written_either(tmp_path):
+    script = tmp_path / "command.py"
+    script.write_text(
+        "import logging\nfrom pathlib import Path\nfrom cxr import config\n"
+        "logging.getLogger().addHandler(logging.FileHandler('/dev/full'))\n"
+        "config._or_exit(lambda: Path('/dev/full').write_text('x'))\n"
+    )
+    other = tmp_path / "other.py"
+    other.write_text(script.read_text().replace("Path('/dev/full').write_text('x')", "1 / 0"))
+
+    for path, line in (
+        (script, "/dev: expected room to write, met a full disk; free some and run the command"),
+        (other, "ZeroDivisionError: division by zero; its traceback could not be written to /dev"),
+    ):
+        ran = subprocess.run(
+            [sys.executable, path], check=False, capture_output=True, text=True,
+            env=os.environ | {"PYTHONPATH": str(ROOT / "src")},
+        )  # fmt: skip
+        assert ran.returncode == 1
+        assert ran.stderr.startswith(line)
+        assert len(ran.stderr.splitlines()) == 1

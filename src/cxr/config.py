@@ -6,6 +6,7 @@ line on stderr and exit code 1; a traceback goes to the log in the run's folder.
 """
 
 import difflib
+import errno
 import gc
 import logging
 import os
@@ -221,10 +222,23 @@ def _or_exit(call: Callable[[], T]) -> T:
         log = _log_file()
         if log is None or os.environ.get("CXR_IN_JOB"):  # there the text would go further
             raise
+        raise SystemExit(_one_line(_unforeseen(error, log))) from None
+
+
+def _unforeseen(error: Exception, log: Path) -> str:
+    """Say what nobody caught, and keep its traceback where there is room for it."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return (
+            f"{error.filename or log.parent}: expected room to write, met a full disk; free some "
+            "and run the command again"
+        )
+    text = f"{type(error).__name__}: {error}"
+    try:
         with log.open("a") as file:
             traceback.print_exc(file=file)
-        text = f"{type(error).__name__}: {error}; the traceback is in {log}"
-        raise SystemExit(_one_line(text)) from None
+    except OSError as other:
+        return f"{text}; its traceback could not be written to {log}: {other.strerror}"
+    return f"{text}; the traceback is in {log}"
 
 
 def _one_line(text: str) -> str:

@@ -1,5 +1,6 @@
 """python -m cxr.evaluate: score a trained run, on its own test images or on another job."""
 
+import contextlib
 import json
 import logging
 from pathlib import Path
@@ -119,6 +120,8 @@ def _compare(cfg: schema.Evaluate, folder: Path) -> None:
     for warning in said["warnings"]:
         _log.warning(warning)
     names = f"{first.record.name}-vs-{second.record.name}"
+    if job != first.record.job:
+        names += f"-on-{job}"
     page = comparison_page.write(folder / "comparisons" / names, said)
     print(comparison_page.text(said))
     print(f"report: {page}")
@@ -154,8 +157,9 @@ def find_run(runs: Path, run: str) -> Path:
     if (runs / run / "run.json").is_file():
         return runs / run
     for path in runs.glob("*/run.json"):
-        if json.loads(path.read_text()).get("run_id") == run:
-            return path.parent
+        with contextlib.suppress(ValueError, AttributeError):  # a torn one is none of ours to tell
+            if json.loads(path.read_text()).get("run_id") == run:
+                return path.parent
     names = ", ".join(sorted(p.parent.name for p in runs.glob("*/run.json")))
     raise RunError(f"run: no run called {run!r} in {runs}; there are {names or 'none yet'}")
 

@@ -236,8 +236,8 @@ class Train(Site):
 class Evaluate(Site):
     """python -m cxr.evaluate."""
 
-    run: str | None
-    runs: list[str]
+    run: Name | None
+    runs: list[Name]
     examples: bool
     draws: int = Field(ge=100, le=100_000)
     seed: int = Field(ge=0)
@@ -283,7 +283,7 @@ class Trace(Site):
         Annotated[str, like(r"[0-9.]{1,64}|[0-9a-f]{8}(-[0-9a-f]{8}){4}", "a SOPInstanceUID")]
         | None
     )
-    run: str | None
+    run: Name | None
     format: Literal["text", "json"]
 
     @model_validator(mode="after")
