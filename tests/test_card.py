@@ -17,7 +17,7 @@ RECORD = RunRecord(
     counts={"train": 80, "val": 20, "test": 40},
     thresholds={
         "Edema": {"threshold": 0.25, "method": "youden", "at": None, "split": "val"},
-        "A|B": {"threshold": None},
+        "A|B": {"threshold": None, "reason": "sensitivity 0.9 is not reached on val"},
     },
 )  # fmt: skip
 
@@ -43,7 +43,8 @@ def test_a_card_holds_use_limits_hashes_and_numbers(tmp_path, scored):
     assert document["metrics"]["auroc_macro"] == scored["auroc_macro"]
     assert document["thresholds"] == {"Edema": 0.25, "A|B": None}
     assert document["limits"][0] == "Synthetic radiographs."
-    assert "No threshold was chosen for A|B, No Finding: too few images." in document["limits"]
+    why = "A|B (sensitivity 0.9 is not reached on val), No Finding (nobody asked for one)"
+    assert f"No threshold was chosen for {why}." in document["limits"]
 
 
 def test_a_card_for_people_says_the_same(tmp_path, scored):

@@ -537,13 +537,6 @@ def test_weights_are_refused_where_their_file_is_not(monkeypatch):
         config.check(config.compose("train", elsewhere), schema.Train)
 
 
-def test_an_ensemble_has_no_one_net_to_look_into():
-    asked = ["runs=[a,b]", "evaluate.saliency=true"]
-
-    with pytest.raises(ConfigError, match=r"evaluate.saliency: expected false, for several nets"):
-        config.check(config.compose("ensemble", asked), schema.Ensemble)
-
-
 def test_full_disk_is_one_line_though_no_log_can_be_written_either(tmp_path):
     script = tmp_path / "command.py"
     script.write_text(

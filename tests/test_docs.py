@@ -20,6 +20,7 @@ MODELS = {
     "ingest": schema.Ingest,
     "evaluate": schema.Evaluate,
     "ensemble": schema.Ensemble,
+    "trace": schema.Trace,
     "serve": schema.Serve,
     "orthanc": schema.Orthanc,
 }

@@ -12,9 +12,10 @@ from test_evaluation import material
 from test_fit import NAMES, NET
 from test_predictor import RECORD
 
+from cxr import config, schema
 from cxr.errors import DataError, RunError
 from cxr.learning import ensembling, evaluation, folds, predictor, served, withdrawal
-from cxr.learning.evaluation import shortcuts
+from cxr.learning.evaluation import saliency, shortcuts
 from cxr.learning.evaluation.scene import Settings
 from cxr.learning.model import build_net
 from cxr.learning.predictor import Predictor
@@ -263,3 +264,29 @@ def test_a_patient_on_both_sides_of_a_member_is_a_leak(runs):
 
     with pytest.raises(DataError, match="leak: 1 patients of test are in another split of 'leaky'"):
         ensembling.held(members, READY)
+
+
+def test_an_ensemble_may_be_asked_where_it_looks_and_shows_the_mean_of_its_members_maps(runs):
+    asked = ["runs=[a,b]", "evaluate.saliency=true"]
+    _, _, whole = made(runs, ["cv"], Settings())
+    pairs = [(0, 0), (1, 0), (1, 1)]
+
+    found = list(saliency.maps(whole, READY, pairs))
+
+    assert config.check(config.compose("ensemble", asked), schema.Ensemble).evaluate.saliency
+    each = [
+        list(saliency.maps(Predictor.load(runs / f"cv-{fold}", "cpu"), READY, pairs))
+        for fold in range(3)
+    ]
+    np.testing.assert_allclose(found, np.mean(each, axis=0), rtol=1e-4, atol=1e-9)
+    assert np.max(found) > 0
+
+
+def test_what_an_ensembles_runs_were_trained_with_is_told_of_each_where_it_differs(runs):
+    for fold in range(2):
+        run(runs, f"cv-{fold}", fold, settings={"data.fold": str(fold), "seed": "1"})
+    place, _, asked = made(runs, ["cv-0", "cv-1"], Settings())
+
+    assert ensembling.trained_with(place, asked.record) == {"data.fold": "0 | 1", "seed": "1"}
+    one = predictor.load_run(runs / "cv-1")
+    assert ensembling.trained_with(runs / "cv-1", one) == {"data.fold": "1", "seed": "1"}

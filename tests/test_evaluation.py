@@ -10,10 +10,12 @@ import pytest
 from test_fit import NAMES, NET, SIZE
 from test_predictor import RECORD
 
+from cxr import config, evaluate
 from cxr.contract.labels import LabelSet, State
 from cxr.errors import DataError
 from cxr.images.dicom import Instance
 from cxr.learning import evaluation
+from cxr.learning.evaluation import cohort as flow
 from cxr.learning.evaluation import tuning
 from cxr.learning.examples import Cohort, Example
 from cxr.learning.material import Material
@@ -190,3 +192,41 @@ def test_material_is_the_same_in_any_order_and_another_with_any_change():
         replace(given, cohort=replace(given.cohort, labels=renamed)),
     ]
     assert len({given.sha256, *(other.sha256 for other in others)}) == 9
+
+
+def test_a_report_says_what_the_job_did_before_its_manifest_and_only_what_it_knows(
+    tmp_path, predictor
+):
+    given = material()
+    weighed = replace(given, cohort=replace(given.cohort, consolidation=("dawid_skene",)))
+    bare = evaluated(tmp_path, predictor, given, pictures=False).report.read_text()
+    job = tmp_path / "jobs" / "ward"
+    job.mkdir(parents=True)
+    rows = ["7,a,lateral", "8,b,further frontal", "9,c,lateral"]
+    (job / "passed_over.csv").write_text("\n".join(["sop_instance_uid,source,view", *rows]))
+
+    told = evaluated(tmp_path, predictor, weighed, pictures=False).report.read_text()
+
+    assert "<b>63</b> images that the job found" in told
+    assert "<b>2</b> lateral: no view that the job asked for" in told
+    assert "<b>1</b> further frontal: another image stands for the study" in told
+    assert "not accounted for" not in told
+    assert "<dd>readers weighed by how reliable they are (Dawid and Skene)</dd>" in told
+    assert "The flow begins with the job&#39;s output manifest" in bare.replace("'", "&#39;")
+    assert "images that the job found" not in bare
+    assert "Consolidation" not in bare
+
+
+def test_a_list_of_what_a_job_passed_over_that_is_none_is_refused(tmp_path):
+    (tmp_path / "passed_over.csv").write_text("image\n7\n")
+
+    with pytest.raises(DataError, match=r"with a column view: KeyError\('view'\); remove it"):
+        flow.passed_over(tmp_path)
+
+
+def test_an_evaluation_does_not_show_settings_that_are_the_runs():
+    asked = evaluate._asked(config.compose("evaluate", ["run=a", "draws=123"]))
+
+    assert "draws: 123" in asked
+    assert "job:" in asked
+    assert not re.search("image_size|batch_size|folds|calibration", asked)

@@ -1,9 +1,11 @@
 """Output manifest and PACS become examples, and nothing is lost without being counted."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+import specimens
 
 from cxr.contract import manifest
 from cxr.contract.labels import LabelSet, State, to_data_object
@@ -168,7 +170,9 @@ def test_what_consolidation_adds_is_passed_over(tmp_path):
 
     cohort = examples.read(written(tmp_path, added), Shelf("1.2"))
 
-    assert cohort == examples.read(written(tmp_path, line("1.2")), Shelf("1.2"))
+    assert cohort.consolidation == ("adjudicated",)
+    bare = examples.read(written(tmp_path, line("1.2")), Shelf("1.2"))
+    assert replace(cohort, consolidation=()) == bare
 
 
 def test_probabilities_and_votes_come_with_the_example(tmp_path):
@@ -224,3 +228,19 @@ def test_of_label_sets_that_read_silence_otherwise_the_cautious_one_holds(tmp_pa
     path = written(tmp_path, line("1"), line("2", **{"label-not-mentioned": "ignore"}))
 
     assert examples.read(path, Shelf("1", "2")).labels.not_mentioned == "ignore"
+
+
+def test_the_rule_of_consolidation_is_what_lines_say_and_nothing_where_they_say_none(tmp_path):
+    content = specimens.form("pa", LabelSet("two", NAMES, "No Finding"))
+    answer = {"workerId": "ann", "annotationData": {"content": content}}
+    collected = {"annotationsFromAllWorkers": [answer]}
+    lines = [line(uid) for uid in "12"]
+    lines[1]["chest-metadata"] |= {"consolidation": "dawid_skene"}
+
+    alone = examples.read(written(tmp_path, lines[0]), Shelf("1"))
+    both = examples.read(written(tmp_path, *lines), Shelf("1", "2"))
+    bare = examples.read(written(tmp_path, line("1", chest=collected)), Shelf("1"))
+
+    assert alone.consolidation == ()
+    assert both.consolidation == ("dawid_skene",)
+    assert bare.consolidation == ("majority",)

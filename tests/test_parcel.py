@@ -41,6 +41,8 @@ def home(tmp_path_factory):
         line(i.orthanc_id, comment="Ms Miller", owner="ann", **{"label-not-mentioned": "ignore"})
         for i in chosen[:2]
     ]
+    lines[0]["chest-metadata"]["consolidation"] = "dawid_skene"
+    lines[1]["chest-metadata"]["consolidation"] = "majority"
     lines[0]["chest"]["findings"][0] |= {
         "probability": 0.123456789, "votes": {"present": 1, "absent": 2, "uncertain": 0},
     }  # fmt: skip
@@ -72,7 +74,8 @@ def test_a_parcel_gives_the_same_examples_and_pixels_without_a_pacs(shipped):
     assert there.sha256 == ready.sha256
     assert there.manifest_sha256 == ready.manifest_sha256
     assert there.cohort.left_out == ready.cohort.left_out == {"not in the PACS": 1}
-    for same in ("labels", "label_source", "human_annotated"):
+    assert ready.cohort.consolidation == ("dawid_skene", "majority")
+    for same in ("labels", "label_source", "human_annotated", "consolidation"):
         assert getattr(there.cohort, same) == getattr(ready.cohort, same)
     for same in ("states", "probabilities", "votes"):
         assert [getattr(e, same) for e in there.cohort.examples] == [

@@ -3,6 +3,7 @@
 import base64
 import io
 import re
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +16,8 @@ from test_predictor import RECORD
 from torch import nn
 
 from cxr.learning import decoding, regions
-from cxr.learning.evaluation import pointing
+from cxr.learning.evaluation import gallery, pointing
+from cxr.learning.evaluation.gallery import KINDS, Case
 from cxr.learning.evaluation.scene import Settings
 from cxr.learning.predictor import Predictor
 from cxr.learning.regions import Region
@@ -208,3 +210,18 @@ def pictures_in(page):
     for uri in re.findall(r'<image id="p\d+" href="data:image/png;base64,([^"]+)"', page):
         read = matplotlib_image.imread(io.BytesIO(base64.b64decode(uri)), format="png")
         yield np.round(read * 255).astype(np.uint8)
+
+
+def test_of_too_many_pictures_each_finding_keeps_its_first_of_each_kind():
+    every = [Case(n, k, kind) for k in range(14) for kind in KINDS for n in range(6 * k, 6 * k + 2)]
+
+    kept = gallery.shared_out(every)
+
+    assert len(kept) == gallery.MOST == 72
+    assert [every.index(case) for case in kept] == sorted(map(every.index, kept))
+    assert Counter(case.k for case in kept) == dict.fromkeys(range(2), 6) | dict.fromkeys(
+        range(2, 14), 5
+    )
+    firsts = {(case.k, case.kind) for case in kept if case.n % 6 == 0}
+    assert len(firsts) == 14 * 3
+    assert gallery.shared_out(every[:72]) == every[:72]

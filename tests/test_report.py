@@ -302,3 +302,67 @@ def test_axis_reaches_below_chance_where_an_interval_does():
     svg = ElementTree.fromstring(forest.draw(scored))
 
     assert "0.3" in [text.text for text in svg.iter("{http://www.w3.org/2000/svg}text")]
+
+
+FIGURES = {
+    "n": 9, "positives": 3, "prevalence": 0.3, "mean_probability": 0.3, "brier": 0.1,
+    "brier_ci": None, "brier_of_prevalence": 0.2, "ece": 0.1,
+    "bins": [{"n": 9, "positives": 3, "predicted": 0.3, "observed": 0.3, "observed_ci": None}],
+}  # fmt: skip
+
+
+def calibration(fitted):
+    before = fitted and FIGURES
+    return {"calibration": {
+        "binning": "equal counts", "most_bins": 10, "fewest_in_a_bin": 20,
+        "labels": {"Edema": {"fitted": fitted, "before": before, "after": FIGURES}},
+    }}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def training():
+    """What the report of a run's training says."""
+    given = made(pictures=[picture()], config_yaml="draws: 100")
+    return Page(report.render(replace(given, scored=given.scored | calibration(None)))).text
+
+
+@pytest.fixture(scope="module")
+def evaluation():
+    """What that of an ensemble says, scored by study on what its thresholds were chosen on."""
+    given = made(
+        pictures=[picture()], cut=12, config_yaml="draws: 100", members=3,
+        trained_with={"data.image_size": "[96, 96]"},
+    )  # fmt: skip
+    labels = {n: x | {"threshold_split": "pooled"} for n, x in given.scored["labels"].items()}
+    fitted = {"method": "platt", "slope": 1.0, "intercept": 0.1, "reason": None, "split": "pooled"}
+    scored = {"split": "pooled", "unit": "study", "labels": labels} | calibration(fitted)
+    return Page(report.render(replace(given, scored=given.scored | scored))).text
+
+
+def test_thresholds_chosen_on_the_images_scored_are_said_to_be(training, evaluation):
+    assert "on other images than these (val) and are no recommendation" in training
+    assert "flatter" not in training
+    assert (
+        "on these very images, so that sensitivity and specificity flatter, and are" in evaluation
+    )
+
+
+def test_gallery_of_studies_says_that_its_pictures_are_not_and_how_many_are_left_out(
+    training, evaluation
+):
+    assert "single images, called by a threshold that was chosen for studies" in evaluation
+    assert "12 more would belong here; a report shows 1 at most" in evaluation
+    assert "more would belong" not in training
+    assert "single images" not in training
+
+
+def test_an_evaluation_shows_what_was_asked_apart_from_what_was_trained_with(training, evaluation):
+    assert "Configuration, as composed draws: 100" in training
+    assert "trained with" not in training
+    assert "What was asked here, as composed draws: 100" in evaluation
+    assert "What its runs were trained with data.image_size: [96, 96]" in evaluation
+
+
+def test_calibration_says_where_it_was_fitted_and_nothing_where_it_was_not(training, evaluation):
+    assert "Finding Share" in training
+    assert "Finding fitted on pooled Share" in evaluation

@@ -223,7 +223,7 @@ def test_mlflow_takes_every_metric_name():
 
     for name in figures:
         validation._validate_metric_name(name)
-    assert len(figures) == 2 + 2 * 4
+    assert len(figures) == 2 * 3 + 2 * 4
     assert {"test/auroc/a_b _c_", "test/auroc/Ödem"} <= figures.keys()
 
 
@@ -233,6 +233,28 @@ def test_mlflow_metrics_leave_out_what_is_missing():
     assert figures["test/auroc/Edema"] == scored()["labels"]["Edema"]["auroc"]
     assert "test/auroc_macro" in figures
     assert "test/sensitivity/Edema" not in figures
+
+
+def test_mlflow_has_what_stands_beside_the_headline_and_every_interval():
+    beside = {
+        "within_view": {"auroc_macro": 0.6, "auroc_macro_ci": [0.5, 0.7], "reason": None},
+        "metadata_only": {"auroc_macro": 0.58, "auroc_macro_ci": None, "difference": 0.1},
+    }
+
+    figures = score.flat(scored() | {"auroc_macro_ci": [0.71, 0.83]} | beside)
+
+    assert (figures["test/auroc_macro_ci_low"], figures["test/auroc_macro_ci_high"]) == (0.71, 0.83)
+    within = {k: v for k, v in figures.items() if k.startswith("test/within_view/")}
+    assert within == {
+        "test/within_view/auroc_macro": 0.6,
+        "test/within_view/auroc_macro_ci_low": 0.5,
+        "test/within_view/auroc_macro_ci_high": 0.7,
+    }
+    assert {k: v for k, v in figures.items() if "metadata" in k} == {
+        "test/metadata_only/auroc_macro": 0.58
+    }
+    unknown = score.flat(scored() | {"metadata_only": {"reason": "view is not known"}})
+    assert not any("metadata" in name for name in unknown)
 
 
 def test_metrics_file_holds_what_was_scored(tmp_path):

@@ -118,6 +118,7 @@ def _evaluate(
         policies=material.policy.told() | {"split": "by patient, each scored out of fold"},
         pictures=cfg.examples, draws=cfg.draws, seed=cfg.seed,
         settings=settings,
+        trained_with=ensembling.trained_with(place, asked.record),
     )  # fmt: skip
     known = folds.load(place / ensembling.SPLIT)
     told = headers.trained_among(material.cohort, known, asked.record, context.columns)

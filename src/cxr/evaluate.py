@@ -4,7 +4,7 @@ import contextlib
 import json
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -82,12 +82,13 @@ def _evaluate(
     context = evaluation.context(
         folder, ready,
         job=cfg.data.job,
-        config_yaml=OmegaConf.to_yaml(unresolved, resolve=False),
+        config_yaml=_asked(unresolved),
         warnings=warnings,
         policies=ready.policy.told(),
         pictures=cfg.examples, draws=cfg.draws, seed=cfg.seed,
         settings=settings, splits=splits,
         attribute=cfg.data.attribute,
+        trained_with=ensembling.trained_with(run_folder, record),
     )  # fmt: skip
     if splits is None and settings.shortcuts:
         told = headers.trained_on(folder, run_folder, record, pacs, context.columns)
@@ -136,6 +137,17 @@ def _said(key: str) -> bool:
     return any(word.lstrip("+~").partition("=")[0] == key for word in said)
 
 
+def _asked(unresolved: DictConfig) -> str:
+    """Give the config without what the run says itself, of which this command has defaults."""
+    said = cast("dict[str, Any]", OmegaConf.to_container(unresolved, resolve=False))
+    said["data"] = {key: value for key, value in said["data"].items() if key in _ASKED}
+    said["evaluate"].pop("calibration", None)
+    return OmegaConf.to_yaml(said)
+
+
+_ASKED = ("job", "attribute", "workers")
+
+
 def _refuse_settings_of_the_run() -> None:
     """Refuse what would be ignored: how images are made and split comes from the run."""
     from hydra.core.hydra_config import HydraConfig
@@ -144,7 +156,7 @@ def _refuse_settings_of_the_run() -> None:
         key = override.lstrip("+~").partition("=")[0]
         if key == "evaluate.calibration":
             raise ConfigError(f"{key}: the run says it already; calibrate when training")
-        if key.startswith("data.") and key not in ("data.job", "data.attribute", "data.workers"):
+        if key.startswith("data.") and key.removeprefix("data.") not in _ASKED:
             raise ConfigError(f"{key}: the run says it already; only data.job can be another")
 
 

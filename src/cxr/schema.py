@@ -266,15 +266,6 @@ class Ensemble(Site):
     workers: int = Field(ge=0, le=256)
     evaluate: Evaluating
 
-    @model_validator(mode="after")
-    def _has_no_one_net(self) -> "Ensemble":
-        if self.evaluate.saliency:
-            raise ValueError(
-                "evaluate.saliency: expected false, for several nets look in several places; ask "
-                "one of the runs"
-            )
-        return self
-
 
 class Trace(Site):
     """python -m cxr.trace."""

@@ -89,6 +89,7 @@ def describe(
 
 
 INTENDED = "Research on findings in chest radiographs: a probability per label."
+NEVER = "nobody asked for one"
 OUT_OF_SCOPE = (
     "Diagnosis, triage, screening or any decision about a patient.",
     "Images other than chest radiographs, or views that were not trained on.",
@@ -149,7 +150,8 @@ def _limits(record: RunRecord, scored: Mapping[str, Any]) -> list[str]:
         limits.append(f"Not in the average: {names}.")
     without = [n for n in record.label_names if not _threshold(record, n)]
     if without:
-        limits.append(f"No threshold was chosen for {', '.join(without)}: too few images.")
+        said = [f"{n} ({record.thresholds.get(n, {}).get('reason') or NEVER})" for n in without]
+        limits.append(f"No threshold was chosen for {', '.join(said)}.")
     if gap := _gap(scored):
         limits.append(gap)
     return limits

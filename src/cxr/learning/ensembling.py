@@ -154,6 +154,22 @@ def _check(first: Member, member: Member) -> None:
         )
 
 
+def trained_with(folder: Path, record: RunRecord) -> dict[str, str]:
+    """Give the settings of a run's training; where those of an ensemble's runs differ, each.
+
+    Args:
+        folder: Of the run, with its members where it is an ensemble.
+        record: Its own.
+
+    Raises:
+        RunError: A member's record cannot be read.
+    """
+    inner = [folder / predictor.MEMBERS / name for name in record.members]
+    every = [predictor.load_run(path).settings for path in inner] or [record.settings]
+    keys = dict.fromkeys(key for one in every for key in one)
+    return {key: " | ".join(dict.fromkeys(one.get(key, "–") for one in every)) for key in keys}
+
+
 def of_folds(given: Sequence[Member]) -> bool:
     """Say whether members hold out different images, rather than differ in their seed alone."""
     return len({member.tested for member in given}) > 1

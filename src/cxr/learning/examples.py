@@ -66,6 +66,8 @@ class Cohort:
         labels: What was asked, under the names of all label sets joined by " + ".
         label_source: `readers`, `report-text-mined` or `model`; several joined by " + ".
         human_annotated: Every line was labelled by a person for this job.
+        consolidation: By which rules several answers became one, as `labeling.Job` has them; none
+            where lines came labelled.
         examples: N of them.
         instances: (N), the same images as the PACS knows them: view, sex and age are theirs.
         left_out: Reason → lines of the manifest not among the examples.
@@ -77,6 +79,7 @@ class Cohort:
     examples: tuple[Example, ...]
     instances: tuple[Instance, ...]
     left_out: Mapping[str, int] = field(default_factory=dict)
+    consolidation: tuple[str, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -153,7 +156,7 @@ def read(manifest_path: Path, pacs: Pacs, attribute: str | None = None) -> Cohor
             left_out[REPEATED] += 1
         else:
             found[example.sop_instance_uid] = example, instance
-            said.add(labelled, by_hand=_by_hand(line, attribute))
+            said.add(labelled, line, attribute)
     if not found:
         raise DataError(
             f"{manifest_path}: expected a labelled image that is in the PACS, met none "
@@ -177,6 +180,7 @@ class _Said:
     silences: set[str] = field(default_factory=set)
     label_sets: set[str] = field(default_factory=set)
     sources: set[str] = field(default_factory=set)
+    rules: set[str] = field(default_factory=set)
     by_hand: bool = True
 
     def check_names(self, place: str, line: Mapping[str, Any], labelled: Labelled) -> None:
@@ -186,7 +190,13 @@ class _Said:
         if names != self.labels.names:
             raise DataError(_difference(place, self.labels.names, names))
 
-    def add(self, labelled: Labelled, *, by_hand: bool) -> None:
+    def add(self, labelled: Labelled, line: Mapping[str, Any], attribute: str | None) -> None:
+        name = attribute or manifest.attributes(line)[0]
+        meta = line[name + manifest.METADATA]
+        by_hand = bool(meta.get("human-annotated") == "yes")
+        # an attribute of nothing but answers is consolidated as it is read, by majority
+        rule = meta.get("consolidation") or ("" if "findings" in line[name] else "majority")
+        self.rules.update(str(rule).split(" + ") if rule else ())
         self.label_sets.add(labelled.label_set)
         self.silences.add(str(labelled.data_object.get("label-not-mentioned", "zeros")))
         self.sources.add(labelled.label_source)
@@ -209,6 +219,7 @@ class _Said:
             examples=tuple(example for example, _ in found),
             instances=tuple(instance for _, instance in found),
             left_out=dict(left_out),
+            consolidation=tuple(sorted(self.rules)),
         )
 
 
@@ -270,11 +281,6 @@ def _is_repeated(
     if earlier is not None and earlier[0].states != example.states:
         raise DataError(f"{place}: the same image stands in an earlier line with other labels")
     return earlier is not None
-
-
-def _by_hand(line: Mapping[str, Any], attribute: str | None) -> bool:
-    name = attribute or manifest.attributes(line)[0]
-    return bool(line[name + manifest.METADATA].get("human-annotated") == "yes")
 
 
 def _label_set(line: Mapping[str, Any], names: tuple[str, ...]) -> LabelSet:

@@ -132,6 +132,9 @@ def _labelled(ready: Material, uids: Sequence[str], attribute: str) -> Iterator[
     meta = manifest.metadata(
         attribute, human_annotated=cohort.human_annotated, created=datetime.fromtimestamp(0, UTC)
     )
+    meta["label-source"] = cohort.label_source
+    if cohort.consolidation:
+        meta["consolidation"] = " + ".join(cohort.consolidation)
     for uid, example in zip(uids, cohort.examples, strict=True):
         findings: list[dict[str, Any]] = [
             {"label": name, "state": str(state)}
@@ -146,7 +149,7 @@ def _labelled(ready: Material, uids: Sequence[str], attribute: str) -> Iterator[
             "sop-instance-uid": uid,
             **to_data_object(cohort.labels),
             attribute: {"schema": manifest.SCHEMA, "findings": findings, "usable": True},
-            attribute + manifest.METADATA: meta | {"label-source": cohort.label_source},
+            attribute + manifest.METADATA: meta,
         }
 
 

@@ -83,13 +83,17 @@ class Report:
         data: Which images: the labeling job's name, say.
         warnings: Sentences shown beside the headline.
         cohort: From everything to the images scored.
+        listed: The cohort begins with all images that the job found, rather than those it took.
         consolidation: How several answers became one, may be empty.
         policies: Name → value: how states became targets, how patients were split.
         agreement: What agreement.json holds, or None.
         pictures: Only of synthetic data, or when asked for; those of a finding together.
         wanted: Pictures may be shown.
+        cut: Pictures that were chosen too, and left out for want of room.
         kept_back: Images scored that may have text burned in, so that none of them is shown.
         config_yaml: The config as composed, never resolved: a resolved one may hold secrets.
+        trained_with: Setting → value of the run's training, where the config is not that one.
+        members: Of an ensemble, 0 of one run.
         versions: Package → version.
         machine: What the run was trained on.
         hashes: What → hash.
@@ -104,13 +108,17 @@ class Report:
     data: str = ""
     warnings: Sequence[str] = ()
     cohort: Sequence[Step] = ()
+    listed: bool = False
     consolidation: str = ""
     policies: Mapping[str, str] = field(default_factory=dict)
     agreement: Mapping[str, Any] | None = None
     pictures: Sequence[Picture] = ()
     wanted: bool = False
+    cut: int = 0
     kept_back: int = 0
     config_yaml: str = ""
+    trained_with: Mapping[str, str] = field(default_factory=dict)
+    members: int = 0
     versions: Mapping[str, str] = field(default_factory=dict)
     machine: Mapping[str, str] = field(default_factory=dict)
     hashes: Mapping[str, str] = field(default_factory=dict)

@@ -227,9 +227,19 @@ def metric_name(split: str, metric: str, label: str | None = None) -> str:
 
 
 def flat(scored: Mapping[str, Any]) -> dict[str, float]:
-    """Give the figures of `score` under MLflow's names; what is None is left out."""
+    """Give the figures of an evaluation under MLflow's names; what is None is left out.
+
+    Beside the headline and its interval (`…_ci_low`, `…_ci_high`): the same within one view and by
+    view, age and sex alone.
+    """
     split = scored["split"]
-    figures = {metric_name(split, key): scored[key] for key in ("auroc_macro", "ap_macro")}
+    figures: dict[str, float | None] = {}
+    for key in ("auroc_macro", "ap_macro"):
+        figures |= _with_ends(metric_name(split, key), scored, key)
+    # what stands beside the headline on paper stands beside it in a table of runs too
+    for section in _BESIDE:
+        name = metric_name(split, f"{section}/auroc_macro")
+        figures |= _with_ends(name, scored.get(section) or {}, "auroc_macro")
     for name, label in scored["labels"].items():
         for key in ("auroc", "ap", "sensitivity", "specificity"):
             figures[metric_name(split, key, name)] = label[key]
@@ -237,6 +247,14 @@ def flat(scored: Mapping[str, Any]) -> dict[str, float]:
         for key in ("brier", "ece"):
             figures[metric_name(split, key, name)] = label["after"] and label["after"][key]
     return {name: float(value) for name, value in figures.items() if value is not None}
+
+
+_BESIDE = ("within_view", "metadata_only")
+
+
+def _with_ends(name: str, figures: Mapping[str, Any], key: str) -> dict[str, float | None]:
+    low, high = figures.get(f"{key}_ci") or (None, None)
+    return {name: figures.get(key), f"{name}_ci_low": low, f"{name}_ci_high": high}
 
 
 def write_metrics(path: Path, scored: Mapping[str, Any]) -> None:

@@ -27,6 +27,12 @@ from cxr.pacs import synthetic
 
 _log = logging.getLogger(__name__)
 ON_VAL = "Scored on val, where checkpoint and thresholds were chosen: these figures flatter."
+CONSOLIDATED = {
+    "majority": "majority of those who answered",
+    "dawid_skene": "readers weighed by how reliable they are (Dawid and Skene)",
+    "any_present": "present where any reader says so",
+    "adjudicated": "an adjudicator where readers differ, else their majority",
+}
 SYNTHETIC = "Synthetic radiographs: these figures say nothing of real ones."
 
 
@@ -69,6 +75,8 @@ class Context:
         elsewhere: There, what it was trained on, if that is still known; no pixels.
         answers: Where single readers' answers may be found: output manifest and label attribute.
         splits: Of every row of the material, see `Scene`.
+        passed_over: View → images that the job left out because of it; None where not known.
+        trained_with: Setting → value of the run's training, where `config_yaml` does not say it.
     """
 
     job: str
@@ -86,6 +94,8 @@ class Context:
     elsewhere: Sample | None = None
     answers: tuple[Path, str | None] | None = None
     splits: NDArray[np.str_] | None = None
+    passed_over: Mapping[str, int] | None = None
+    trained_with: Mapping[str, str] = field(default_factory=dict)
 
 
 def context(
@@ -102,6 +112,7 @@ def context(
     settings: Settings | None = None,
     splits: NDArray[np.str_] | None = None,
     attribute: str | None = None,
+    trained_with: Mapping[str, str] | None = None,
 ) -> Context:
     """Gather what a report says beside its figures.
 
@@ -118,6 +129,7 @@ def context(
         settings: What is asked beside AUROC and average precision.
         splits: Of every row of `material`, where it is the run's own job; "" for what came later.
         attribute: Label attribute of the output manifest, where it has several.
+        trained_with: Setting → value of the run's training, where `config_yaml` does not say it.
 
     Raises:
         ConfigError: A finding or a column is unknown.
@@ -145,6 +157,8 @@ def context(
         trained=None if splits is None else np.flatnonzero(splits == "train"),
         splits=splits,
         answers=(told_by, attribute) if told_by.exists() else None,
+        passed_over=cohort.passed_over(root / "jobs" / job),
+        trained_with=trained_with or {},
     )
 
 
@@ -187,8 +201,11 @@ def evaluate(
     score.write_metrics(folder / "metrics.json", said.scored)
     page = shareable = folder / "report.html"
     shown = context.pictures or context.synthetic
-    pictures = gallery.pictures(scene) if shown else []
-    report.write(page, replace(said, pictures=pictures, wanted=shown))
+    belong = gallery.cases(scene) if shown else []
+    chosen_few = gallery.shared_out(belong)
+    pictures = gallery.pictures(scene, chosen_few)
+    cut = len(belong) - len(chosen_few)
+    report.write(page, replace(said, pictures=pictures, wanted=shown, cut=cut))
     if pictures and not context.synthetic:
         shareable = folder / "report-without-pictures.html"
         report.write(shareable, said)
@@ -260,10 +277,13 @@ def _report(scene: Scene, context: Context) -> report.Report:
         curves=score.curves(sample.probabilities, sample.truth, sample.mask, names=sample.names),
         data=context.job,
         warnings=context.warnings,
-        cohort=cohort.flow(scene),
-        consolidation="majority of those who answered"
-        if scene.material.cohort.human_annotated
-        else "",
+        cohort=cohort.flow(scene, context.passed_over),
+        listed=context.passed_over is not None,
+        trained_with=context.trained_with,
+        members=len(record.members),
+        consolidation=" + ".join(
+            CONSOLIDATED.get(rule, rule) for rule in scene.material.cohort.consolidation
+        ),
         policies=context.policies,
         agreement=context.agreement,
         config_yaml=context.config_yaml,

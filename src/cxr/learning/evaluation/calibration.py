@@ -41,12 +41,12 @@ def fit(
         mask: (N, L)
         names: (L,)
         method: `none` fits nothing.
-        split: Said in the reasons; which images these are.
+        split: Said in the result; which images these are.
 
     Returns:
         Label → `method` (`none` where nothing was fitted), `slope`, `intercept`, `reason` (why
-        nothing), `positives`, `negatives`; plain JSON. A probability is then the sigmoid of
-        slope × logit + intercept; with `temperature` the intercept is 0, the slope 1 / T.
+        nothing), `split`, `positives`, `negatives`; plain JSON. A probability is then the sigmoid
+        of slope × logit + intercept; with `temperature` the intercept is 0, the slope 1 / T.
     """
     if method == "none":
         return {}
@@ -67,6 +67,7 @@ def fit(
             "slope": slope,
             "intercept": intercept,
             "reason": reason,
+            "split": split,
             "positives": positives,
             "negatives": negatives,
         }
@@ -107,7 +108,7 @@ def optimum(logits: NDArray[np.float64], present: Bools, *, shift: bool) -> tupl
 
 
 def section(scene: Scene) -> dict[str, Any]:
-    """Say how well probabilities are calibrated, before and after what was fitted on val."""
+    """Say how well probabilities are calibrated, before and after what was fitted."""
     record = scene.predictor.record
     fitted = record.calibration if scene.plain is not None else {}
     after = describe(scene.sample, draws=scene.draws, seed=scene.seed)

@@ -4,12 +4,16 @@ Sex and age are counted by patient, view and findings by image. Groups of few pa
 withheld, as in subgroups.
 """
 
-from collections.abc import Sequence
+import csv
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cxr.errors import DataError
 from cxr.learning.evaluation import cells
 from cxr.learning.evaluation.columns import ages
 from cxr.learning.evaluation.scene import Scene
@@ -96,12 +100,43 @@ def _counts(values: NDArray[np.str_], patients: NDArray[np.str_]) -> dict[str, i
     }
 
 
-def flow(scene: Scene) -> list[Step]:
-    """Say how many images left at which step, from the manifest to what is scored."""
+def passed_over(job: Path) -> dict[str, int] | None:
+    """Count the images that a job found and did not take, by view; None where it does not say.
+
+    Args:
+        job: Its folder.
+
+    Raises:
+        DataError: The list cannot be read.
+    """
+    path = job / "passed_over.csv"
+    if not path.exists():  # over a given manifest, or elsewhere
+        return None
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            return dict(Counter(row["view"] or "unknown" for row in csv.DictReader(file)))
+    except (OSError, ValueError, KeyError, csv.Error) as error:
+        raise DataError(
+            f"{path}: expected the images that the job left out, with a column view: {error!r}; "
+            "remove it to be told of the output manifest alone"
+        ) from error
+
+
+def flow(scene: Scene, passed: Mapping[str, int] | None = None) -> list[Step]:
+    """Say how many images left at which step, from what the job found to what is scored.
+
+    Args:
+        scene: What is scored.
+        passed: As `passed_over` gives it; without it the flow begins with the manifest.
+    """
     left_out, patients = scene.material.cohort.left_out, scene.material.patient_ids
     total = len(patients)
+    listed = total + sum(left_out.values())
+    found = {_why(view): count for view, count in (passed or {}).items()}
+    first = Step("images that the job found", listed + sum(found.values()))
     steps = [
-        Step("images in the output manifest", total + sum(left_out.values())),
+        *([] if passed is None else [first]),
+        Step("images in the output manifest", listed, left_out=found),
         Step("labelled, usable, readable", total, len(set(patients)), left_out),
     ]
     if scene.splits is None:
@@ -111,6 +146,12 @@ def flow(scene: Scene) -> list[Step]:
         others.pop(_ROLES.get(scene.split, ""), None)
     scored = len({patients[row] for row in scene.rows})
     return [*steps, Step(f"scored here ({scene.split})", len(scene.rows), scored, others)]
+
+
+def _why(view: str) -> str:
+    if view.startswith("further "):  # where a study is asked about by one of its images
+        return f"{view}: another image stands for the study"
+    return f"{view}: no view that the job asked for"
 
 
 _ROLES = {

@@ -5,7 +5,8 @@ it is nor under a map. What is here is patient data.
 """
 
 import logging
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -21,8 +22,8 @@ _log = logging.getLogger(__name__)
 PER_KIND = 2
 """Images of one finding that are called alike."""
 MOST = 72
-"""Images in one report, half a megabyte each at worst; findings that are averaged come first."""
-FOUND, ALARM, MISSED = "found", "false alarm", "missed"
+"""Images in one report, half a megabyte each at worst."""
+KINDS = FOUND, ALARM, MISSED = "found", "false alarm", "missed"
 
 
 @dataclass(frozen=True)
@@ -40,16 +41,16 @@ class Case:
     kind: str
 
 
-def cases(scene: Scene, *, per_kind: int = PER_KIND, most: int = MOST) -> list[Case]:
+def cases(scene: Scene, *, per_kind: int = PER_KIND) -> list[Case]:
     """Choose images, finding by finding.
 
     With a threshold a call is what lies above it. Without one nothing is called, and the highest
-    outputs of present and absent and the lowest of present are chosen, no image twice.
+    outputs of present and absent and the lowest of present are chosen, no image twice. Findings
+    that are averaged come first.
 
     Args:
         scene: Whose single images are chosen from, whatever unit is scored.
         per_kind: Of one finding.
-        most: In all.
     """
     sample = scene.images
     examples = scene.material.cohort.examples
@@ -65,9 +66,25 @@ def cases(scene: Scene, *, per_kind: int = PER_KIND, most: int = MOST) -> list[C
         column = sample.probabilities[:, k]
         for kind, some in _of_one(column, present, known & ~present, threshold, per_kind):
             chosen += [Case(n, k, kind) for n in some]
-        if len(chosen) >= most:
-            break
-    return chosen[:most]
+    return chosen
+
+
+def shared_out(chosen: Sequence[Case], most: int = MOST) -> list[Case]:
+    """Keep the first `most` when every finding takes its turn: its surest of each kind first.
+
+    Args:
+        chosen: As `cases` gives them.
+        most: In all.
+
+    Returns:
+        Those kept, in the order given.
+    """
+    met: Counter[tuple[int, str]] = Counter()
+    turns = []
+    for place, case in enumerate(chosen):
+        turns.append((met[case.k, case.kind], KINDS.index(case.kind), place))
+        met[case.k, case.kind] += 1
+    return [chosen[place] for place in sorted(place for *_, place in sorted(turns)[:most])]
 
 
 def _of_one(
@@ -91,9 +108,8 @@ def kept_back(scene: Scene) -> int:
     return sum(scene.material.cohort.examples[row].burned_in for row in scene.rows)
 
 
-def pictures(scene: Scene) -> list[Picture]:
+def pictures(scene: Scene, chosen: Sequence[Case]) -> list[Picture]:
     """Show the chosen images, with maps where saliency is asked for."""
-    chosen = cases(scene)
     rows = [int(scene.rows[case.n]) for case in chosen]
     plain = [_picture(scene, case, row) for case, row in zip(chosen, rows, strict=True)]
     if not scene.settings.saliency:
