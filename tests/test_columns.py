@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 
 import numpy as np
 import pytest
@@ -47,6 +48,23 @@ def test_a_table_adds_columns_and_goes_before_the_headers(tmp_path):
     assert read.texts(INSTANCES, ["site", "sex"])["site"].tolist() == ["south", "north", "", ""]
     assert read.texts(INSTANCES, [])["sex"].tolist() == ["", "M", "", ""]
     assert "site" not in read.texts(INSTANCES, ["sex"])
+
+
+def test_ages_of_a_table_are_in_bands_whatever_they_are_called():
+    rows = [f"1.{k},{age},{age}" for k, age in enumerate(("44", "93", "104", "018M"), 1)]
+    text = "\n".join(["sop_instance_uid,age,Patient_Age", *rows])
+
+    texts = Columns.parsed("table", text).texts(INSTANCES, ["Patient_Age"])
+
+    for name in ("age", "Patient_Age"):
+        assert texts[name].tolist() == ["40–59", "over 89", "over 89", "0–17"]
+
+
+@given(st.text("0123456789 .+-<>yYadm", max_size=6))
+def test_no_text_for_an_age_tells_one_over_89(text):
+    told = [float(number) for number in re.findall(r"[0-9]+(?:\.[0-9]+)?", columns.banded(text))]
+
+    assert not told or max(told) < 90
 
 
 cells = st.text(st.characters(codec="utf-8", exclude_characters="\0\r"), max_size=8)

@@ -123,10 +123,10 @@ def test_group_of_nine_patients_is_withheld_and_so_is_the_size_of_the_next_small
     made = replace(made, patients=np.arange(300).astype(str))
     texts = np.array(["a"] * 9 + ["b"] * 40 + ["c"] * 251)
 
-    few, next_one, many = asked(with_column(made, texts), "site")["columns"]["site"]["groups"]
+    next_one, many, few = asked(with_column(made, texts), "site")["columns"]["site"]["groups"]
 
     assert few == {
-        "value": "a", "withheld": cells.FEW, "images": None, "patients": None, "findings": [],
+        "value": "other", "withheld": cells.FEW, "images": None, "patients": None, "findings": [],
         "auroc_macro": None, "auroc_macro_ci": None, "labels": {},
     }  # fmt: skip
     assert (next_one["images"], next_one["patients"]) == (None, None)
@@ -277,3 +277,32 @@ def test_certain_gap_is_named_beside_a_larger_one_of_few():
     assert (area["surest"]["column"], area["surest"]["worse"]) == ("machine", "old")
     assert area["surest"]["difference"] < area["difference"]
     assert area["surest"]["by_chance"] < area["by_chance"]
+
+
+def test_a_value_of_few_patients_stands_nowhere_but_a_sex_a_view_or_a_band_of_age():
+    made = sample(n=300, patients=300)
+    made = replace(made, patients=np.arange(300).astype(str))
+    texts = np.array([*(f"MRN-{k}" for k in range(12)), *["north"] * 200, *["south"] * 88])
+    rare = np.array(["O"] * 3 + ["F"] * 200 + ["M"] * 97)
+    made = replace(made, columns={"site": texts, "sex": rare})
+
+    said = asked(made, "site", "sex")["columns"]
+
+    assert [group["value"] for group in said["site"]["groups"]] == ["north", "other", "south"]
+    together = said["site"]["groups"][1]
+    assert (together["patients"], together["withheld"]) == (12, None)
+    assert "MRN-" not in json.dumps(said)
+    assert [(g["value"], g["withheld"] == cells.FEW) for g in said["sex"]["groups"]] == [
+        ("F", False), ("M", False), ("O", True),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("texts", [["MRN-1"] * 9, [f"MRN-{k}" for k in range(9)]])
+def test_a_column_that_few_patients_fill_is_not_quoted(texts):
+    made = sample(n=9, patients=9)
+
+    answer = asked(with_column(made, texts), "site", draws=5)
+
+    assert answer["columns"]["site"] == {
+        "said": "site has no value that 10 patients have", "groups": [],
+    }  # fmt: skip

@@ -1,9 +1,10 @@
 """Figures of one group of images, and what is kept quiet so that they point at nobody.
 
-A group of fewer than ten patients is withheld. So is the size of a second group where it would
-give away the first one's, by subtraction from all; its figures are then rounded coarsely, for a
-fraction with all its digits tells its denominator. The same holds for each finding's positives
-within a group.
+A group of fewer than ten patients is withheld, and so is its value, which may be somebody's
+number, unless it is a sex, a view or a band of age. So is the size of a second group where it
+would give away the first one's, by subtraction from all; its figures are then rounded coarsely,
+for a fraction with all its digits tells its denominator. The same holds for each finding's
+positives within a group.
 """
 
 import re
@@ -15,11 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxr.learning import metrics, points
+from cxr.learning.evaluation import columns
 from cxr.learning.evaluation.sample import Sample
 from cxr.learning.metrics import FEWEST_PATIENTS
 from cxr.learning.score import ENOUGH
 
 UNKNOWN = "not known"
+OTHER = "other"
 FEW = f"fewer than {FEWEST_PATIENTS} patients"
 TELLING = "withheld: it would give away the size of a smaller group"
 FEW_EITHER = f"fewer than {FEWEST_PATIENTS} patients with it, or without"
@@ -30,7 +33,7 @@ class Group:
     """The images of one value of a column, and its figures in every draw.
 
     Attributes:
-        value: As in the column; `UNKNOWN` where that is empty.
+        value: As in the column; `UNKNOWN` where that is empty, see also `merged`.
         rows: (N,) which units of the sample these are.
         averaged: (L,) which labels are in its macro average: the headline's that have enough
             images of both classes here.
@@ -47,6 +50,25 @@ class Group:
     def macro(self, which: NDArray[np.bool_]) -> tuple[float, NDArray[np.float64]]:
         """Average AUROC over some labels, in the data and in each draw (D,)."""
         return float(self.auroc[which].mean()), self.draws[:, which].mean(axis=1)
+
+
+def merged(texts: NDArray[np.str_], patients: NDArray[Any]) -> NDArray[np.str_]:
+    """Put values that few patients have into one group, `OTHER`, which does not say what they are.
+
+    Args:
+        texts: (N,) a column.
+        patients: (N,) whose each is.
+
+    >>> merged(np.array(["4711", *["north"] * 10]), np.arange(11)).tolist()[:2]
+    ['other', 'north']
+    """
+    few = [
+        value
+        for value in sorted(set(texts.tolist()))
+        if len(np.unique(patients[texts == value])) < FEWEST_PATIENTS
+        and not columns.is_plain(value)
+    ]
+    return np.array([OTHER if text in few else text for text in texts.tolist()], np.str_)
 
 
 def groups(

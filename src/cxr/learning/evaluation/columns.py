@@ -1,11 +1,13 @@
 """What is known of the images beside their pixels: sex, age, view, and a table of more columns.
 
 Such columns divide images into groups; values are texts, "" where unknown, and a column is never
-shown by itself.
+shown by itself. What a table holds may be anything, a patient's number too, so a value of few
+patients is only named if it is one of a plain vocabulary.
 """
 
 import csv
 import io
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +25,13 @@ OLDEST = 90
 """Ages from here on are one band: few are so old that the age alone may tell who it is."""
 _LONGEST = 120  # NIH's table has people of 414
 _BANDS = ((18, "0–17"), (40, "18–39"), (60, "40–59"), (80, "60–79"), (OLDEST, "80–89"))
+_OVER = f"over {OLDEST - 1}"
+_PLAIN = frozenset(
+    ("", "F", "M", "O", "AP", "PA", "LL", "RL", "LATERAL", _OVER, *(name for _, name in _BANDS))
+)
+_AGE = re.compile(r"(\d+(?:\.\d+)?)\s*(d|w|m|y|days?|weeks?|months?|years?)?", re.IGNORECASE)
+_A_YEAR = {"d": 365.25, "w": 52.18, "m": 12.0, "y": 1.0}
+_NUMBER = re.compile(r"\d+(?:\.\d+)?")
 
 
 @dataclass(frozen=True)
@@ -83,7 +92,8 @@ class Columns:
     ) -> dict[str, NDArray[np.str_]]:
         """Give each column that is wanted, and always sex, age band and view.
 
-        A column of the table goes before the images' own of that name.
+        A column of the table goes before the images' own of that name. Ages are in bands, in every
+        column with `age` in its name.
 
         Args:
             instances: (N,)
@@ -101,7 +111,8 @@ class Columns:
         for name in dict.fromkeys([*DICOM, *wanted]):
             if name in self.names:
                 k = self.names.index(name)
-                own[name] = [self.values[uid][k] if uid in self.values else "" for uid in uids]
+                texts = [self.values[uid][k] if uid in self.values else "" for uid in uids]
+                own[name] = [banded(text) for text in texts] if _tells_age(name) else texts
         return {name: np.array(texts, np.str_) for name, texts in own.items()}
 
 
@@ -119,4 +130,29 @@ def band(years: float | None) -> str:
     """
     if years is None or np.isnan(years) or years > _LONGEST:
         return ""
-    return next((name for end, name in _BANDS if years < end), "over 89")
+    return next((name for end, name in _BANDS if years < end), _OVER)
+
+
+def banded(text: str) -> str:
+    """Put an age as a table has it into its band; what is no age stays, unless it tells one.
+
+    >>> banded("93"), banded("058Y"), banded("13 months"), banded("90+"), banded("adult")
+    ('over 89', '40–59', '0–17', 'over 89', 'adult')
+    """
+    if match := _AGE.fullmatch(text):
+        return band(float(match[1]) / _A_YEAR[(match[2] or "y")[0].lower()])
+    numbers = [float(number) for number in _NUMBER.findall(text)]
+    return band(max(numbers)) if numbers and max(numbers) >= OLDEST else text
+
+
+def is_plain(value: str) -> bool:
+    """Say whether a value is one of sexes, views and bands of age, which is nobody's name.
+
+    >>> is_plain("F"), is_plain("AP + LL"), is_plain("over 89"), is_plain("MRN-4711")
+    (True, True, True, False)
+    """
+    return all(part in _PLAIN for part in value.split(" + "))
+
+
+def _tells_age(name: str) -> bool:
+    return "age" in re.split(r"[^a-z]+", name.casefold())

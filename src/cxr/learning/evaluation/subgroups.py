@@ -69,11 +69,12 @@ def subgroups(
     found: list[_Pair] = []
     for name in columns:
         texts = sample.columns.get(name)
-        sentence = _undivided(name, texts)
+        merged = None if texts is None else cells.merged(texts, sample.patients)
+        sentence = _undivided(name, texts, merged)
         said[name] = {"said": sentence, "groups": []}
-        if sentence or texts is None:
+        if sentence or merged is None:
             continue
-        divided = cells.groups(sample, texts, averaged=averaged, draws=draws, seed=seed)
+        divided = cells.groups(sample, merged, averaged=averaged, draws=draws, seed=seed)
         said[name]["groups"] = cells.documents(sample, divided, thresholds=thresholds)
         shown = [
             (group, document)
@@ -91,17 +92,22 @@ def subgroups(
     }
 
 
-def _undivided(name: str, texts: NDArray[np.str_] | None) -> str | None:
+def _undivided(
+    name: str, texts: NDArray[np.str_] | None, merged: NDArray[np.str_] | None
+) -> str | None:
     """Say why a column divides nothing, or None where it does."""
-    if texts is None:
+    if texts is None or merged is None:
         return f"there is no column {name}"
     values = sorted(set(texts.tolist()))
     if values == [""]:
         return f"{name} is not known of any"
-    if len(values) == 1:
-        return f"{name} is {values[0]} in all, so there is nothing to compare"
     if len(values) > MOST:
         return f"{name} has {len(values)} values, and at most {MOST} are scored apart"
+    left = set(merged.tolist())
+    if len(values) == 1 and left != {cells.OTHER}:
+        return f"{name} is {values[0]} in all, so there is nothing to compare"
+    if left == {cells.OTHER}:
+        return f"{name} has no value that {FEWEST_PATIENTS} patients have"
     return None
 
 
