@@ -24,6 +24,13 @@ FOUR = [
 ]
 
 
+def damaged(text):
+    """A gzip file of which a few bytes in the middle were lost."""
+    whole = bytearray(gzip.compress(text.encode()))
+    whole[20:40] = b"\xff" * 20
+    return bytes(whole)
+
+
 def written(folder, text):
     path = folder / "table.csv"
     path.write_text(text)
@@ -87,6 +94,7 @@ def test_the_most_particular_column_that_knows_an_image_decides(tmp_path):
         ("image,split\n1.1,train\n", "columns split and sop_instance_uid or .*, met image, split"),
         ("patient_id,fold\n1,train\n", "columns split and .*, met patient_id, fold"),
         ("", "columns split and .*, met none"),
+        ("10000032,Mueller Hans,train\n", "columns split and .*, met 3 others$"),
         ("patient_id,split\n1,train\n2,training\n", "row 3: expected split as train, .*'training'"),
         ("patient_id,split\n1\n", "row 2: expected split as train, .* met ''"),
         (
@@ -106,13 +114,15 @@ def test_tables_that_do_not_say_it_are_refused_and_name_nobody(tmp_path, text, m
 
     assert str(met.value).startswith("data.split: ")
     assert "10000032" not in str(met.value)
+    assert "Mueller" not in str(met.value)
     assert "\n" not in str(met.value)
 
 
-@pytest.mark.parametrize("name", ["absent.csv", "picture.csv", "torn.csv.gz"])
+@pytest.mark.parametrize("name", ["absent.csv", "picture.csv", "torn.csv.gz", "damaged.csv.gz"])
 def test_files_that_are_no_tables_are_refused(tmp_path, name):
     (tmp_path / "picture.csv").write_bytes(b"\xff\xd8\xff\xe0")
     (tmp_path / "torn.csv.gz").write_bytes(gzip.compress(MIMIC.encode())[:60])
+    (tmp_path / "damaged.csv.gz").write_bytes(damaged(MIMIC))
 
     with pytest.raises(DataError, match="data.split: expected a CSV file, met .*" + name):
         divided.read(tmp_path / name, FOUR)

@@ -142,3 +142,16 @@ def test_a_split_file_of_another_form_is_refused(tmp_path):
         folds.load(tmp_path / "split.csv")
     with pytest.raises(DataError, match="expected columns sop_instance_uid and split"):
         folds.load(tmp_path / "absent.csv")
+    (tmp_path / "split.csv").write_text("sop_instance_uid,split\n1.2,train\n1.2,test\n")
+    with pytest.raises(DataError, match="expected each image once, met 1 again"):
+        folds.load(tmp_path / "split.csv")
+    (tmp_path / "split.csv").write_text("Überblähung\n", encoding="latin-1")
+    with pytest.raises(DataError, match="expected columns sop_instance_uid and split"):
+        folds.load(tmp_path / "split.csv")
+
+
+def test_a_split_file_that_a_spreadsheet_saved_is_read(tmp_path):
+    text = "sop_instance_uid,split\r\n1.2,train\r\n"
+    (tmp_path / "split.csv").write_text(text, encoding="utf-8-sig")
+
+    assert folds.load(tmp_path / "split.csv") == {"1.2": "train"}

@@ -173,6 +173,23 @@ def test_listed_patients_are_tested_on_whatever_the_fold(root, tmp_path):
         assert tested == {"SECRET-0", "SECRET-3"}
 
 
+def test_a_list_saved_with_a_mark_begins_with_its_first_patient_and_another_code_is_refused(
+    root, tmp_path
+):
+    listed = tmp_path / "test.txt"
+    listed.write_text("SECRET-3\r\nSECRET-0\r\n", encoding="utf-8-sig")
+    asked = ("data.test=list", f"data.test_list={listed}", "data.folds=2")
+    cfg, made = ready(root, "plain", *asked)
+
+    roles = preparing.splits(cfg, root, tmp_path / "run", made, None)
+
+    tested = {p for p, role in zip(made.patient_ids, roles, strict=True) if role == "test"}
+    assert tested == {"SECRET-3", "SECRET-0"}
+    listed.write_text("Jörg\n", encoding="utf-16")
+    with pytest.raises(ConfigError, match=r"^data.test_list: expected .*test.txt' \(not UTF-8\)$"):
+        preparing.splits(cfg, root, tmp_path / "run", made, None)
+
+
 def test_the_split_does_not_depend_on_what_uncertain_becomes(root, tmp_path):
     divided = []
     for number, edit in enumerate(["targets.uncertain=ones", "targets.uncertain=ignore"]):

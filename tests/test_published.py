@@ -12,7 +12,7 @@ from published_sets import chexpert, mimic, name_of, nih, picture, table
 from cxr import config, label, schema
 from cxr.contract import manifest
 from cxr.contract.labels import LabelSet, State
-from cxr.errors import JobError
+from cxr.errors import JobError, PacsError
 from cxr.images import pictures
 from cxr.labeling import boxes
 from cxr.pacs.folder import FolderPacs
@@ -334,6 +334,16 @@ def test_an_unknown_split_is_one_line(tmp_path):
     said = problem(tmp_path / "root", f"folder={tmp_path / 'set'}", "published=mimic_cxr")
 
     assert "expected train, validate, test in column split, met 'dev'" in said
+
+
+def test_a_damaged_table_is_one_line(tmp_path):
+    whole = bytearray(gzip.compress(b"dicom_id,split\n" + b"02aa804e,train\n" * 9))
+    whole[20:32] = b"\xff" * 12
+    path = tmp_path / "split.csv.gz"
+    path.write_bytes(whole)
+
+    with pytest.raises(PacsError, match=r"split.csv.gz: expected a CSV in UTF-8, met Error -3"):
+        list(tables.rows(path, ["dicom_id"]))
 
 
 def test_uids_never_change_for_they_are_what_repeats_are_known_by():

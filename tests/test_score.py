@@ -332,6 +332,16 @@ def test_broken_predictions_are_refused_with_their_place(tmp_path, text, message
         predictions.read(path)
 
 
+def test_predictions_that_a_spreadsheet_saved_are_read_and_another_code_is_refused(tmp_path):
+    path = tmp_path / "predictions.csv"
+    path.write_text("sop_instance_uid,Überblähung\n1,0.5\n", encoding="utf-8-sig")
+    assert predictions.read(path).names == ("Überblähung",)
+
+    path.write_text("sop_instance_uid,Überblähung\n1,0.5\n", encoding="latin-1")
+    with pytest.raises(DataError, match="expected predictions, met a file not in UTF-8"):
+        predictions.read(path)
+
+
 def test_missing_predictions_are_refused(tmp_path):
     with pytest.raises(DataError, match="No such file"):
         predictions.read(tmp_path / "predictions.csv")

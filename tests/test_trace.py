@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -147,5 +148,23 @@ def test_a_run_is_followed_to_its_labels_and_they_are_compared(root):
 
 
 def test_a_run_that_is_not_there_is_one_line(root):
-    with pytest.raises(RunError, match=r"expected the record of a training run"):
+    with pytest.raises(RunError, match=r"run: no run called 'two' in .*runs; there are one$"):
         tracing.of_run(root[0], "two")
+
+
+def test_tables_that_cannot_be_read_are_one_line(root):
+    folder, pacs, chosen = root
+    table = folder / "runs" / "one" / "split.csv"
+    table.write_text(table.read_text(), encoding="utf-8-sig")
+    assert tracing.of_run(folder, "one")["data"]["split"] == {"test": 1, "train": 1}
+
+    table.write_bytes(b"\xff\xd8\xff")
+    with pytest.raises(DataError, match=r"split.csv: expected a CSV in UTF-8"):
+        tracing.of_image(folder, pacs, chosen[0].sop_instance_uid)
+
+
+def test_of_an_ensemble_the_members_are_named(root):
+    folder = root[0] / "runs" / "one"
+    predictor.save_run(folder, replace(predictor.load_run(folder), members=("a", "b")))
+
+    assert "members     a, b" in tracing_text.run(tracing.of_run(root[0], "one"))

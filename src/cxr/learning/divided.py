@@ -7,6 +7,7 @@ which it does.
 
 import csv
 import gzip
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TextIO
@@ -91,9 +92,13 @@ def _said(path: Path) -> dict[str, dict[str, str]]:
     header = next(rows)
     columns = {column: header.index(column) for column in KEYS if column in header}
     if "split" not in header or not columns:
+        # a table without header begins with somebody, who is not quoted
+        is_header = "split" in header or columns
+        met = (
+            ", ".join(header)[:200] if is_header else f"{len(header)} others" if header else "none"
+        )
         raise DataError(
-            f"data.split: expected {path} with columns split and {' or '.join(KEYS)}, "
-            f"met {', '.join(header)[:200] or 'none'}"
+            f"data.split: expected {path} with columns split and {' or '.join(KEYS)}, met {met}"
         )
     where = header.index("split")
     said: dict[str, dict[str, str]] = {column: {} for column in columns}
@@ -125,7 +130,7 @@ def _rows(path: Path) -> Iterator[list[str]]:
             lines = csv.reader(file)
             yield [cell.strip().casefold() for cell in next(lines, [])]
             yield from (row for row in lines if any(row))
-    except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
+    except (OSError, EOFError, UnicodeDecodeError, csv.Error, zlib.error) as error:
         reason = (isinstance(error, OSError) and error.strerror) or error
         raise DataError(f"data.split: expected a CSV file, met {path} ({reason})") from error
 

@@ -164,14 +164,16 @@ def load(path: Path) -> Mapping[str, str]:
     """Read what `save` wrote: SOPInstanceUID → split.
 
     Raises:
-        DataError: No such file, or it is not of this form.
+        DataError: No such file, or it is not of this form, or names an image twice.
     """
     try:
-        with path.open(newline="") as file:
+        with path.open(newline="", encoding="utf-8-sig") as file:
             rows = list(csv.DictReader(file))
         splits = {row["sop_instance_uid"]: row["split"] for row in rows}
-    except (OSError, KeyError) as error:
+    except (OSError, KeyError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path}: expected columns sop_instance_uid and split") from error
+    if len(splits) < len(rows):
+        raise DataError(f"{path}: expected each image once, met {len(rows) - len(splits)} again")
     if odd := set(splits.values()) - set(SPLITS):
         raise DataError(f"{path}: expected train, val or test, met {sorted(map(str, odd))[0]!r}")
     return splits

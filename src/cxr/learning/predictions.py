@@ -74,9 +74,10 @@ def read(path: Path) -> Predictions:
             holds something that is no probability, or an image stands there twice.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise DataError(f"{path}: expected predictions, {error.strerror}") from error
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "met a file not in UTF-8"
+        raise DataError(f"{path}: expected predictions, {reason}") from error
     reader = csv.reader(io.StringIO(text, newline=""))
     header = next(reader, [])
     if header[:1] != [KEY] or len(header) < 2:

@@ -198,8 +198,11 @@ def _listed(path: str | None) -> list[str]:
     if path is None:
         return []
     try:
-        return [line.strip() for line in Path(path).read_text().splitlines() if line.strip()]
-    except OSError as error:
+        # editors may begin it with a mark, which would be part of the first PatientID
+        text = Path(path).read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
         raise ConfigError(
-            f"data.test_list: expected a file of patient IDs, met {path!r} ({error.strerror})"
+            f"data.test_list: expected a file of patient IDs, met {path!r} ({reason})"
         ) from error
+    return [line.strip() for line in text.splitlines() if line.strip()]

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from cxr.contract import manifest
-from cxr.errors import AbsentError, CxrError, DataError
+from cxr.errors import AbsentError, CxrError, DataError, RunError
 from cxr.images.dicom import Instance
 from cxr.learning import excerpt, predictions, predictor
 from cxr.learning.predictor import RunRecord
@@ -73,6 +73,11 @@ def of_run(root: Path, name: str) -> dict[str, Any]:
         RunError: There is no such run.
     """
     folder = root / "runs" / name
+    if not (folder / predictor.RUN).is_file():
+        there = ", ".join(sorted(p.parent.name for p in folder.parent.glob("*/run.json")))
+        raise RunError(
+            f"run: no run called {name!r} in {folder.parent}; there are {there or 'none yet'}"
+        )
     record = predictor.load_run(folder)
     made = root / "jobs" / record.job / _OUTPUT
     splits = _column(folder / "split.csv", "split")
@@ -94,6 +99,7 @@ def of_run(root: Path, name: str) -> dict[str, Any]:
             "mlflow_run_id": record.run_id,
             "created": record.created,
             "seed": record.seed,
+            "members": list(record.members),
             "versions": dict(record.versions),
             "checkpoint_sha256": _sha256(weights) if weights.exists() else None,
         },
@@ -229,7 +235,10 @@ def _whose(path: Path) -> str:
 
 def _evaluated(path: Path) -> dict[str, Any]:
     metrics = path.with_name("metrics.json")
-    scored = json.loads(metrics.read_text()) if metrics.exists() else {}
+    try:
+        scored = json.loads(metrics.read_text()) if metrics.exists() else {}
+    except ValueError as error:
+        raise DataError(f"{metrics}: expected JSON: {error}") from error
     kept = ("split", "images", "patients", "auroc_macro", "auroc_macro_ci")
     return {
         "of": _whose(path),
@@ -245,21 +254,21 @@ def _thresholds(record: RunRecord) -> dict[str, float]:
 
 def _row(path: Path, names: set[str]) -> dict[str, dict[str, str]]:
     """Give the rows about these images, and no other: files may have a million."""
-    if not path.exists():
-        return {}
-    with path.open(newline="", encoding="utf-8") as file:
-        return {
-            row[predictions.KEY]: row
-            for row in csv.DictReader(file)
-            if row.get(predictions.KEY) in names
-        }
+    return {row[predictions.KEY]: row for row in _table(path) if row.get(predictions.KEY) in names}
 
 
 def _column(path: Path, name: str) -> list[str]:
+    return [row.get(name, "") for row in _table(path)]
+
+
+def _table(path: Path) -> Iterator[dict[str, str]]:
     if not path.exists():
-        return []
-    with path.open(newline="", encoding="utf-8") as file:
-        return [row.get(name, "") for row in csv.DictReader(file)]
+        return
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            yield from csv.DictReader(file)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path}: expected a CSV in UTF-8, met {error}") from error
 
 
 def _compared(path: Path, before: str) -> str:

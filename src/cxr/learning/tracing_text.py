@@ -32,6 +32,7 @@ def run(document: Mapping[str, Any]) -> str:
         f"split       {split or 'none on disk'}",
         f"model       checkpoint {_short(made['checkpoint_sha256'])}, "
         f"MLflow run {made['mlflow_run_id'] or 'none'}",
+        *([f"members     {', '.join(made['members'])}"] if made["members"] else []),
         "code        " + ", ".join(f"{k} {v}" for k, v in made["versions"].items()),
     ]
     for one in document["evaluations"]:

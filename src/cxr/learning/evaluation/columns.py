@@ -73,7 +73,9 @@ class Columns:
             raise DataError(f"{path}: expected a CSV ({error})") from error
         header = rows[0] if rows else []
         if KEY not in header or len(set(header)) != len(header):
-            met = ", ".join(header) or "nothing"
+            # a table without header begins with somebody, who is not quoted
+            others = f"{len(header)} others" if header else "nothing"
+            met = ", ".join(header) if KEY in header else others
             raise DataError(f"{path}:1: expected different columns, {KEY} among them, met {met}")
         key = header.index(KEY)
         values: dict[str, Sequence[str]] = {}

@@ -71,4 +71,5 @@ def _names(path: Path) -> Iterator[str]:
         with path.open(encoding="utf-8-sig") as file:
             yield from (_key(line.strip()) for line in file if line.strip())
     except (OSError, UnicodeDecodeError) as error:
-        raise PacsError(f"{path}: expected a list of image names, met {error}") from error
+        reason = error.strerror if isinstance(error, OSError) else "a file not in UTF-8"
+        raise PacsError(f"{path}: expected a list of image names, met {reason}") from error

@@ -4,6 +4,7 @@ import csv
 import gzip
 import hashlib
 import re
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -132,7 +133,7 @@ def _opened(path: Path) -> Iterator[TextIO]:
             yield cast("TextIO", file)
     except OSError as error:  # a damaged gzip is one, too
         raise PacsError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except (UnicodeDecodeError, csv.Error, EOFError) as error:
+    except (UnicodeDecodeError, csv.Error, EOFError, zlib.error) as error:
         raise PacsError(f"{path}: expected a CSV in UTF-8, met {error}") from error
 
 
