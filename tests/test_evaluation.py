@@ -94,6 +94,29 @@ def test_pictures_of_patients_are_in_one_report_and_not_in_the_one_to_share(tmp_
     shared = made.shareable.read_text()
     assert PICTURE not in shared
     assert f"{made.scored['auroc_macro']:.3f}" in shared
+    # killed in between, it is there to take the other's place when a patient withdraws
+    assert made.shareable.stat().st_mtime_ns <= made.report.stat().st_mtime_ns
+
+
+def test_an_evaluation_without_pictures_leaves_no_report_of_the_one_before_it(tmp_path, predictor):
+    before = evaluated(tmp_path, predictor, material())
+
+    made = evaluated(tmp_path, predictor, material(40), pictures=False)
+
+    assert not before.shareable.exists()
+    assert PICTURE not in made.report.read_text()
+
+
+def test_pictures_go_before_the_predictions_that_tell_whose_they_are(tmp_path, predictor):
+    made = evaluated(tmp_path, predictor, material())
+    (tmp_path / "out" / "metrics.json").unlink()
+    (tmp_path / "out" / "metrics.json").mkdir()
+
+    with pytest.raises(OSError, match="directory"):  # as if killed once predictions are written
+        evaluated(tmp_path, predictor, material(40))
+
+    assert len(made.predictions.read_text().splitlines()) == 41
+    assert PICTURE not in made.report.read_text()
 
 
 def test_without_pictures_of_patients_there_is_one_report_to_share(tmp_path, predictor):

@@ -171,7 +171,7 @@ def test_the_runs_to_redo_are_kept_without_the_patient(done):
     (run,) = json.loads(Path(done.stdout.split("\n")[-2]).read_text())["runs"]
 
     record = json.loads((done.root / "runs" / "first" / "run.json").read_text())
-    assert run == {"name": "first", "run_id": record["run_id"]} | {
+    assert run == {"name": "first", "run_id": record["run_id"], "began_from": ""} | {
         split: wanted.count(split) for split in ("train", "val", "test")
     }
     assert sum(run[split] for split in ("train", "val", "test")) == len(wanted) == 2

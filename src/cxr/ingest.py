@@ -250,8 +250,9 @@ def _withdraw(cfg: schema.Ingest, patient_id: str, pacs: "Pacs", folder: Path) -
     for run in runs:
         print(
             f"run {run.name} (MLflow {run.run_id or 'none'}): trained on {run.train}, tuned on "
-            f"{run.val}, tested on {run.test} of them; its model stays: retrain without them, or "
-            "delete it"
+            f"{run.val}, tested on {run.test} of them"
+            f"{f', has weights of {run.began_from}' if run.began_from else ''}; its model stays: "
+            "retrain without them, or delete it"
         )
     if cfg.check:
         print("next: the same without check=true, which removes all but the models")

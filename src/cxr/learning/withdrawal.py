@@ -7,20 +7,23 @@ responsible learns which runs saw the patient and decides: retrain without, or s
 import csv
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
+from typing import Any
 
 from cxr.errors import DataError
-from cxr.learning.folds import SPLITS
 from cxr.pacs import withdrawn
 from cxr.pacs.withdrawn import Images, Run
 
 _SPLIT = "split.csv"
 _PAGE, _SHAREABLE = "report.html", "report-without-pictures.html"
+_PICTURE = b"data:image/"
 
 
 def look(root: Path, images: Images, mark: Callable[[str], str]) -> list[Run]:
     """List the runs that trained, tuned or tested on one of the images, and change nothing.
+
+    Those too that began with the weights of such a run, or that average it, however far back.
 
     Args:
         root: The data root.
@@ -28,14 +31,49 @@ def look(root: Path, images: Images, mark: Callable[[str], str]) -> list[Run]:
         mark: Names a SOPInstanceUID without giving it, in 32 hex digits.
     """
     names = images.uids | {_unnamed(uid, mark) for uid in images.uids}
-    found = []
-    for folder in _folders(root):
-        used = [split for uid, split in _splits(folder / _SPLIT) if uid in names]
-        if used:
-            record = _record(folder / "run.json")
-            counts = (used.count(split) for split in SPLITS)
-            found.append(Run(folder.name, record.get("run_id", ""), *counts))
+    folders = _folders(root)
+    used = {
+        folder.name: [split for uid, split in _splits(folder / _SPLIT) if uid in names]
+        for folder in folders
+    }
+    inherited = _inherited(folders, {name for name, of in used.items() if {"train", "val"} & {*of}})
+    return [
+        Run(
+            folder.name,
+            _record(folder / "run.json").get("run_id", ""),
+            used[folder.name].count("train"),
+            used[folder.name].count("val"),
+            used[folder.name].count("test"),
+            inherited.get(folder.name, ""),
+        )
+        for folder in folders
+        if used[folder.name] or folder.name in inherited
+    ]
+
+
+def _inherited(folders: Sequence[Path], saw: Collection[str]) -> dict[str, str]:
+    """Say of runs from which of others they have weights that saw one of the images."""
+    sources = {folder.name: _sources(folder) for folder in folders}
+    found: dict[str, str] = {}
+    grew = True
+    while grew:
+        knows = {*saw, *found}
+        new = {
+            name: min(of & knows)
+            for name, of in sources.items()
+            if name not in found and of & knows
+        }
+        found |= new
+        grew = bool(new)
     return found
+
+
+def _sources(folder: Path) -> set[str]:
+    """Name the runs whose weights a run began with or averages."""
+    record = _record(folder / "run.json")
+    inner = [_record(path) for path in folder.glob("members/*/run.json")]
+    began = {str(one.get("weights", {}).get("source", "")) for one in (record, *inner)}
+    return (began | {str(name) for name in record.get("members", ())}) - {"", folder.name}
 
 
 def remove(root: Path, images: Images, mark: Callable[[str], str]) -> None:
@@ -43,13 +81,17 @@ def remove(root: Path, images: Images, mark: Callable[[str], str]) -> None:
 
     Their rows in predictions go. A split keeps its row under another UID, so that it can be told
     later how many images a model has seen that are no more. A report that shows pictures, and
-    might show these, becomes the one without.
+    might show these, becomes the one without, or goes where there is none. What killed commands
+    left half written goes.
 
     Raises:
         DataError: A file cannot be read or written.
     """
     for folder in _folders(root):
         try:
+            for part in sorted(folder.rglob("*.part")):
+                if ".csv" in part.name or ".html" in part.name:
+                    part.unlink()
             for path in sorted(folder.rglob("predictions.csv")):
                 _unpictured(path, images)
                 withdrawn.rewrite(path, images.without)
@@ -67,11 +109,11 @@ def _folders(root: Path) -> list[Path]:
 def _splits(path: Path) -> list[tuple[str, str]]:
     if not path.exists():
         return []
-    with path.open(newline="", encoding="utf-8") as file:
+    with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
         return [(row[0], row[1]) for row in csv.reader(file) if len(row) > 1]
 
 
-def _record(path: Path) -> dict[str, str]:
+def _record(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_text())
     except (OSError, ValueError):
@@ -96,8 +138,13 @@ def _renamed(text: str, images: Images, mark: Callable[[str], str]) -> str:
 
 def _unpictured(predictions: Path, images: Images) -> None:
     page, shareable = predictions.with_name(_PAGE), predictions.with_name(_SHAREABLE)
+    # a report without pictures may be newer than the one that another evaluation left to share
+    if not page.exists() or _PICTURE not in page.read_bytes():
+        return
+    with predictions.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+        if not any(row and row[0] in images.uids for row in csv.reader(file)):
+            return
     if shareable.exists():
-        with predictions.open(newline="", encoding="utf-8") as file:
-            shown = any(row and row[0] in images.uids for row in csv.reader(file))
-        if shown:
-            withdrawn.rewrite(page, lambda _: shareable.read_text(encoding="utf-8"))
+        withdrawn.rewrite(page, lambda _: shareable.read_text(encoding="utf-8"))
+    else:
+        page.unlink()

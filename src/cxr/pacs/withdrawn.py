@@ -122,6 +122,7 @@ class Run:
         train: How many images it learned from.
         val: How many chose its checkpoint and thresholds.
         test: On how many it was scored.
+        began_from: The run whose weights it has of those that saw the patient; else empty.
     """
 
     name: str
@@ -129,6 +130,7 @@ class Run:
     train: int = 0
     val: int = 0
     test: int = 0
+    began_from: str = ""
 
 
 class Told:
@@ -147,7 +149,8 @@ class Told:
         for past in self._past():
             now = found.get(past.name, past)
             counts = (max(getattr(now, n), getattr(past, n)) for n in ("train", "val", "test"))
-            found[past.name] = Run(past.name, past.run_id or now.run_id, *counts)
+            began_from = past.began_from or now.began_from
+            found[past.name] = Run(past.name, past.run_id or now.run_id, *counts, began_from)
         return [found[name] for name in sorted(found)]
 
     def write(self, runs: Iterable[Run]) -> None:

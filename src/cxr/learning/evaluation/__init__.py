@@ -196,19 +196,23 @@ def evaluate(
     scene = replace(scene, scored=sections.answer(scene))
     said = _report(scene, context)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    page = shareable = folder / "report.html"
+    without = folder / "report-without-pictures.html"
+    if without.exists():
+        # pictures go before the predictions that tell whose they are, for withdrawals look there
+        without.replace(page)
     kept = folder / "predictions.csv"
     predictions.write(kept, [material.sop_instance_uids[i] for i in chosen], names, predicted)
     score.write_metrics(folder / "metrics.json", said.scored)
-    page = shareable = folder / "report.html"
     shown = context.pictures or context.synthetic
     belong = gallery.cases(scene) if shown else []
     chosen_few = gallery.shared_out(belong)
     pictures = gallery.pictures(scene, chosen_few)
     cut = len(belong) - len(chosen_few)
-    report.write(page, replace(said, pictures=pictures, wanted=shown, cut=cut))
     if pictures and not context.synthetic:
-        shareable = folder / "report-without-pictures.html"
-        report.write(shareable, said)
+        shareable = without
+        report.write(shareable, said)  # first: it is what a withdrawal puts in the other's place
+    report.write(page, replace(said, pictures=pictures, wanted=shown, cut=cut))
     drawn = figures.write(folder / "figures", said.scored, said.curves)
     return Evaluated(said.scored, page, shareable, kept, drawn)
 

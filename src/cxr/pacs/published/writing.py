@@ -128,6 +128,8 @@ def forget(root: Path, images: withdrawn.Images, patient_ids: Collection[str]) -
         lines = text.splitlines(keepends=True)
         return "".join(line for line in lines if line.strip() not in patient_ids)
 
+    for part in sorted((root / "published").glob("*/*.part")):
+        part.unlink()  # of an ingest that was killed
     for path in sorted((root / "published").glob("*/*.csv")):
         withdrawn.rewrite(path, images.without)
     for path in sorted((root / "published").glob(f"*/{TEST}")):
