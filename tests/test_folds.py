@@ -1,5 +1,8 @@
 """Splits are made of patients, alike in findings, and the same every time."""
 
+import csv
+import stat
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -117,16 +120,50 @@ def test_what_cannot_be_split_is_refused(given, message):
     [
         (["A", "A"], ["1", "2"], None, "patient"),
         (["A", "B"], ["1", "1"], None, "study"),
-        (["A", "B"], ["1", "2"], ["x", "x"], "image content"),
+        (["A", "B"], ["1", "2"], ["x", "x"], "picture"),
     ],
 )
-def test_leaks_are_refused_under_a_pseudonym(patients, studies, pixels, what):
-    with pytest.raises(DataError, match=f"{what} secret is in test and train") as met:
-        folds.check_leaks(
-            ["train", "test"], patients, studies, pixels, pseudonym=lambda _: "secret"
-        )
+def test_leaks_are_refused_with_both_sides_under_pseudonyms(patients, studies, pixels, what):
+    pseudonyms = {"A": "aaaa", "B": "bbbb", "9.1": "1111", "9.2": "2222"}
 
-    assert " A " not in str(met.value)
+    with pytest.raises(DataError, match=r"^leak: 1 of 1 \w+ are in two splits: ") as met:
+        folds.check_leaks(
+            ["train", "test"], patients, studies, pixels,
+            sop_instance_uids=["9.1", "9.2"], pseudonym=pseudonyms.__getitem__,
+        )  # fmt: skip
+
+    first, second = (pseudonyms[patient] for patient in patients)
+    told = f"image 2222 of patient {second} in test and image 1111 of patient {first} in train; "
+    assert told in str(met.value)
+    assert str(met.value).startswith(f"leak: 1 of 1 {what[:4]}")
+
+
+def test_several_leaks_are_named_and_a_table_for_the_user_alone_tells_which_images(tmp_path):
+    patients = [p for k in range(5) for p in (f"=P{k}", f"=P{k}")]
+    images = [f"9.{k}" for k in range(10)]
+    table = tmp_path / "leaks" / "run.csv"
+
+    with pytest.raises(DataError, match="leak: 5 of 5 patients") as met:
+        folds.check_leaks(
+            ["train", "val"] * 5, patients, [""] * 10, [*"abcdefgh", "x", "x"],
+            sop_instance_uids=images, pseudonym=lambda name: f"<{name}>", table=table,
+        )  # fmt: skip
+
+    assert str(met.value).count("<9.") == 6
+    assert "; and 2 more; " in str(met.value)
+    assert str(met.value).endswith(
+        f"{table} says which images these are; give each patient one split in the table of "
+        "data.split"
+    )
+    rows = list(csv.DictReader(table.open(newline="")))
+    assert [row["shared"] for row in rows] == ["patient"] * 10 + ["picture"] * 2
+    assert [row["sop_instance_uid"] for row in rows] == [*images, *images[8:]]
+    assert rows[3] == {
+        "shared": "patient", "split": "val", "patient": "<=P1>", "image": "<9.3>",
+        "patient_id": "'=P1", "study_instance_uid": "", "sop_instance_uid": "9.3",
+    }  # fmt: skip
+    assert stat.S_IMODE(table.stat().st_mode) == 0o600
+    assert stat.S_IMODE(table.parent.stat().st_mode) == 0o700
 
 
 def test_splits_come_back_from_their_file(tmp_path):

@@ -152,11 +152,18 @@ def test_a_table_that_divides_a_patient_is_refused_by_pseudonym_before_anything_
     folds.save(tmp_path / "t.csv", made.sop_instance_uids, ["train", "val", "test"] * (COUNT // 3))
     cfg, made = ready(root, "plain", f"data.split={tmp_path / 't.csv'}")
 
-    with pytest.raises(DataError, match=r"leak: .* the first: patient [0-9a-f]+ is in") as met:
+    named = r"image [0-9a-f]{12} of patient [0-9a-f]{12} in train and "
+    with pytest.raises(DataError, match=rf"leak: 6 of 6 patients .* {named}") as met:
         preparing.splits(cfg, root, tmp_path / "run", made, None)
 
     assert "SECRET" not in str(met.value)
     assert not (tmp_path / "run").exists()
+    told = preparing.leaked(root, "run")
+    assert str(told) in str(met.value)
+    assert told.read_text().count("SECRET-") == 2 * COUNT  # by patient, and by study
+    cfg, made = ready(root, "plain")
+    preparing.splits(cfg, root, tmp_path / "run", made, None)
+    assert not told.exists()
 
 
 def test_listed_patients_are_tested_on_whatever_the_fold(root, tmp_path):

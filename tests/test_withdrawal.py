@@ -56,6 +56,16 @@ def test_what_killed_commands_left_half_written_goes_too(tmp_path):
     assert (folder / ".last.ckpt.part").exists()
 
 
+def test_tables_of_leaks_keep_the_others(tmp_path):
+    table = tmp_path / "leaks" / "predictions.csv"  # of a run of this name
+    table.parent.mkdir()
+    table.write_text(f"shared,patient_id,sop_instance_uid\npatient,NIH00000001,{UID}\np,q,9.9\n")
+
+    withdrawal.remove(tmp_path, IMAGES, mark)
+
+    assert table.read_text() == "shared,patient_id,sop_instance_uid\np,q,9.9\n"
+
+
 @pytest.mark.parametrize(
     ("page", "shareable", "predicted", "after"),
     [

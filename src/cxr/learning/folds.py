@@ -8,6 +8,7 @@ import csv
 import hashlib
 import io
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,6 +19,8 @@ from cxr.errors import DataError
 from cxr.learning import predictions
 
 SPLITS = ("train", "val", "test")
+LEAKS = "leaks"
+"""Folder of the data root: which images leaked into which run, a table a run."""
 
 
 def split(
@@ -110,13 +113,48 @@ def _stratify(had: NDArray[np.bool_], folds: int, seed: int) -> NDArray[np.intp]
     return numbers
 
 
+@dataclass(frozen=True)
+class Leak:
+    """Something that is in more than one split.
+
+    Attributes:
+        what: `patient`, `study` or `picture`.
+        rows: All images that share it.
+    """
+
+    what: str
+    rows: tuple[int, ...]
+
+
+def leaks(
+    splits: Sequence[str] | NDArray[np.str_], keys_of: Mapping[str, Sequence[str]]
+) -> list[Leak]:
+    """Find what is in more than one split, patients first.
+
+    Args:
+        splits: (N)
+        keys_of: What → (N) of it; empty ones are not compared.
+    """
+    found = []
+    for what, keys in keys_of.items():
+        rows: dict[str, list[int]] = {}
+        for row, key in enumerate(keys):
+            if key:
+                rows.setdefault(key, []).append(row)
+        torn = [some for some in rows.values() if len({str(splits[row]) for row in some}) > 1]
+        found += [Leak(what, tuple(some)) for some in torn]
+    return found
+
+
 def check_leaks(
     splits: Sequence[str] | NDArray[np.str_],
     patient_ids: Sequence[str],
     study_instance_uids: Sequence[str],
     pixel_hashes: Sequence[str] | None = None,
     *,
+    sop_instance_uids: Sequence[str] | None = None,
     pseudonym: Callable[[str], str] | None = None,
+    table: Path | None = None,
 ) -> None:
     """Refuse splits that share a patient, a study or the very same pixels.
 
@@ -125,28 +163,93 @@ def check_leaks(
         patient_ids: (N)
         study_instance_uids: (N); empty ones are not compared.
         pixel_hashes: (N) of the decoded pixels, or None.
+        sop_instance_uids: (N), to say which images these are.
         pseudonym: Makes an identifier fit for logs; without it only the number is told.
+        table: Where to write which images the pseudonyms are; not where the others are missing.
 
     Raises:
-        DataError: Something is in two splits; names the first one under its pseudonym.
+        DataError: Something is in two splits; names some under their pseudonyms.
     """
-    for what, keys in (
-        ("patient", patient_ids),
-        ("study", study_instance_uids),
-        ("image content", pixel_hashes or ()),
-    ):
-        seen: dict[str, set[str]] = {}
-        for key, role in zip(keys, splits, strict=False):
-            if key:
-                seen.setdefault(key, set()).add(str(role))
-        shared = {key: roles for key, roles in seen.items() if len(roles) > 1}
-        if shared:
-            key, roles = next(iter(shared.items()))
-            name = f" {pseudonym(key)}" if pseudonym else ""
-            raise DataError(
-                f"leak: {len(shared)} of {len(seen)} are in two splits; the first: "
-                f"{what}{name} is in {' and '.join(sorted(roles))}"
-            )
+    keys_of = {"patient": patient_ids, "study": study_instance_uids, "picture": pixel_hashes or ()}
+    found = leaks(splits, keys_of)
+    if not found:
+        return
+    what = found[0].what
+    alike = [leak for leak in found if leak.what == what]
+    several, advice = _ADVICE[what]
+    said = f"leak: {len(alike)} of {len(set(keys_of[what]) - {''})} {several} are in two splits"
+    if pseudonym is not None and sop_instance_uids is not None:
+        named = [
+            (pseudonym(patient)[:_DIGITS], pseudonym(image)[:_DIGITS])
+            for patient, image in zip(patient_ids, sop_instance_uids, strict=True)
+        ]
+        said += ": " + "; ".join(_sides(leak, splits, named) for leak in alike[:_NAMED])
+        said += f"; and {len(alike) - _NAMED} more" if len(alike) > _NAMED else ""
+        if table is not None:
+            rows = [(leak.what, row) for leak in found for row in leak.rows]
+            ids = patient_ids, study_instance_uids, sop_instance_uids
+            write_leaks(table, rows, splits, named, ids)
+            said += f"; {table} says which images these are"
+    raise DataError(f"{said}; {advice}")
+
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_NAMED = 3
+_DIGITS = 12  # of a pseudonym: enough to find it again
+_ADVICE = {
+    "patient": ("patients", "give each patient one split in the table of data.split"),
+    "study": (
+        "studies",
+        "a study is one patient's, so correct the PatientID in the PACS, leave one side out of "
+        "the job, or give both one split by data.split",
+    ),
+    "picture": (
+        "pictures",
+        "the same pixels are a copy, or one person registered twice, so leave one side out of the "
+        "job, or give both patients one split by data.split",
+    ),
+}
+
+
+def _sides(
+    leak: Leak, splits: Sequence[str] | NDArray[np.str_], named: Sequence[tuple[str, str]]
+) -> str:
+    """Name the first image of each split."""
+    first = {str(splits[row]): row for row in reversed(leak.rows)}
+    return " and ".join(
+        f"image {named[row][1]} of patient {named[row][0]} in {role}"
+        for role, row in sorted(first.items())
+    )
+
+
+def write_leaks(
+    table: Path,
+    rows: Sequence[tuple[str, int]],
+    splits: Sequence[str] | NDArray[np.str_],
+    named: Sequence[tuple[str, str]],
+    ids: tuple[Sequence[str], Sequence[str], Sequence[str]],
+) -> None:
+    """Write which images the pseudonyms of a leak are; patient data, for nobody but the user.
+
+    Args:
+        table: A CSV file; its folder is made.
+        rows: What is shared, and the number of an image that shares it.
+        splits: (N)
+        named: (N) pseudonyms of patient and image.
+        ids: (N) PatientIDs, StudyInstanceUIDs and SOPInstanceUIDs.
+    """
+    text = io.StringIO()
+    lines = csv.writer(text, lineterminator="\n")
+    lines.writerow(
+        ["shared", "split", "patient", "image", "patient_id", "study_instance_uid", predictions.KEY]
+    )
+    for what, row in rows:
+        # a spreadsheet would run a PatientID that begins like a formula
+        cells = ("'" + of[row] if of[row].startswith(_FORMULA) else of[row] for of in ids)
+        lines.writerow([what, str(splits[row]), *named[row], *cells])
+    table.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    predictions.replace_text(table, text.getvalue())
+    table.chmod(0o600)
 
 
 def save(

@@ -110,8 +110,11 @@ def splits(
     studies = [e.study_instance_uid for e in ready.cohort.examples]
     folds.check_leaks(
         roles, ready.patient_ids, studies, ready.pixel_hashes,
+        sop_instance_uids=ready.sop_instance_uids,
         pseudonym=functools.partial(tracking.pseudonym, secret=tracking.secret(folder)),
+        table=leaked(folder, cfg.name) if ranks.here().first else None,
     )  # fmt: skip
+    leaked(folder, cfg.name).unlink(missing_ok=True)  # of an attempt before this one
     if earlier is None and ranks.here().first:
         run_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         folds.save(table, ready.sop_instance_uids, roles)
@@ -119,6 +122,11 @@ def splits(
     patients = len(set(ready.patient_ids))
     _log.info("%d images of %d patients: %s", len(roles), patients, counts)
     return roles
+
+
+def leaked(folder: Path, name: str) -> Path:
+    """Say where it is written which images a leak is of that kept a run from beginning."""
+    return folder / folds.LEAKS / f"{name}.csv"
 
 
 def _check_labels(cfg: schema.Train, cohort: Cohort) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from cxr.errors import DataError
+from cxr.learning.folds import LEAKS
 from cxr.pacs import withdrawn
 from cxr.pacs.withdrawn import Images, Run
 
@@ -87,12 +88,13 @@ def remove(root: Path, images: Images, mark: Callable[[str], str]) -> None:
     Raises:
         DataError: A file cannot be read or written.
     """
-    for folder in _folders(root):
+    for folder in [root / LEAKS, *_folders(root)]:
         try:
             for part in sorted(folder.rglob("*.part")):
                 if ".csv" in part.name or ".html" in part.name:
                     part.unlink()
-            for path in sorted(folder.rglob("predictions.csv")):
+            named = "*.csv" if folder == root / LEAKS else "predictions.csv"
+            for path in sorted(folder.rglob(named)):
                 _unpictured(path, images)
                 withdrawn.rewrite(path, images.without)
             for table in [folder / _SPLIT, *sorted(folder.glob(f"members/*/{_SPLIT}"))]:
