@@ -7,6 +7,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from specimens import dicom
 from test_predictor import RECORD
 
 from cxr.contract.labels import LabelSet, State
@@ -15,6 +16,7 @@ from cxr.images.dicom import Instance
 from cxr.learning import comparison_page, comparisons, folds, predictions
 from cxr.learning.examples import Cohort, Example
 from cxr.learning.predictor import save_run
+from cxr.pacs.folder import FolderPacs
 
 NAMES = ("Edema", "Mass", "No Finding")
 SET = LabelSet("few", NAMES, "No Finding")
@@ -79,7 +81,13 @@ def rows_of(splits, role="test"):
 
 def documents(first, second, given, **changed):
     common = {"unit": "image", "draws": 100, "seed": 1}
-    return comparisons.document(first, second, given, "ward", **(common | changed))
+    with FolderPacs(first.folder.parent / "pacs") as pacs:
+        return comparisons.document(first, second, given, pacs, "ward", **(common | changed))
+
+
+def paired(first, second, given):
+    with FolderPacs(first.folder.parent / "pacs") as pacs:
+        return comparisons.pair(first, second, given, pacs)
 
 
 @pytest.fixture
@@ -107,7 +115,7 @@ def test_runs_with_one_test_split_are_compared_on_all_of_it(two, given):
 
 
 def test_rows_are_joined_by_image_whatever_their_order(two, given):
-    pair = comparisons.pair(*two, given)
+    pair = paired(*two, given)
 
     for run, sample in zip(two, (pair.first, pair.second), strict=True):
         here = dict(zip(run.said.sop_instance_uids, run.said.probabilities, strict=True))
@@ -122,7 +130,7 @@ def test_columns_are_joined_by_label(tmp_path, given):
     turned = ("No Finding", "Mass", "Edema")
     second = run(tmp_path, "two", given, rows_of(splits), splits=splits, names=turned)
 
-    pair = comparisons.pair(first, second, given)
+    pair = paired(first, second, given)
 
     assert pair.second.names == NAMES
     assert (pair.second.probabilities == second.said.probabilities[:, ::-1]).all()
@@ -157,6 +165,33 @@ def test_image_of_a_patient_that_one_learned_from_is_left_out_and_counted(tmp_pa
     assert said["left_out"] == {"one of the runs learned from its patient": of_patient}
 
 
+def test_on_another_job_patients_are_known_by_any_image_that_a_run_or_one_before_it_saw(
+    tmp_path, given
+):
+    with FolderPacs(tmp_path / "pacs") as pacs:
+        for number, patient in enumerate((3, 5, 7)):
+            pacs.store(dicom(number, patient=f"PATIENT-{patient}"))
+    splits = {
+        "one": {"1.2.3.0": "val", "9.9": "train", "1.2.3.2": "test"},
+        "two": {"9.8": "test"},
+        "before": {"1.2.3.1": "train"},
+    }
+    for name, split in splits.items():
+        began = {"source": "before"} if name == "two" else {}
+        run(tmp_path, name, given, range(len(given.examples)), weights=began)
+        folds.save(tmp_path / name / "split.csv", list(split), list(split.values()))
+    runs = [comparisons.load(tmp_path / name, "ward") for name in ("one", "two")]
+
+    said = documents(*runs, given)
+
+    seen = sum(e.patient_id in ("PATIENT-3", "PATIENT-5") for e in given.examples)
+    assert said["left_out"] == {"one of the runs learned from its patient": seen}
+    assert said["warnings"] == [
+        "1 of 2 images that one learned from are in the PACS no more: whether these patients are "
+        "among theirs cannot be told; they are compared"
+    ]
+
+
 def test_image_whose_label_is_gone_is_left_out_and_counted(two, given):
     uid = two[0].said.sop_instance_uids[0]
 
@@ -171,7 +206,7 @@ def test_runs_that_share_no_image_are_refused(tmp_path, given):
     second = run(tmp_path, "two", given, rows_of(other), splits=other)
 
     with pytest.raises(RunError, match=r"no image was kept from both 'one' and 'two'; train both"):
-        comparisons.pair(first, second, given)
+        paired(first, second, given)
 
 
 def test_other_labels_are_refused_by_name(tmp_path, given):
@@ -180,7 +215,7 @@ def test_other_labels_are_refused_by_name(tmp_path, given):
     second = run(tmp_path, "two", given, rows_of(splits), splits=splits, names=("Edema", "Nodule"))
 
     with pytest.raises(RunError, match=r"same labels, but 'Mass' is only in 'one'"):
-        comparisons.pair(first, second, given)
+        paired(first, second, given)
 
 
 def test_runs_of_different_jobs_are_refused(two):
@@ -268,7 +303,7 @@ def test_policies_that_differ_leave_what_both_call_known(tmp_path, given):
         tmp_path, "two", given, rows_of(splits), splits=splits, policy={"not_mentioned": "ignore"}
     )
 
-    kept = comparisons.pair(first, second, silent).first.mask[:, 0].sum()
+    kept = paired(first, second, silent).first.mask[:, 0].sum()
 
     asked = [silent.examples[k].states[0] for k in rows_of(splits)]
     assert kept == len(asked) - asked.count(State.NOT_MENTIONED) < len(asked)

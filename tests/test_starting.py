@@ -8,19 +8,24 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from specimens import dicom
 from test_ensembling import FOLD, READY, run
 from test_fit import NAMES, NET
 
 from cxr.errors import DataError, RunError
 from cxr.learning import predictor, starting
 from cxr.learning.model import build_net
+from cxr.pacs.folder import FolderPacs
 
 SPLITS = np.where(FOLD == 0, "test", np.where(FOLD == 1, "val", "train"))
 
 
 def begin(given, runs, *, names=NAMES, splits=SPLITS):
     net = build_net(NET, len(names), seed=99)
-    return net, starting.begin(net, str(given), runs, names=names, material=READY, splits=splits)
+    with FolderPacs(runs / "pacs") as pacs:
+        return net, starting.begin(
+            net, str(given), runs, names=names, material=READY, splits=splits, pacs=pacs
+        )
 
 
 @pytest.fixture
@@ -69,16 +74,54 @@ def test_weights_that_saw_the_patients_to_be_scored_are_a_leak(runs, splits, cou
     with pytest.raises(
         DataError,
         match=rf"leak: {count} of 40 images in val and test are of patients that 'before' of "
-        r"model.weights was trained or tuned on; divide as it was with data.split=.*split.csv",
+        r"model.weights, or a run whose weights it began with, was trained or tuned on; divide as "
+        r"it was with data.split=.*split.csv",
     ):
         begin("before", runs, splits=splits)
 
 
-def test_weights_of_another_jobs_run_leak_nothing(runs):
-    table = runs / "before" / "split.csv"
-    table.write_text("sop_instance_uid,split\n9.9,train\n9.8,val\n9.7,test\n")
+def elsewhere(runs, name, **split):
+    """Let a run have been trained on another job."""
+    rows = [f"{uid},{role}\n" for uid, role in split.items()]
+    (runs / name / "split.csv").write_text("sop_instance_uid,split\n" + "".join(rows))
 
-    assert begin("before", runs, splits=SPLITS[::-1])[1].source == "before"
+
+def test_weights_of_another_jobs_patients_leak_nothing(runs, caplog):
+    with FolderPacs(runs / "pacs") as pacs:
+        pacs.store(dicom(1, patient="somebody else"))
+        pacs.store(dicom(2, patient="PAT-0"))  # tested on, then and now
+    elsewhere(runs, "before", **{"1.2.3.1": "train", "1.2.3.2": "test"})
+
+    assert begin("before", runs)[1].source == "before"
+    assert "cannot be told" not in caplog.text
+
+
+@pytest.mark.parametrize(("then", "patient"), [("train", "PAT-1"), ("val", "PAT-0")])
+@pytest.mark.parametrize("before", ["before", "later"])
+def test_weights_that_saw_another_image_of_a_patient_are_a_leak_however_far_back(
+    runs, then, patient, before
+):
+    with FolderPacs(runs / "pacs") as pacs:
+        pacs.store(dicom(1, patient=patient))
+        pacs.store(dicom(2, patient="somebody else"))
+    elsewhere(runs, "before", **{"1.2.3.1": then})
+    run(runs, "later", 0, seed=1, weights={"source": "before"})
+    elsewhere(runs, "later", **{"1.2.3.2": "train"})
+
+    with pytest.raises(
+        DataError, match=rf"leak: 2 of 40 .* patients that '{before}' .* data.split of your own"
+    ):
+        begin(before, runs)
+
+
+def test_images_and_runs_that_are_no_more_are_told(runs, caplog):
+    run(runs, "later", 0, seed=1, weights={"source": "gone"})
+    elsewhere(runs, "later", **{"9.9": "train", "9.8": "val", "9.7": "test"})
+
+    begin("later", runs)
+
+    assert "2 of 2 images that later learned from are in the PACS no more" in caplog.text
+    assert "the run gone is missing: whether gone saw these patients cannot be told" in caplog.text
 
 
 def test_a_run_whose_split_is_lost_is_told(runs, caplog):

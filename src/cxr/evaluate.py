@@ -114,10 +114,10 @@ def _compare(cfg: schema.Evaluate, folder: Path) -> None:
     manifest = folder / "jobs" / job / "manifests" / "output" / "output.manifest"
     with opening.opened(cfg.pacs, root=folder) as pacs:
         cohort = examples.read(manifest, pacs, cfg.data.attribute)
-    said = comparisons.document(
-        first, second, cohort, job,
-        unit=cfg.evaluate.unit, draws=cfg.draws, seed=cfg.seed,
-    )  # fmt: skip
+        said = comparisons.document(
+            first, second, cohort, pacs, job,
+            unit=cfg.evaluate.unit, draws=cfg.draws, seed=cfg.seed,
+        )  # fmt: skip
     for warning in said["warnings"]:
         _log.warning(warning)
     names = f"{first.record.name}-vs-{second.record.name}"
@@ -192,8 +192,7 @@ def _choose(
     """Choose the run's own held-out images in its own job, every image in another."""
     import numpy as np
 
-    from cxr.learning import evaluation, folds
-    from cxr.pacs import finding
+    from cxr.learning import evaluation, folds, lineage
 
     splits = folds.load(run_folder / "split.csv")
     uids = ready.sop_instance_uids
@@ -201,15 +200,14 @@ def _choose(
         split = "test" if "test" in splits.values() else "val"
         chosen = np.array([i for i, uid in enumerate(uids) if splits.get(uid) == split], np.intp)
         return chosen, split, [evaluation.ON_VAL] if split == "val" else []
-    trained = [(uid, uid) for uid, split in splits.items() if split != "test"]
-    # None: removed since
-    seen = {found.patient_id for found in finding.several(pacs, trained) if found}
-    known = sum(patient in seen for patient in ready.patient_ids)
+    whose = dict(zip(uids, ready.patient_ids, strict=True))
+    seen = lineage.learned(run_folder, run_folder.parent, pacs, whose)
+    known = sum(patient in seen.trained | seen.tuned for patient in ready.patient_ids)
     warning = (
-        f"{known} of {len(uids)} images are of patients this run was trained or tuned on: "
-        "these figures flatter."
+        f"{known} of {len(uids)} images are of patients this run, or one whose weights it began "
+        "with, was trained or tuned on: these figures flatter."
     )
-    return np.arange(len(uids)), "external", [warning] if known else []
+    return np.arange(len(uids)), "external", [*([warning] if known else []), *seen.doubts]
 
 
 if __name__ == "__main__":

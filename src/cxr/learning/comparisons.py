@@ -16,13 +16,14 @@ from numpy.typing import NDArray
 
 from cxr import NOTE
 from cxr.errors import RunError
-from cxr.learning import folds, metrics, predictions, targets
+from cxr.learning import lineage, metrics, predictions, targets
 from cxr.learning.evaluation import comparing, headers, shortcuts, units
 from cxr.learning.evaluation.sample import Sample
 from cxr.learning.evaluation.scene import Unit
 from cxr.learning.examples import Cohort
 from cxr.learning.predictions import Predictions
 from cxr.learning.predictor import RunRecord, load_run
+from cxr.pacs import Pacs
 
 SCHEMA = "cxr-comparison/1"
 FEWEST_OTHERS = 50
@@ -35,16 +36,16 @@ class Candidate:
     """One of the runs that are compared.
 
     Attributes:
+        folder: Of the run.
         record: Of the run.
         said: Its predictions.
-        splits: SOPInstanceUID → split; empty where the run has no table of them.
         scored_on: What these images are called in its metrics.json, or "".
         own: They are of the job it was trained on.
     """
 
+    folder: Path
     record: RunRecord
     said: Predictions
-    splits: Mapping[str, str]
     scored_on: str
     own: bool
 
@@ -59,6 +60,7 @@ class Pair:
         others: The job's images of other patients, for what metadata alone predict.
         images: How many images the units are made of.
         left_out: Why → images that were not compared.
+        doubts: What cannot be told any more of whom the runs learned from.
     """
 
     first: Sample
@@ -66,6 +68,7 @@ class Pair:
     others: Sample
     images: int
     left_out: Mapping[str, int]
+    doubts: Sequence[str] = ()
 
 
 def load(run_folder: Path, job: str) -> Candidate:
@@ -89,11 +92,11 @@ def load(run_folder: Path, job: str) -> Candidate:
             else f"score it first: python -m cxr.evaluate run={record.name} data.job={job}"
         )
         raise RunError(f"runs: {record.name!r} has no predictions of job {job!r}; {advice}")
-    table, scored = run_folder / "split.csv", place / "metrics.json"
+    scored = place / "metrics.json"
     return Candidate(
+        run_folder,
         record,
         predictions.read(place / "predictions.csv"),
-        folds.load(table) if table.exists() else {},
         str(json.loads(scored.read_text()).get("split", "")) if scored.exists() else "",
         own=record.job == job,
     )
@@ -113,16 +116,20 @@ def same_job(first: RunRecord, second: RunRecord) -> str:
     return first.job
 
 
-def pair(first: Candidate, second: Candidate, cohort: Cohort, *, unit: Unit = "image") -> Pair:
+def pair(
+    first: Candidate, second: Candidate, cohort: Cohort, pacs: Pacs, *, unit: Unit = "image"
+) -> Pair:
     """Put two runs' predictions and the truth into one order of rows.
 
-    An image is compared if both said something of it and neither learned from its patient. Truth
-    is what both runs' policies call known.
+    An image is compared if both said something of it and neither learned from its patient,
+    whichever of her images it was, and neither did a run whose weights it began with. Truth is
+    what both runs' policies call known.
 
     Args:
         first: One run.
         second: The other.
         cohort: Of the job.
+        pacs: Says whose the images were that the runs learned from.
         unit: What is scored.
 
     Raises:
@@ -130,12 +137,12 @@ def pair(first: Candidate, second: Candidate, cohort: Cohort, *, unit: Unit = "i
     """
     names = _names(first, second)
     patient_of = {e.sop_instance_uid: e.patient_id for e in cohort.examples}
-    seen = {
-        patient_of[uid]
-        for run in (first, second)
-        for uid, split in run.splits.items()
-        if split in _learned(run) and uid in patient_of
-    }
+    seen: set[str] = set()
+    doubts: list[str] = []
+    for run in (first, second):
+        patients, unsure = _seen(run, patient_of, pacs)
+        seen |= patients
+        doubts += unsure
     said = [set(run.said.sop_instance_uids) for run in (first, second)]
     left_out: Counter[str] = Counter()
     left_out["only one of the runs predicted it"] = len(said[0] ^ said[1])
@@ -170,14 +177,21 @@ def pair(first: Candidate, second: Candidate, cohort: Cohort, *, unit: Unit = "i
         others=units_of(others, None),
         images=len(chosen),
         left_out=dict(+left_out),
+        doubts=doubts,
     )
 
 
-def _learned(run: Candidate) -> set[str]:
-    """Say which splits a run learned from; what it is scored on is compared, and warned of."""
+def _seen(
+    run: Candidate, patient_of: Mapping[str, str], pacs: Pacs
+) -> tuple[frozenset[str], Sequence[str]]:
+    """Say whom a run learned from, and what is not known of it.
+
+    What it is scored on is compared, and warned of.
+    """
     if run.record.members and run.scored_on != "external":
-        return set()  # each image was predicted by members that had not seen it
-    return {"train"} if run.scored_on == TUNED else {"train", TUNED}
+        return frozenset(), ()  # each image was predicted by members that had not seen it
+    found = lineage.learned(run.folder, run.folder.parent, pacs, patient_of)
+    return found.trained if run.scored_on == TUNED else found.trained | found.tuned, found.doubts
 
 
 def _names(first: Candidate, second: Candidate) -> tuple[str, ...]:
@@ -232,6 +246,7 @@ def document(
     first: Candidate,
     second: Candidate,
     cohort: Cohort,
+    pacs: Pacs,
     job: str,
     *,
     unit: Unit,
@@ -244,6 +259,7 @@ def document(
         first: One run.
         second: The other; differences are this one less the first.
         cohort: Of the job.
+        pacs: Says whose the images were that the runs learned from.
         job: Its name.
         unit: What is scored.
         draws: Of the paired bootstrap over patients.
@@ -252,7 +268,7 @@ def document(
     Raises:
         RunError: As `pair`.
     """
-    two = pair(first, second, cohort, unit=unit)
+    two = pair(first, second, cohort, pacs, unit=unit)
     said = comparing.compare(two.first, two.second, draws=draws, seed=seed)
     return {
         "schema": SCHEMA,
@@ -271,7 +287,7 @@ def document(
             f"{run.record.name} is scored on val, where its checkpoint was chosen: it is flattered"
             for run in (first, second)
             if run.scored_on == TUNED
-        ],
+        ] + [f"{doubt}; they are compared" for doubt in two.doubts],
         **said,
         "metadata_only": metadata(two, said["averaged"], draws=draws, seed=seed),
         "bootstrap": {

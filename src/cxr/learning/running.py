@@ -29,6 +29,7 @@ from cxr.learning.epochs import Log
 from cxr.learning.fit import Fitted
 from cxr.learning.material import Material
 from cxr.learning.predictor import RunRecord
+from cxr.pacs import opening
 
 _log = logging.getLogger(__name__)
 
@@ -217,10 +218,11 @@ def _net(
     net = model.build_net(cfg.model.net.model_dump(by_alias=True), len(names), seed=cfg.seed)
     first = ranks.here().first
     if cfg.model.weights and not resume:
-        taken = starting.begin(
-            net, cfg.model.weights, run_folder.parent,
-            names=names, material=material, splits=splits,
-        )  # fmt: skip
+        with opening.opened(cfg.pacs, root=run_folder.parents[1]) as pacs:
+            taken = starting.begin(
+                net, cfg.model.weights, run_folder.parent,
+                names=names, material=material, splits=splits, pacs=pacs,
+            )  # fmt: skip
         if first:
             starting.write(run_folder, taken)
     if cfg.model.weights and first:

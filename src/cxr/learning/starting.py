@@ -1,7 +1,7 @@
 """Where a net begins: as its seed made it, or with weights of before.
 
 Weights of a run that saw the patients of today's val or test would know the answers, so they are
-refused.
+refused; whichever of their images it saw, and however many runs ago.
 """
 
 import json
@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from torch import nn
 
 from cxr.errors import DataError, RunError
-from cxr.learning import folds, predictions, predictor, weights
+from cxr.learning import folds, lineage, predictions, predictor, weights
 from cxr.learning.material import Material
 from cxr.learning.predictor import RunRecord
 from cxr.learning.weights import Taken
+from cxr.pacs import Pacs
 
 SCHEMA = "cxr-weights/1"
 FILE = "weights.json"
@@ -34,6 +35,7 @@ def begin(
     names: Sequence[str],
     material: Material,
     splits: NDArray[np.str_],
+    pacs: Pacs,
 ) -> Taken:
     """Load weights into a new net, change it in place, and tell in one line what was taken.
 
@@ -44,6 +46,7 @@ def begin(
         names: L labels of the net.
         material: What it will be trained and scored on.
         splits: (N) of train, val, test.
+        pacs: Says whose the images were that the weights come from.
 
     Raises:
         RunError: There is no such file or run, or it is nothing that fits.
@@ -52,7 +55,7 @@ def begin(
     path = find(given, runs)
     record = _record(path)
     if record is not None:
-        _refuse_leak(path.parent / "split.csv", record.name, material, splits)
+        _refuse_leak(path.parent, runs, record.name, material, splits, pacs)
     taken = weights.fill(
         net, weights.read(path), path=path,
         source=record.name if record else path.name,
@@ -105,27 +108,36 @@ def _record(path: Path) -> RunRecord | None:
     return predictor.load_run(path.parent) if own else None
 
 
-def _refuse_leak(table: Path, name: str, material: Material, splits: NDArray[np.str_]) -> None:
-    if not table.is_file():
-        _log.warning("%s is missing: whether %s saw these patients cannot be told", table, name)
-        return
-    before = folds.load(table)
-    roles = [before.get(uid, "") for uid in material.sop_instance_uids]
+def _refuse_leak(
+    folder: Path,
+    runs: Path,
+    name: str,
+    material: Material,
+    splits: NDArray[np.str_],
+    pacs: Pacs,
+) -> None:
     whose = material.patient_ids
-    trained, tuned = (
-        {patient for patient, role in zip(whose, roles, strict=True) if role == split}
-        for split in ("train", "val")
-    )
+    known = dict(zip(material.sop_instance_uids, whose, strict=True))
+    seen = lineage.learned(folder, runs, pacs, known)
+    for doubt in seen.doubts:
+        _log.warning("model.weights: %s", doubt)
     leaked = [
         row
         for row, patient in enumerate(whose)
         # what chose an epoch then may choose one again
-        if (splits[row] != "train" and patient in trained)
-        or (splits[row] == "test" and patient in tuned)
+        if (splits[row] != "train" and patient in seen.trained)
+        or (splits[row] == "test" and patient in seen.tuned)
     ]
     if leaked:
+        table = folder / "split.csv"
+        covered = table.is_file() and known.keys() <= folds.load(table).keys()
+        advice = (
+            f"divide as it was with data.split={table}"
+            if covered
+            else "give these patients to train by a data.split of your own, or begin with others"
+        )
         raise DataError(
             f"leak: {len(leaked)} of {int((splits != 'train').sum())} images in val and test are "
-            f"of patients that {name!r} of model.weights was trained or tuned on; divide as it "
-            f"was with data.split={table}"
+            f"of patients that {name!r} of model.weights, or a run whose weights it began with, "
+            f"was trained or tuned on; {advice}"
         )
