@@ -343,8 +343,10 @@ def test_thresholds_chosen_on_the_images_scored_are_said_to_be(training, evaluat
     assert "on other images than these (val) and are no recommendation" in training
     assert "flatter" not in training
     assert (
-        "on these very images, so that sensitivity and specificity flatter, and are" in evaluation
+        "on these very studies, so that sensitivity and specificity flatter, and are" in evaluation
     )
+    assert "of two studies, one with a finding and one without" in evaluation
+    assert "of two images, one with a finding and one without" in training
 
 
 def test_gallery_of_studies_says_that_its_pictures_are_not_and_how_many_are_left_out(
