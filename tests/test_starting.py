@@ -1,5 +1,6 @@
 """Where weights come from is found, said, and refused where they would know the answers."""
 
+import csv
 import dataclasses
 import json
 import logging
@@ -24,8 +25,9 @@ def begin(given, runs, *, names=NAMES, splits=SPLITS):
     net = build_net(NET, len(names), seed=99)
     with FolderPacs(runs / "pacs") as pacs:
         return net, starting.begin(
-            net, str(given), runs, names=names, material=READY, splits=splits, pacs=pacs
-        )
+            net, str(given), runs, names=names, material=READY, splits=splits, pacs=pacs,
+            table=runs / "leaks" / "new.csv",
+        )  # fmt: skip
 
 
 @pytest.fixture
@@ -74,8 +76,8 @@ def test_weights_that_saw_the_patients_to_be_scored_are_a_leak(runs, splits, cou
     with pytest.raises(
         DataError,
         match=rf"leak: {count} of 40 images in val and test are of patients that 'before' of "
-        r"model.weights, or a run whose weights it began with, was trained or tuned on; divide as "
-        r"it was with data.split=.*split.csv",
+        r"model.weights, or a run whose weights it began with, was trained or tuned on; .*new.csv "
+        r"says which they are; divide as it was with data.split=.*split.csv",
     ):
         begin("before", runs, splits=splits)
 
@@ -110,8 +112,13 @@ def test_weights_that_saw_another_image_of_a_patient_are_a_leak_however_far_back
 
     with pytest.raises(
         DataError, match=rf"leak: 2 of 40 .* patients that '{before}' .* data.split of your own"
-    ):
+    ) as met:
         begin(before, runs)
+
+    told = runs / "leaks" / "new.csv"
+    assert f"{told} says which they are; give these" in str(met.value)
+    rows = list(csv.DictReader(told.open(newline="")))
+    assert [(row["shared"], row["patient_id"]) for row in rows] == [("weights", patient)] * 2
 
 
 def test_images_and_runs_that_are_no_more_are_told(runs, caplog):

@@ -179,10 +179,7 @@ def check_leaks(
     several, advice = _ADVICE[what]
     said = f"leak: {len(alike)} of {len(set(keys_of[what]) - {''})} {several} are in two splits"
     if pseudonym is not None and sop_instance_uids is not None:
-        named = [
-            (pseudonym(patient)[:_DIGITS], pseudonym(image)[:_DIGITS])
-            for patient, image in zip(patient_ids, sop_instance_uids, strict=True)
-        ]
+        named = pseudonyms(patient_ids, sop_instance_uids, pseudonym)
         said += ": " + "; ".join(_sides(leak, splits, named) for leak in alike[:_NAMED])
         said += f"; and {len(alike) - _NAMED} more" if len(alike) > _NAMED else ""
         if table is not None:
@@ -209,6 +206,18 @@ _ADVICE = {
         "job, or give both patients one split by data.split",
     ),
 }
+
+
+def pseudonyms(
+    patient_ids: Sequence[str],
+    sop_instance_uids: Sequence[str],
+    pseudonym: Callable[[str], str],
+) -> list[tuple[str, str]]:
+    """Give what stands for patient and image of each row, as short as in logs."""
+    return [
+        (pseudonym(patient)[:_DIGITS], pseudonym(image)[:_DIGITS])
+        for patient, image in zip(patient_ids, sop_instance_uids, strict=True)
+    ]
 
 
 def _sides(

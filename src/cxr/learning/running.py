@@ -22,7 +22,18 @@ from cxr.contract import labels
 from cxr.errors import RunError
 from cxr.infra import checkpoints, tracking
 from cxr.infra.tracking import Run
-from cxr.learning import answering, augment, fit, losses, machine, model, ranks, starting, targets
+from cxr.learning import (
+    answering,
+    augment,
+    fit,
+    losses,
+    machine,
+    model,
+    preparing,
+    ranks,
+    starting,
+    targets,
+)
 from cxr.learning import predictor as predictors
 from cxr.learning.dataset import CxrData
 from cxr.learning.epochs import Log
@@ -222,6 +233,7 @@ def _net(
             taken = starting.begin(
                 net, cfg.model.weights, run_folder.parent,
                 names=names, material=material, splits=splits, pacs=pacs,
+                table=preparing.leaked(run_folder.parents[1], cfg.name) if first else None,
             )  # fmt: skip
         if first:
             starting.write(run_folder, taken)

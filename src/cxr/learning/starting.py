@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from cxr.errors import DataError, RunError
+from cxr.infra import tracking
 from cxr.learning import folds, lineage, predictions, predictor, weights
 from cxr.learning.material import Material
 from cxr.learning.predictor import RunRecord
@@ -36,6 +37,7 @@ def begin(
     material: Material,
     splits: NDArray[np.str_],
     pacs: Pacs,
+    table: Path | None = None,
 ) -> Taken:
     """Load weights into a new net, change it in place, and tell in one line what was taken.
 
@@ -47,6 +49,7 @@ def begin(
         material: What it will be trained and scored on.
         splits: (N) of train, val, test.
         pacs: Says whose the images were that the weights come from.
+        table: Where to write which images leak.
 
     Raises:
         RunError: There is no such file or run, or it is nothing that fits.
@@ -55,7 +58,7 @@ def begin(
     path = find(given, runs)
     record = _record(path)
     if record is not None:
-        _refuse_leak(path.parent, runs, record.name, material, splits, pacs)
+        _refuse_leak(path.parent, runs, record.name, material, splits, pacs, table)
     taken = weights.fill(
         net, weights.read(path), path=path,
         source=record.name if record else path.name,
@@ -115,6 +118,7 @@ def _refuse_leak(
     material: Material,
     splits: NDArray[np.str_],
     pacs: Pacs,
+    told: Path | None,
 ) -> None:
     whose = material.patient_ids
     known = dict(zip(material.sop_instance_uids, whose, strict=True))
@@ -136,8 +140,28 @@ def _refuse_leak(
             if covered
             else "give these patients to train by a data.split of your own, or begin with others"
         )
+        which = ""
+        if told is not None:
+            _write(told, leaked, material, splits, tracking.secret(runs.parent))
+            which = f"{told} says which they are; "
         raise DataError(
             f"leak: {len(leaked)} of {int((splits != 'train').sum())} images in val and test are "
             f"of patients that {name!r} of model.weights, or a run whose weights it began with, "
-            f"was trained or tuned on; {advice}"
+            f"was trained or tuned on; {which}{advice}"
         )
+
+
+def _write(
+    table: Path,
+    leaked: Sequence[int],
+    material: Material,
+    splits: NDArray[np.str_],
+    secret: bytes,
+) -> None:
+    """Write which images leak, for the user alone."""
+    studies = [example.study_instance_uid for example in material.cohort.examples]
+    ids = material.patient_ids, studies, material.sop_instance_uids
+    named = folds.pseudonyms(
+        ids[0], ids[2], lambda identifier: tracking.pseudonym(identifier, secret)
+    )
+    folds.write_leaks(table, [("weights", row) for row in leaked], splits, named, ids)

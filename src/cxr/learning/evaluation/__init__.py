@@ -33,6 +33,7 @@ CONSOLIDATED = {
     "any_present": "present where any reader says so",
     "adjudicated": "an adjudicator where readers differ, else their majority",
 }
+_PAGE, _SHAREABLE = "report.html", "report-without-pictures.html"
 SYNTHETIC = "Synthetic radiographs: these figures say nothing of real ones."
 
 
@@ -196,25 +197,30 @@ def evaluate(
     scene = replace(scene, scored=sections.answer(scene))
     said = _report(scene, context)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    page = shareable = folder / "report.html"
-    without = folder / "report-without-pictures.html"
-    if without.exists():
+    if (folder / _SHAREABLE).exists():
         # pictures go before the predictions that tell whose they are, for withdrawals look there
-        without.replace(page)
+        (folder / _SHAREABLE).replace(folder / _PAGE)
     kept = folder / "predictions.csv"
     predictions.write(kept, [material.sop_instance_uids[i] for i in chosen], names, predicted)
     score.write_metrics(folder / "metrics.json", said.scored)
-    shown = context.pictures or context.synthetic
-    belong = gallery.cases(scene) if shown else []
-    chosen_few = gallery.shared_out(belong)
-    pictures = gallery.pictures(scene, chosen_few)
-    cut = len(belong) - len(chosen_few)
-    if pictures and not context.synthetic:
-        shareable = without
-        report.write(shareable, said)  # first: it is what a withdrawal puts in the other's place
-    report.write(page, replace(said, pictures=pictures, wanted=shown, cut=cut))
+    page, shareable = _pages(folder, said, scene, context)
     drawn = figures.write(folder / "figures", said.scored, said.curves)
     return Evaluated(said.scored, page, shareable, kept, drawn)
+
+
+def _pages(folder: Path, said: report.Report, scene: Scene, context: Context) -> tuple[Path, Path]:
+    """Write the report, and the one to share, which is the same where no patient is shown."""
+    page = shareable = folder / _PAGE
+    shown = context.pictures or context.synthetic
+    belong = gallery.cases(scene) if shown else []
+    chosen = gallery.shared_out(belong)
+    pictures = gallery.pictures(scene, chosen)
+    if pictures and not context.synthetic:
+        shareable = folder / _SHAREABLE
+        report.write(shareable, said)  # first: it is what a withdrawal puts in the other's place
+    cut = len(belong) - len(chosen)
+    report.write(page, replace(said, pictures=pictures, wanted=shown, cut=cut))
+    return page, shareable
 
 
 def _uncalibrated(scene: Scene, logits: NDArray[np.float64]) -> Sample | None:
