@@ -92,7 +92,7 @@ def test_any_text_in_a_table_stays_that_text(rows):
         ("uid,site\n", ":1: expected different columns, .* met 2 others$"),
         ("sop_instance_uid,a,a\n", ":1: expected different columns"),
         ("sop_instance_uid,a\n1,2\n1\n", ":3: expected 2 columns, met 1"),
-        ("sop_instance_uid,a\n1,2\n1,3\n", ":3: '1' stands there twice"),
+        ("sop_instance_uid,a\n1,2\n1,3\n", ":3: the image of this row stands there twice"),
     ],
 )
 def test_a_broken_table_is_refused_with_its_place(tmp_path, text, message):

@@ -272,8 +272,11 @@ def test_a_box_that_is_none_is_one_line_that_says_where(tmp_path, row, told):
 def test_a_withdrawn_patient_leaves_the_tables_too(tmp_path):
     nih(tmp_path / "set", NIH_ROWS, test=["00000003_000.png"])
     here(tmp_path / "root", f"folder={tmp_path / 'set'}", "published=nih14")
+    killed = tmp_path / "root" / "ingest" / "report.csv.part"
+    killed.write_text("NIH00000003")
     here(tmp_path / "root", "withdraw=NIH00000003")
 
+    assert not killed.exists()
     at = tmp_path / "root" / "published" / "nih"
     assert len(written(at / "labels.csv")) == len(NIH_ROWS) - 1
     assert (at / "test_patients.txt").read_text() == ""
@@ -343,6 +346,14 @@ def test_a_damaged_table_is_one_line(tmp_path):
     path.write_bytes(whole)
 
     with pytest.raises(PacsError, match=r"split.csv.gz: expected a CSV in UTF-8, met Error -3"):
+        list(tables.rows(path, ["dicom_id"]))
+
+
+def test_of_a_table_without_header_nobody_is_quoted(tmp_path):
+    path = tmp_path / "split.csv"
+    path.write_text("10000032,Mueller Hans,train\n")
+
+    with pytest.raises(PacsError, match=r"expected a column dicom_id, met 3 others$"):
         list(tables.rows(path, ["dicom_id"]))
 
 

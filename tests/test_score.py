@@ -318,7 +318,7 @@ def test_a_full_disk_leaves_the_old_file_and_no_part_of_the_new(tmp_path):
         ("", r":1: expected sop_instance_uid"),
         ("uid,Edema\n1,0.5\n", r":1: expected sop_instance_uid"),
         ("sop_instance_uid,Edema\n1\n", r":2: expected 2 columns, met 1"),
-        ("sop_instance_uid,Edema\n1,0.5\n1,0.6\n", r":3: 1 stands there twice"),
+        ("sop_instance_uid,Edema\n1,0.5\n1,0.6\n", r":3: the image of this row stands there twice"),
         ("sop_instance_uid,Edema\n1,high\n", r":2: expected a probability .* met 'high'"),
         ("sop_instance_uid,Edema\n1,nan\n", r":2: expected a probability .* met 'nan'"),
         ("sop_instance_uid,Edema\n1,2\n", r":2: expected a probability .* met '2'"),

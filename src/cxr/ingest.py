@@ -309,8 +309,9 @@ def _forget(
     truth = folder / "synthetic" / "truth.csv"
     if truth.exists():
         withdrawn.rewrite(truth, images.without)
-    for report in (*(folder / "ingest").glob("*.csv"), *(folder / "ingest").glob("*.html")):
-        report.unlink()  # they name files; the next ingest writes them again
+    for kind in ("*.csv", "*.html", "*.part"):
+        for report in (folder / "ingest").glob(kind):
+            report.unlink()  # they name files; the next ingest writes them again
 
 
 def _delete(images: "Images", patient_ids: "Sequence[str]", pacs: "Pacs") -> None:

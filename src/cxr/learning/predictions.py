@@ -88,7 +88,7 @@ def read(path: Path) -> Predictions:
         if len(row) != len(header):
             raise DataError(f"{place}: expected {len(header)} columns, met {len(row)}")
         if row[0] in rows:
-            raise DataError(f"{place}: {row[0]} stands there twice")
+            raise DataError(f"{place}: the image of this row stands there twice")
         rows[row[0]] = [_probability(value, place) for value in row[1:]]
     names = tuple(header[1:])
     return Predictions(tuple(rows), names, np.array(list(rows.values())).reshape(-1, len(names)))

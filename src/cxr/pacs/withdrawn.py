@@ -148,9 +148,14 @@ class Told:
         found = {run.name: run for run in runs}
         for past in self._past():
             now = found.get(past.name, past)
-            counts = (max(getattr(now, n), getattr(past, n)) for n in ("train", "val", "test"))
-            began_from = past.began_from or now.began_from
-            found[past.name] = Run(past.name, past.run_id or now.run_id, *counts, began_from)
+            found[past.name] = Run(
+                past.name,
+                past.run_id or now.run_id,
+                max(now.train, past.train),
+                max(now.val, past.val),
+                max(now.test, past.test),
+                past.began_from or now.began_from,
+            )
         return [found[name] for name in sorted(found)]
 
     def write(self, runs: Iterable[Run]) -> None:
@@ -218,6 +223,8 @@ def rewrite(path: Path, change: Callable[[str], str]) -> None:
     with part.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         part.chmod(0o600)
         file.write(changed)
+        file.flush()
+        os.fsync(file.fileno())  # what else tells of a patient goes next, for good
     part.replace(path)
 
 

@@ -85,7 +85,7 @@ class Columns:
             if len(row) != len(header):
                 raise DataError(f"{path}:{line}: expected {len(header)} columns, met {len(row)}")
             if row[key] in values:
-                raise DataError(f"{path}:{line}: {row[key]!r} stands there twice")
+                raise DataError(f"{path}:{line}: the image of this row stands there twice")
             values[row[key]] = [cell.strip() for k, cell in enumerate(row) if k != key]
         return cls(tuple(name for name in header if name != KEY), values)
 

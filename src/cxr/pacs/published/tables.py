@@ -143,15 +143,22 @@ def _renamed(
     """Give each column the name it is asked for by."""
     known = {}
     for names in columns:
-        wanted = (names,) if isinstance(names, str) else names
+        wanted = _either(names)
         met = next((name for name in wanted if name in header), None)
         if met is None:
+            # a table without header begins with somebody, who is not quoted
+            is_header = any(name in header for one in columns for name in _either(one))
+            others = f"{len(header)} others" if header else "an empty file"
             raise PacsError(
                 f"{path}: expected a column {' or '.join(wanted)}, "
-                f"met {', '.join(header) or 'an empty file'}"
+                f"met {', '.join(header) if is_header else others}"
             )
         known[met] = wanted[0]
     return [known.get(name, name) for name in header]
+
+
+def _either(names: str | tuple[str, ...]) -> tuple[str, ...]:
+    return (names,) if isinstance(names, str) else names
 
 
 def age(text: str) -> str:
