@@ -80,6 +80,7 @@ SECTIONS = {
     },
     "subgroups": {"worst": {"auroc_macro": {
         "column": "sex", "better": "M", "worse": "F", "difference": 0.123, "ci": [0.01, 0.2],
+        "looks": 7, "by_chance": 0.3,
     }}},
     "calibration": {"labels": {"Edema": {"after": {"brier": 0.1234, "ece": 0.0567}}}},
     "operating": {"labels": {"Edema": {"prevalence": 0.1, "ppv": 0.321, "npv": 0.987}}},
@@ -98,7 +99,11 @@ def test_a_card_says_what_stands_beside_the_headline_and_who_was_trained_on(scor
         "within one view: 0.612 (0.500–0.700); mean of AP and PA, 1 finding; together 0.634" in text
     )
     assert "view, age and sex alone: 0.587; the model: +0.041" in text
-    assert "by sex, AUROC 0.123 (95 % CI +0.010 to +0.200) lower for F than for M." in text
+    assert "by sex, AUROC 0.123 (95 % CI +0.010 to +0.200) lower for F than for M; " in text
+    assert (
+        "the largest of 7 looked at; were there none, chance would show one as large in 30 %"
+        in text
+    )
     assert "| train | 60 | 80 | 51 | F 33, M withheld | not known |" in text
     assert "| 0.123 | 0.057 | 0.250 |" in text
     assert "0.321, 0.987 at 10 %" in text
@@ -113,3 +118,25 @@ def test_a_card_says_so_where_nothing_stands_beside_the_headline(scored):
 
     assert "within one view: –; not known: no image says whether it is AP or PA" in text
     assert "view, age and sex alone: –; not known: not asked" in text
+
+
+def test_a_card_for_people_says_what_the_net_is_how_it_was_trained_and_by_which_policies(scored):
+    record = replace(
+        RECORD, net={"_target_": "monai.networks.nets.ResNet", "layers": [2, 2]},
+        weights={"source": "densenet.pth"}, policy={"uncertain": "zeros", "per_finding": {}},
+        settings={
+            "trainer.max_epochs": "50", "model.optimizer._target_": "torch.optim.AdamW",
+            "model.optimizer.lr": "0.001",
+        },
+    )  # fmt: skip
+    alone, whole = (
+        card.markdown(card.describe(one, scored), scored)
+        for one in (record, replace(RECORD, members=("a", "b")))
+    )
+
+    assert "- Net: ResNet (layers [2, 2])." in alone
+    assert "- Began with densenet.pth." in alone
+    assert "- Trained with: epochs 50, optimizer AdamW, learning rate 0.001." in alone
+    assert "uncertain zeros, not_mentioned as the label set says." in alone
+    assert "- The mean of the runs a, b." in whole
+    assert "Trained with" not in whole

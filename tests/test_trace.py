@@ -163,8 +163,26 @@ def test_tables_that_cannot_be_read_are_one_line(root):
         tracing.of_image(folder, pacs, chosen[0].sop_instance_uid)
 
 
-def test_of_an_ensemble_the_members_are_named(root):
-    folder = root[0] / "runs" / "one"
-    predictor.save_run(folder, replace(predictor.load_run(folder), members=("a", "b")))
+def test_an_ensemble_is_followed_to_its_members_and_to_which_of_them_held_an_image_out(root):
+    folder, pacs, chosen = root
+    whole = folder / "runs" / "one"
+    record = predictor.load_run(whole)
+    for name, roles in {"a": ["train", "test"], "b": ["test", "train"]}.items():
+        inner = whole / "members" / name
+        predictor.save_run(inner, replace(record, name=name, seed=7))
+        folds.save(inner / "split.csv", [i.sop_instance_uid for i in chosen[:2]], np.array(roles))
+        (inner / "best.ckpt").write_bytes(name.encode())
+    predictor.save_run(whole, replace(record, members=("a", "b")))
+    (whole / "metrics.json").write_text(json.dumps({"split": "out-of-fold", "images": 2}))
 
-    assert "members     a, b" in tracing_text.run(tracing.of_run(root[0], "one"))
+    run = tracing.of_run(folder, "one")
+    image = tracing.of_image(folder, pacs, chosen[1].sop_instance_uid)
+
+    assert [one["checkpoint_sha256"] for one in run["run"]["members"]] == [
+        hashlib.sha256(name).hexdigest() for name in (b"a", b"b")
+    ]
+    text = tracing_text.run(run)
+    assert "model       the mean of 2 members, MLflow run abc" in text
+    assert f"b: checkpoint {hashlib.sha256(b'b').hexdigest()[:12]}, seed 7, 1 test, 1 train" in text
+    assert "prediction  its own images, out-of-fold: 2 images" in text
+    assert "test in a, train in b" in tracing_text.image(image)

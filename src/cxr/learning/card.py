@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cxr import NOTE
-from cxr.learning import predictions, table
+from cxr.learning import predictions, table, targets
 from cxr.learning.predictor import RunRecord
 
 SCHEMA = "cxr-model-card/1"
@@ -54,6 +54,7 @@ def describe(
         },
         "output": {"labels": list(record.label_names), "no_finding": record.no_finding},
         "net": dict(record.net),
+        "trained_with": dict(record.settings),
         "weights": dict(record.weights),
         "members": list(record.members),
         "data": {
@@ -164,7 +165,9 @@ def _gap(scored: Mapping[str, Any]) -> str:
     ends = f" (95 % CI {table.signed_interval(worst['ci'])})" if worst["ci"] else ""
     return (
         f"Worst gap between groups: by {worst['column']}, AUROC {table.number(worst['difference'])}"
-        f"{ends} lower for {worst['worse']} than for {worst['better']}."
+        f"{ends} lower for {worst['worse']} than for {worst['better']}; the largest of "
+        f"{worst['looks']} looked at; were there none, chance would show one as large in "
+        f"{100 * worst['by_chance']:.0f} % of evaluations."
     )
 
 
@@ -195,10 +198,12 @@ def markdown(document: Mapping[str, Any], scored: Mapping[str, Any]) -> str:
         "\n".join(_rows(document, scored)),
         "## Thresholds",
         "\n".join(_points(document)) or "None was chosen.",
+        "## Model",
+        _bullets(_made(document)),
         "## Data",
         f"Job {data['job']}, label set {data['label_set']}; images: {counts}.",
         "\n".join(_cohort(scored)),
-        f"Label policies: {_pairs(data['policy'])}.",
+        f"Label policies: {_pairs(targets.parse(data['policy']).told())}.",
         f"Output manifest, sha256: `{data['manifest_sha256']}`\n"
         f"pictures and targets, sha256: `{data['examples_sha256']}`",
         "## Use",
@@ -232,6 +237,41 @@ def _headlines(scored: Mapping[str, Any]) -> list[str]:
         ends = f" ({table.interval(beside.ci)})" if beside.ci else ""
         said.append(f"{beside.name}: {table.number(beside.value)}{ends}; {beside.said}")
     return said
+
+
+def _made(document: Mapping[str, Any]) -> list[str]:
+    """Say in a few lines what was trained and how; the JSON has every setting."""
+    net, said = document["net"], document["trained_with"]
+    name = str(net.get("_target_", "")).rpartition(".")[2]
+    how = ", ".join(f"{key} {value}" for key, value in net.items() if key != "_target_")
+    lines = [f"Net: {name}{f' ({how})' if how else ''}."]
+    if document["members"]:
+        lines.append(f"The mean of the runs {', '.join(document['members'])}.")
+    began = document["weights"].get("source")
+    if said or began:
+        lines.append(f"Began with {began or 'random weights'}.")
+    if said:
+        # of what is built only the kind: torch.optim.AdamW is AdamW
+        told = [
+            f"{word} {said[key].rpartition('.')[2] if key.endswith('_target_') else said[key]}"
+            for key, word in _TRAINED.items()
+            if key in said
+        ]
+        lines.append(f"Trained with: {', '.join(told)}.")
+    return lines
+
+
+_TRAINED = {
+    "model.name": "model",
+    "trainer.max_epochs": "epochs",
+    "data.batch_size": "batches of",
+    "loss._target_": "loss",
+    "model.optimizer._target_": "optimizer",
+    "model.optimizer.lr": "learning rate",
+    "model.schedule": "schedule",
+    "trainer.keep": "kept epoch",
+    "model.tta": "moves when predicting",
+}
 
 
 def _points(document: Mapping[str, Any]) -> list[str]:

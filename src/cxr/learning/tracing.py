@@ -80,8 +80,6 @@ def of_run(root: Path, name: str) -> dict[str, Any]:
         )
     record = predictor.load_run(folder)
     made = root / "jobs" / record.job / _OUTPUT
-    splits = _column(folder / "split.csv", "split")
-    weights = folder / predictor.CHECKPOINT
     return {
         "schema": SCHEMA,
         "name": record.name,
@@ -93,18 +91,41 @@ def of_run(root: Path, name: str) -> dict[str, Any]:
             "manifest_now": _compared(made, record.manifest_sha256),
             "examples_sha256": record.examples_sha256,
             "policy": dict(record.policy),
-            "split": {part: splits.count(part) for part in sorted(set(splits))},
+            "split": _split(folder),
         },
         "run": {
             "mlflow_run_id": record.run_id,
             "created": record.created,
             "seed": record.seed,
-            "members": list(record.members),
+            "members": [_member(folder, one) for one in record.members],
             "versions": dict(record.versions),
-            "checkpoint_sha256": _sha256(weights) if weights.exists() else None,
+            "checkpoint_sha256": _checkpoint(folder),
         },
         "evaluations": [_evaluated(path) for path in _evaluations(folder)],
     }
+
+
+def _member(folder: Path, name: str) -> dict[str, Any]:
+    """Tell of a member of an ensemble what its own folder in there says."""
+    inner = folder / predictor.MEMBERS / name
+    known = predictor.load_run(inner) if (inner / predictor.RUN).is_file() else None
+    return {
+        "name": name,
+        "mlflow_run_id": known and known.run_id,
+        "seed": known and known.seed,
+        "checkpoint_sha256": _checkpoint(inner),
+        "split": _split(inner),
+    }
+
+
+def _checkpoint(folder: Path) -> str | None:
+    weights = folder / predictor.CHECKPOINT
+    return _sha256(weights) if weights.exists() else None
+
+
+def _split(folder: Path) -> dict[str, int]:
+    splits = _column(folder / "split.csv", "split")
+    return {part: splits.count(part) for part in sorted(set(splits))}
 
 
 def _pixels(root: Path, pacs: Pacs, instance: Instance | None, uid: str) -> dict[str, Any]:
@@ -200,7 +221,7 @@ def _label(line: Mapping[str, Any], job: str) -> dict[str, Any] | None:
 
 def _runs(root: Path, names: set[str]) -> Iterator[dict[str, Any]]:
     for folder in sorted(path.parent for path in (root / "runs").glob("*/run.json")):
-        split = next(iter(_row(folder / "split.csv", names).values()), {}).get("split")
+        split = _role(folder, names)
         predicted = [_predicted(path, names) for path in _evaluations(folder)]
         predicted = [one for one in predicted if one]
         if split is None and not predicted:
@@ -211,9 +232,16 @@ def _runs(root: Path, names: set[str]) -> Iterator[dict[str, Any]]:
             "mlflow_run_id": record.run_id,
             "job": record.job,
             "split": split,
+            "members": {
+                name: _role(folder / predictor.MEMBERS / name, names) for name in record.members
+            },
             "thresholds": _thresholds(record),
             "predictions": predicted,
         }
+
+
+def _role(folder: Path, names: set[str]) -> str | None:
+    return next(iter(_row(folder / "split.csv", names).values()), {}).get("split")
 
 
 def _evaluations(folder: Path) -> list[Path]:

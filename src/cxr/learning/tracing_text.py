@@ -23,28 +23,42 @@ def image(document: Mapping[str, Any]) -> str:
 def run(document: Mapping[str, Any]) -> str:
     """Write the chain of one run."""
     data, made = document["data"], document["run"]
-    split = ", ".join(f"{count} {part}" for part, count in data["split"].items())
+    most = ": the most that a member made of an image" if made["members"] else ""
     lines = [
         f"run         {document['name']}, {made['created']}, seed {made['seed']}",
         f"labels      job {data['job']} ({data['label_set']}, {data['label_source']})",
         f"            output manifest {_short(data['manifest_sha256'])}: {data['manifest_now']}",
         f"pixels      pictures and targets {_short(data['examples_sha256'])}",
-        f"split       {split or 'none on disk'}",
-        f"model       checkpoint {_short(made['checkpoint_sha256'])}, "
-        f"MLflow run {made['mlflow_run_id'] or 'none'}",
-        *([f"members     {', '.join(made['members'])}"] if made["members"] else []),
+        f"split       {_counted(data['split'])}{most}",
+        f"model       {_model(made)}, MLflow run {made['mlflow_run_id'] or 'none'}",
+        *(
+            f"member      {one['name']}: checkpoint {_short(one['checkpoint_sha256'])}, seed "
+            f"{one['seed']}, {_counted(one['split'])}"
+            for one in made["members"]
+        ),
         "code        " + ", ".join(f"{k} {v}" for k, v in made["versions"].items()),
     ]
     for one in document["evaluations"]:
+        where = f"{one['of']}, {one['split'] or 'split not known'}"
         auroc, ends = table.number(one["auroc_macro"]), table.interval(one["auroc_macro_ci"])
         lines.append(
-            f"prediction  {one['of']}: {one['images']} images of {one['patients']} patients, "
+            f"prediction  {where}: {one['images']} images of {one['patients']} patients, "
             f"macro AUROC {auroc}{f' ({ends})' if ends else ''}, "
             f"file {_short(one['predictions_sha256'])}"
         )
     if not document["evaluations"]:
         lines.append("prediction  none")
     return "\n".join(map(table.printable, lines))
+
+
+def _model(made: Mapping[str, Any]) -> str:
+    if made["members"]:
+        return f"the mean of {len(made['members'])} members"
+    return f"checkpoint {_short(made['checkpoint_sha256'])}"
+
+
+def _counted(split: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {part}" for part, count in split.items()) or "none on disk"
 
 
 def _pixels(pixels: Mapping[str, Any]) -> list[str]:
@@ -90,6 +104,8 @@ def _job(job: Mapping[str, Any]) -> list[str]:
 
 def _run(run: Mapping[str, Any]) -> list[str]:
     split = run["split"] or "in no split of it"
+    if run["members"]:
+        split = ", ".join(f"{part or 'unknown'} in {name}" for name, part in run["members"].items())
     lines = [
         f"run         {run['run']} (job {run['job']}, MLflow {run['mlflow_run_id'] or 'none'}): "
         f"{split}"
