@@ -88,14 +88,16 @@ def test_one_at_a_time_runs_in_the_command_itself(app):
     assert out.splitlines() == ["begin 2", "end 2", "begin 1", "end 1", "[20, 10]"], err
 
 
-def test_a_trial_that_fails_ends_no_other_and_is_named(app):
-    done = app("x=-1,5,6")
+@pytest.mark.parametrize("at_once", [1, 2])
+def test_a_trial_that_fails_ends_no_other_and_is_named(app, at_once):
+    done = app("x=-1,5,6", f"compute.at_once={at_once}")
     out, err = done.communicate(timeout=60)
 
     assert done.returncode != 0
     assert {"end 5", "end 6"} <= set(out.splitlines())
     assert err.splitlines()[-1].endswith(
-        "1 of 3 trials ended without a result: trial 0 (x=-1); the first: x: expected none below 0"
+        "1 of 3 trials ended without a result: trial 0 (x=-1 "
+        f"compute.at_once={at_once}); the first: x: expected none below 0"
     )
 
 

@@ -53,19 +53,53 @@ def run(
     configure_log(common.hydra.hydra_logging, common.hydra.verbose)
     Path(str(common.hydra.sweep.dir)).mkdir(parents=True, exist_ok=True)
     if at_once == 1:
-        return [_one(context, task, common, config) for config in configs]
+        return _whole([_one(context, task, common, config) for config in configs], configs)
     with interrupts.like_ctrl_c():
         return _Abreast(context, task, common, configs).run(at_once)
 
 
-def _one(context: Any, task: Any, common: Any, config: Any) -> JobReturn:
+def _one(context: Any, task: Any, common: Any, config: Any) -> JobReturn | str:
     _log.info("trial %d: %s", config.hydra.job.num, _told(config))
-    done = run_job(
-        hydra_context=context, task_function=task, config=config,
-        job_dir_key="hydra.sweep.dir", job_subdir_key="hydra.sweep.subdir",
-    )  # fmt: skip
-    configure_log(common.hydra.hydra_logging, common.hydra.verbose)
+    try:
+        done = _ran(context, task, config)
+    finally:
+        configure_log(common.hydra.hydra_logging, common.hydra.verbose)
+    if isinstance(done, str):
+        _log.warning("%s failed: %s", _named(config), done)
     return done
+
+
+def _ran(context: Any, task: Any, config: Any) -> JobReturn | str:
+    """Run a trial here; give its one line where it ended in one.
+
+    Raises:
+        SystemExit: It was told to end.
+    """
+    try:
+        done = run_job(
+            hydra_context=context, task_function=task, config=config,
+            job_dir_key="hydra.sweep.dir", job_subdir_key="hydra.sweep.subdir",
+        )  # fmt: skip
+    except SystemExit as end:  # one line, as a command ends
+        if not isinstance(end.code, str):
+            raise
+        return end.code
+    return repr(done._return_value) if done.status is JobStatus.FAILED else done
+
+
+def _whole(results: Sequence[JobReturn | str], configs: Sequence[Any]) -> list[JobReturn]:
+    """Give the results of all trials, in order, or say which gave none."""
+    failed = [(c, r) for c, r in zip(configs, results, strict=True) if isinstance(r, str)]
+    if failed:
+        raise RunError(
+            f"{len(failed)} of {len(configs)} trials ended without a result: "
+            f"{', '.join(_named(config) for config, _ in failed)}; the first: {failed[0][1]}"
+        )
+    return [result for result in results if isinstance(result, JobReturn)]
+
+
+def _named(config: Any) -> str:
+    return f"trial {config.hydra.job.num} ({_told(config)})"
 
 
 def _told(config: Any) -> str:
@@ -99,17 +133,10 @@ class _Abreast:
         except KeyboardInterrupt:
             self._interrupt(waiting)
             raise
-        failed = {n: r for n, r in sorted(self._results.items()) if isinstance(r, str)}
-        if failed:
-            first = next(iter(failed))
-            raise RunError(
-                f"{len(failed)} of {len(self._configs)} trials ended without a result: "
-                f"{', '.join(self._name(n) for n in failed)}; the first: {failed[first]}"
-            )
-        return [r for _, r in sorted(self._results.items()) if isinstance(r, JobReturn)]
+        return _whole([result for _, result in sorted(self._results.items())], self._configs)
 
     def _name(self, number: int) -> str:
-        return f"trial {self._configs[number].hydra.job.num} ({_told(self._configs[number])})"
+        return _named(self._configs[number])
 
     def _begin(self, number: int) -> None:
         here, there = self._fork.Pipe(duplex=False)
@@ -150,18 +177,7 @@ class _Abreast:
     def _child(self, number: int, answer: Connection) -> None:
         os.setpgrp()  # the terminal's Ctrl-C comes through the parent, once
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _CTRL_C)
-        try:
-            done = run_job(
-                hydra_context=self._context, task_function=self._task,
-                config=self._configs[number],
-                job_dir_key="hydra.sweep.dir", job_subdir_key="hydra.sweep.subdir",
-            )  # fmt: skip
-        except SystemExit as end:  # one line, as a command ends
-            if end.code == 128 + signal.SIGINT:
-                raise
-            answer.send(str(end.code))
-            return
-        if done.status is JobStatus.FAILED:
-            answer.send(repr(done._return_value))
-        else:
-            answer.send(JobReturn(status=done.status, _return_value=done.return_value))
+        done = _ran(self._context, self._task, self._configs[number])
+        if isinstance(done, JobReturn):
+            done = JobReturn(status=done.status, _return_value=done.return_value)
+        answer.send(done)
