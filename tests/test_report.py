@@ -322,7 +322,9 @@ def calibration(fitted):
 @pytest.fixture(scope="module")
 def training():
     """What the report of a run's training says."""
-    given = made(pictures=[picture()], config_yaml="draws: 100")
+    given = made(
+        pictures=[picture()], config_yaml="draws: 100", evaluated="2026-11-23T08:00:00+00:00"
+    )
     return Page(report.render(replace(given, scored=given.scored | calibration(None)))).text
 
 
@@ -345,6 +347,14 @@ def test_thresholds_chosen_on_the_images_scored_are_said_to_be(training, evaluat
     assert (
         "on these very studies, so that sensitivity and specificity flatter, and are" in evaluation
     )
+
+
+def test_a_report_says_when_it_was_scored_and_when_its_run_was_made(training, evaluation):
+    assert "evaluated 2026-11-23 08:00:00 UTC, run of 2026-11-22 · test images" in training
+    assert "evaluated" not in evaluation
+
+
+def test_a_report_of_studies_speaks_of_studies(training, evaluation):
     assert "of two studies, one with a finding and one without" in evaluation
     assert "of two images, one with a finding and one without" in training
 

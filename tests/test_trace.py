@@ -185,4 +185,4 @@ def test_an_ensemble_is_followed_to_its_members_and_to_which_of_them_held_an_ima
     assert "model       the mean of 2 members, MLflow run abc" in text
     assert f"b: checkpoint {hashlib.sha256(b'b').hexdigest()[:12]}, seed 7, 1 test, 1 train" in text
     assert "prediction  its own images, out-of-fold: 2 images" in text
-    assert "test in a, train in b" in tracing_text.image(image)
+    assert "(job chest, MLflow abc): held out by a; train of b" in tracing_text.image(image)

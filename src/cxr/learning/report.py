@@ -75,10 +75,11 @@ class Report:
 
     Attributes:
         run: The run's name.
-        created: Date, and time if wanted, as text.
+        created: When the run was made: date, and time if wanted, as text.
         scored: What metrics.json holds.
         curves: Label → ROC curve, or None (`score.curves`).
         title: What kind of report it is.
+        evaluated: When it was scored, likewise; may be empty.
         run_id: MLflow's, may be empty.
         data: Which images: the labeling job's name, say.
         warnings: Sentences shown beside the headline.
@@ -104,6 +105,7 @@ class Report:
     scored: Mapping[str, Any]
     curves: Mapping[str, Roc | None]
     title: str = "Model evaluation"
+    evaluated: str = ""
     run_id: str = ""
     data: str = ""
     warnings: Sequence[str] = ()

@@ -105,7 +105,7 @@ def _job(job: Mapping[str, Any]) -> list[str]:
 def _run(run: Mapping[str, Any]) -> list[str]:
     split = run["split"] or "in no split of it"
     if run["members"]:
-        split = ", ".join(f"{part or 'unknown'} in {name}" for name, part in run["members"].items())
+        split = _by_member(run["members"])
     lines = [
         f"run         {run['run']} (job {run['job']}, MLflow {run['mlflow_run_id'] or 'none'}): "
         f"{split}"
@@ -115,6 +115,13 @@ def _run(run: Mapping[str, Any]) -> list[str]:
     if not run["predictions"]:
         lines.append("prediction  none kept for this image")
     return lines
+
+
+def _by_member(roles: Mapping[str, str | None]) -> str:
+    """Say which members of an ensemble held an image out, and what it was to the others."""
+    told = {"test": "held out by", "val": "val of", "train": "train of", None: "unknown to"}
+    of = {part: [name for name, met in roles.items() if met == part] for part in told}
+    return "; ".join(f"{told[part]} {', '.join(names)}" for part, names in of.items() if names)
 
 
 def _calls(probabilities: Mapping[str, float], thresholds: Mapping[str, float]) -> str:

@@ -8,6 +8,7 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -283,6 +284,7 @@ def _report(scene: Scene, context: Context) -> report.Report:
         run=record.name,
         run_id=record.run_id,
         created=record.created,
+        evaluated=datetime.now(UTC).isoformat(timespec="seconds"),
         scored=scene.scored,
         curves=score.curves(sample.probabilities, sample.truth, sample.mask, names=sample.names),
         data=context.job,
