@@ -6,6 +6,7 @@ import io
 import json
 import os
 import re
+import resource
 import shutil
 import signal
 import socket
@@ -15,7 +16,7 @@ import sys
 import tempfile
 import zipfile
 import zlib
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,7 @@ from specimens import dicom
 from test_examples import line, written
 
 from cxr import config, schema
+from cxr.errors import RunError
 from cxr.infra import checkpoints, container, tracking
 from cxr.learning import folds, material, parcel, preparing
 from cxr.learning.targets import Policy
@@ -396,6 +398,34 @@ def test_a_torn_checkpoint_is_not_taken(tmp_path, kept):
 
     assert not checkpoints.is_whole(tmp_path, "one")
     assert not last.exists()
+    assert last.with_name("last.ckpt.torn").stat().st_size == kept
+
+
+@contextmanager
+def no_more_files():
+    """This process may open none."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest = os.open(os.devnull, os.O_RDONLY)
+    os.close(lowest)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_what_cannot_be_read_for_now_is_not_taken_for_torn(tmp_path):
+    run = checkpoint(tmp_path)
+    shutil.copy(run / "last.ckpt", run / "previous.ckpt")
+
+    with no_more_files(), pytest.raises(RunError, match=r"last.ckpt: cannot be read: Too many op"):
+        checkpoints.newest(run)
+    (tmp_path / "mlflow.db").mkdir()
+    with pytest.raises(RunError, match=r"mlflow.db: cannot be read: unable to open database"):
+        checkpoints.is_whole(tmp_path, "one")
+
+    assert checkpoints.newest(run) == run / "last.ckpt"
+    assert list(tmp_path.rglob("*.torn")) == []
 
 
 def test_a_checkpoint_with_another_byte_in_it_is_not_taken(tmp_path):

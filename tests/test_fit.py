@@ -126,8 +126,11 @@ def test_same_seed_same_figures(tmp_path):
     assert told[0] == told[1]
 
 
-@pytest.mark.parametrize("schedule", ["plateau", "one_cycle"])
-def test_resume_ends_where_an_uninterrupted_run_does(tmp_path, schedule):
+@pytest.mark.parametrize(
+    ("schedule", "precision"),
+    [("plateau", "32-true"), ("one_cycle", "32-true"), ("one_cycle", "bf16-mixed")],
+)
+def test_resume_ends_where_an_uninterrupted_run_does(tmp_path, schedule, precision):
     whole, parts = [], []
     options = {"max_epochs": 12, "ema": 0.9} if schedule == "plateau" else {}
 
@@ -139,7 +142,7 @@ def test_resume_ends_where_an_uninterrupted_run_does(tmp_path, schedule):
         )
         return fit.fit(
             model, learnable(), folder=tmp_path / name, log_metrics=told, accelerator="cpu",
-            precision="32-true", **({"max_epochs": 4} | options | more),
+            precision=precision, **({"max_epochs": 4} | options | more),
         )  # fmt: skip
 
     expected = fitted_in("whole", lambda m, e: whole.append((e, m)))
@@ -159,6 +162,11 @@ def test_resume_ends_where_an_uninterrupted_run_does(tmp_path, schedule):
 
     assert parts == whole
     assert (fitted.epoch, fitted.score) == (expected.epoch, expected.score)
+    ends = [
+        torch.load(tmp_path / name / "best.ckpt", weights_only=True)["state_dict"]
+        for name in ("whole", "parts")
+    ]
+    assert all(torch.equal(value, ends[1][name]) for name, value in ends[0].items())
     rates = [metrics["train/lr"] for _, metrics in whole]
     assert rates[-1] < max(rates)
 

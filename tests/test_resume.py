@@ -7,10 +7,11 @@ import time
 
 import pytest
 import torch
+from ingest_command import problem
 from mlflow import MlflowClient
 from training_site import Site
 
-from cxr.infra import checkpoints
+from cxr.infra import checkpoints, holds
 
 LIVELY = (
     "trainer.max_epochs=7", "trainer.ema=0.9", "trainer.accumulate=2", "augment.mixup=0.4",
@@ -118,7 +119,7 @@ def test_what_is_kept_is_bit_for_bit_that_of_a_whole_run(site, whole, ended):
 def test_a_torn_checkpoint_is_told_of_and_the_one_before_is_gone_on_from(ended):
     _, (killed, _, _), (third, _, _), _ = ended
 
-    assert "last.ckpt of run parts was cut off, and is not used" in third.err
+    assert "last.ckpt of run parts was cut off, and is not used; it is kept as" in third.err
     assert "epoch 7/7" in third.err
     assert "epoch 1/7" not in third.err
     assert "epoch 1/7" not in killed.err
@@ -158,3 +159,22 @@ def test_a_loss_that_is_no_number_ends_the_run_in_one_line_that_names_images_by_
     assert "1.2." not in said.rpartition(": ")[2]
     assert status(site, "lost") == ["FAILED"]
     assert checkpoints.newest(site.root / "runs" / "lost") is not None
+
+
+def test_a_run_at_work_has_its_name_to_itself_and_keeps_withdrawals_out(site):
+    first = site.train("name=long", "trainer.max_epochs=1000").reaches("epoch 1/1000")
+    again = site.train("name=long", "trainer.max_epochs=1000", "resume=true")
+
+    assert again.ends() == 1
+    assert f"name: run 'long' is at work already, in process {first.pid} on " in again.err
+    assert "Traceback" not in again.err
+    assert f"met run 'long' in process {first.pid} on " in problem(site.root, "withdraw=P7")
+    assert first.ends(signal.SIGKILL) == -signal.SIGKILL
+    with holds.held(site.root, "long"):  # which its end has let go
+        others = [
+            site.start("cxr.ensemble", "runs=[whole,parts]", "name=long"),
+            site.start("cxr.evaluate", "run=whole", "data=job", "data.job=few"),
+        ]
+        with holds.held(site.root, "whole", "few"):
+            assert [other.ends() for other in others] == [1, 1]
+    assert all("is at work already, in process" in other.err for other in others)

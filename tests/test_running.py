@@ -1,12 +1,15 @@
 """A run is resumed as it began, or refused by the key that differs."""
 
 import dataclasses
+import functools
 
 import pytest
+from omegaconf import OmegaConf
+from sagemaker_site import NET
 from test_predictor import RECORD
 
-from cxr import config, schema
-from cxr.errors import RunError
+from cxr import config, schema, train
+from cxr.errors import CxrError, RunError
 from cxr.infra import checkpoints
 from cxr.learning import keeping, predictor, running
 
@@ -16,6 +19,7 @@ BEGAN = (
 )  # fmt: skip
 
 
+@functools.cache
 def configured(*overrides):
     return config.check(config.compose("train", [*BEGAN, *overrides]), schema.Train)
 
@@ -74,6 +78,62 @@ def test_a_run_that_kept_no_epoch_goes_on_from_its_beginning_or_gives_up_its_nam
     assert running.earlier(configured("resume=true"), folder) is not None
 
 
-def test_what_never_began_cannot_be_resumed(tmp_path):
+@pytest.mark.parametrize(
+    ("changed", "met"),
+    [
+        ({"kept": {"score": 0.8}}, "finished, and its checkpoints are gone"),
+        ({"thresholds": {"Edema": {"threshold": 0.5}}}, "finished, and its checkpoints are gone"),
+        ({"members": ("a", "b")}, "an ensemble"),
+    ],
+)
+def test_a_finished_run_keeps_its_name_whatever_became_of_its_checkpoints(folder, changed, met):
+    (folder / checkpoints.LAST).unlink()
+    predictor.save_run(folder, dataclasses.replace(RECORD, **changed))
+
+    with pytest.raises(RunError, match=r"is there already; choose another name$"):
+        running.earlier(configured(), folder)
+    with pytest.raises(RunError, match=f"'one' is {met}, so there is nothing to go on from"):
+        running.earlier(configured("resume=true"), folder)
+
+
+def test_a_run_with_nothing_but_its_best_epoch_keeps_its_name(folder):
+    (folder / checkpoints.LAST).rename(folder / predictor.CHECKPOINT)
+
+    with pytest.raises(RunError, match="is there already"):
+        running.earlier(configured(), folder)
+
+    assert running.earlier(configured("resume=true"), folder) is not None
+
+
+def test_what_never_began_cannot_be_resumed_but_begins_in_a_sweep(tmp_path):
     with pytest.raises(RunError, match="name: no run called 'one'"):
         running.earlier(configured("resume=true"), tmp_path)
+
+    assert running.earlier(configured("resume=true"), tmp_path, begins_rest=True) is None
+
+
+@pytest.fixture(scope="module")
+def composed():
+    return config.compose("train", [*BEGAN, "model=densenet121", f"model.net={NET}"])
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("model.weights", "imagenet.pth", "model.weights: expected a file or a finished run, met"),
+        ("loss", {"_target_": "cxr.learning.losses.Asymmetric", "clip": 2}, "loss.clip: expected"),
+        ("model.net.spatial_dims", 3, "model.net: expected a net that takes images of 1 x 128 x"),
+        ("model.net.in_channels", 3, "model.net: .*, met one that cannot: .*to have 3 channels"),
+        ("model.net.act", "nonsense", "monai.networks.nets.DenseNet: .*'NONSENSE'"),
+    ],
+)
+def test_what_cannot_be_built_or_found_is_said_before_the_job_is_even_read(
+    tmp_path, composed, key, value, message
+):
+    given = OmegaConf.merge(composed, {"root": str(tmp_path)})
+    OmegaConf.update(given, key, value, force_add=True, merge=False)
+
+    with pytest.raises(CxrError, match=message):
+        train.train(given)
+
+    assert [p.name for p in tmp_path.iterdir()] == ["at-work"]

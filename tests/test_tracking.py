@@ -2,9 +2,12 @@
 
 import hashlib
 import hmac
+import json
 import shutil
 import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -105,6 +108,18 @@ def test_resume_goes_on_with_the_same_run(store):
         tracking.resume(store[0], "nowhere")
 
 
+def test_a_run_is_finished_where_mlflow_says_so(store):
+    run = started(store)
+    said = [tracking.is_finished(store[0], run.run_id)]
+    run.finish("KILLED")
+    said.append(tracking.is_finished(store[0], run.run_id))
+    said.append(tracking.is_finished(store[0], "nowhere"))
+    run.finish("FINISHED")
+
+    assert said == [False, False, False]
+    assert tracking.is_finished(store[0], run.run_id)
+
+
 def test_many_and_long_params_are_taken(store):
     params = {f"p{k}": "x" * 10 for k in range(250)} | {"long": "y" * 10_000}
 
@@ -200,3 +215,66 @@ def test_what_s3_refuses_of_a_copy_is_tolerated_as_well(store, caplog):
         raise ZeroDivisionError
 
     assert "MLflow did not take run.json (ClientError)" in caplog.text
+
+
+class Server(ThreadingHTTPServer):
+    """What of MLflow's server takes metrics and ends of runs; now and then it is away."""
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), Answer)
+        self.away, self.metrics, self.ends = False, [], []
+
+
+class Answer(BaseHTTPRequestHandler):
+    def do_POST(self):
+        said = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))) or "{}")
+        if not self.server.away:
+            self.server.metrics += [(m["step"], m["value"]) for m in said.get("metrics", [])]
+            self.server.ends += [said["status"]] if "status" in said else []
+        self.send_response(503 if self.server.away else 200)
+        self.end_headers()
+        info = {"run_id": "r", "status": "FINISHED", "lifecycle_stage": "active"}
+        self.wfile.write(json.dumps({"run_info": info, "run": {"info": info}}).encode())
+
+    def do_GET(self):
+        self.do_POST()
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def server(monkeypatch):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with Server() as made:
+        threading.Thread(target=made.serve_forever, daemon=True).start()
+        yield made
+        made.shutdown()
+
+
+def test_metrics_that_a_store_did_not_take_are_sent_with_the_next(server, caplog):
+    run = tracking.Run("r", tracking.opened(f"http://127.0.0.1:{server.server_port}"))
+    run.log({"val/loss": 1.0}, 1)
+    server.away = True
+    run.log({"val/loss": 0.5}, 2)
+    run.log({"val/loss": 0.25}, 3)
+    server.away = False
+    run.log({"val/loss": 0.125}, 4)
+
+    assert server.metrics == [(1, 1.0), (2, 0.5), (3, 0.25), (4, 0.125)]
+    assert "MLflow did not take the metrics of epoch 2 (MlflowException); they are" in caplog.text
+    assert "MLflow did not take the metrics of epochs 2 to 3 (" in caplog.text
+
+
+@pytest.mark.parametrize("away", [False, True])
+def test_the_end_of_a_run_sends_what_is_left_or_says_that_it_is_lost(server, caplog, away):
+    run = tracking.Run("r", tracking.opened(f"http://127.0.0.1:{server.server_port}"))
+    with run.finishing():
+        server.away = True
+        run.log({"val/loss": 0.5}, 7)
+        server.away = away
+
+    assert server.metrics == ([] if away else [(7, 0.5)])
+    assert server.ends == ([] if away else ["FINISHED"])
+    lost = "MLflow did not take the metrics of epoch 7 (MlflowException), and they are lost to it"
+    assert (lost in caplog.text) is away

@@ -9,6 +9,7 @@ from ingest_command import here, problem, run, to
 
 from cxr.errors import PacsError
 from cxr.images.dicom import Instance
+from cxr.infra import holds
 from cxr.pacs import ledger, locks, reports
 from cxr.pacs.folder import FolderPacs
 from cxr.pacs.ingest import Ingest
@@ -41,6 +42,21 @@ def test_a_withdrawal_waits_for_no_ingest_and_says_which_is_at_work(tmp_path):
         line = problem(root, "withdraw=P7")
 
     assert f"met process {os.getpid()}; wait for it or stop it, then withdraw again" in line
+    assert there(root) == ["P7"]
+    here(root, "withdraw=P7")
+    assert there(root) == []
+
+
+def test_a_withdrawal_changes_nothing_while_a_run_is_at_work_and_names_it(tmp_path):
+    root = tmp_path / "root"
+    ingest(root, put(tmp_path / "in", 1))
+
+    with holds.held(root, "nih-1"):
+        line = problem(root, "withdraw=P7")
+        here(root, "withdraw=P7", "check=true")  # which only looks
+
+    assert f"met run 'nih-1' in process {os.getpid()} on " in line
+    assert line.endswith("wait for it or stop it, then withdraw again")
     assert there(root) == ["P7"]
     here(root, "withdraw=P7")
     assert there(root) == []

@@ -105,12 +105,17 @@ class Site:
         return int(self._loaded.stdout.readline())
 
     def train(self, *overrides: str) -> Command:
-        """Start `python -m cxr.train`."""
+        """Start `python -m cxr.train` on the job."""
+        return self.start("cxr.train", *TINY, *overrides)
+
+    def start(self, module: str, *overrides: str) -> Command:
+        """Start any command."""
         self._count += 1
         out, err = (self.root / f"{self._count}.{name}" for name in ("out", "err"))
         err.touch()  # whoever reads it may come before the process does
-        words = [*TINY, f"root={self.root}", *overrides]
-        pid = self._ask(module="cxr.train", words=words, out=str(out), err=str(err))
+        flags = [word for word in overrides if word.startswith("-")]  # which Hydra takes first
+        words = [*flags, f"root={self.root}", *(word for word in overrides if word not in flags)]
+        pid = self._ask(module=module, words=words, out=str(out), err=str(err))
         return Command(self, pid, err, out)
 
     def stop(self) -> None:

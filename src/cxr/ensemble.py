@@ -21,14 +21,22 @@ _log = logging.getLogger(__name__)
 
 
 def main(cfg: schema.Ensemble, unresolved: DictConfig) -> None:
-    """Check that the runs fit together, ask each about what it held out, report."""
+    """Take the name, and make the ensemble."""
     from cxr import root
+    from cxr.infra import holds
+
+    folder = root.prepare(cfg.root)
+    with holds.held(folder, cfg.name):
+        _ensemble(cfg, unresolved, folder)
+
+
+def _ensemble(cfg: schema.Ensemble, unresolved: DictConfig, folder: Path) -> None:
+    """Check that the runs fit together, ask each about what it held out, report."""
     from cxr.infra import tracking
     from cxr.learning import ensembling, ranks, table
     from cxr.learning.evaluation.scene import Settings
 
     ranks.hush()
-    folder = root.prepare(cfg.root)
     place = folder / "runs" / cfg.name
     if (place / "run.json").exists():
         raise RunError(f"name: a run called {cfg.name!r} is there already; choose another name")

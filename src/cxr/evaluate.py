@@ -25,6 +25,7 @@ _log = logging.getLogger(__name__)
 def main(cfg: schema.Evaluate, unresolved: DictConfig) -> None:
     """Predict, score, report."""
     from cxr import root
+    from cxr.infra import holds
     from cxr.learning.predictor import Predictor
     from cxr.pacs import opening
 
@@ -35,7 +36,8 @@ def main(cfg: schema.Evaluate, unresolved: DictConfig) -> None:
         return
     run_folder = find_run(folder / "runs", cfg.run or "")
     predictor = Predictor.load(run_folder)
-    with opening.opened(cfg.pacs, root=folder) as pacs:
+    alone = holds.held(folder, run_folder.name, cfg.data.job)
+    with alone, opening.opened(cfg.pacs, root=folder) as pacs:
         _evaluate(cfg, unresolved, folder, run_folder, predictor, pacs)
 
 

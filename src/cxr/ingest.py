@@ -7,6 +7,7 @@ They come from a folder (`folder=…`), be it a published set (`published=…`),
 import io
 import os
 import sys
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,6 @@ from cxr.errors import ConfigError, PacsError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from contextlib import ExitStack
 
     from cxr.pacs import Pacs
     from cxr.pacs.ingest import Ingest
@@ -38,13 +38,14 @@ def main(cfg: schema.Ingest, _: DictConfig) -> None:
     elif cfg.to:
         _copy(cfg, folder)
     elif cfg.withdraw:
-        from contextlib import nullcontext
-
+        from cxr.infra import holds
         from cxr.pacs import locks, opening
 
-        # or an ingest that began before would bring the patient back
-        alone = nullcontext() if cfg.check else locks.alone(folder / "ingest")
-        with alone, opening.opened(cfg.pacs, root=folder) as pacs:
+        # or an ingest that began before would bring the patient back, and so would a training
+        alone = [] if cfg.check else [locks.alone(folder / "ingest"), holds.none(folder)]
+        with ExitStack() as stack, opening.opened(cfg.pacs, root=folder) as pacs:
+            for lock in alone:
+                stack.enter_context(lock)
             _withdraw(cfg, cfg.withdraw, pacs, folder)
     elif cfg.reports:
         _reports(cfg, cfg.reports, folder)
@@ -66,7 +67,6 @@ def _draw(cfg: schema.Ingest, wanted: labeling_schema.Synthetic, folder: Path) -
 
 def _ingest(cfg: schema.Ingest, folder: Path) -> None:
     """Check every file, store the good ones unless that is all; write the report."""
-    from contextlib import ExitStack
     from functools import partial
 
     from cxr.images import deidentify
@@ -108,7 +108,7 @@ def _ingest(cfg: schema.Ingest, folder: Path) -> None:
     print("next: " + _next(cfg))
 
 
-def _published(cfg: schema.Ingest, folder: Path, stack: "ExitStack") -> "Published | None":
+def _published(cfg: schema.Ingest, folder: Path, stack: ExitStack) -> "Published | None":
     from cxr.pacs.published import Published
 
     name, at = cfg.published, Path(str(cfg.folder))
@@ -284,8 +284,6 @@ def _forget(
     images: "Images", patient_ids: "Sequence[str]", folder: Path, jobs: "Sequence[Path]"
 ) -> None:
     """Remove what was made of images: answers, cached pixels, where they came from."""
-    from contextlib import closing
-
     from cxr import root
     from cxr.labeling import audit
     from cxr.labeling import withdrawal as of_jobs

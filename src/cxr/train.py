@@ -3,6 +3,7 @@
 import functools
 import logging
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -13,6 +14,8 @@ from cxr import config, schema
 from cxr.errors import RunError
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -20,9 +23,11 @@ if TYPE_CHECKING:
     from cxr.infra.compute import ComputeBackend
     from cxr.infra.tracking import Run
     from cxr.learning.evaluation import Evaluated
+    from cxr.learning.fit import Fitted
     from cxr.learning.material import Material
-    from cxr.learning.predictor import Predictor
+    from cxr.learning.predictor import Predictor, RunRecord
 
+_OF_TIME = re.compile(r"-[0-9]{8}-[0-9]{6}-[0-9]+$")  # conf/train's own names, in a sweep
 _log = logging.getLogger(__name__)
 
 
@@ -55,7 +60,10 @@ def _backend(cfg: schema.Train) -> "ComputeBackend":
 
 
 def _asked(name: str) -> dict[str, Any]:
-    """Say whether a run has its name of the command alone, and is one of several."""
+    """Say whether a run has its name of the command alone, and is one of several.
+
+    Of several a resume begins those that had not begun, unless all have other names each time.
+    """
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
@@ -64,10 +72,11 @@ def _asked(name: str) -> dict[str, Any]:
     hydra = HydraConfig.get()
     of_sweep = hydra.mode is RunMode.MULTIRUN
     if any(word.lstrip("+").startswith("name=") for word in hydra.overrides.task):
-        return {"of_sweep": of_sweep}
+        return {"of_sweep": of_sweep, "begins_rest": of_sweep}
     # the trials of a sweep are meant to run beside each other
     made_up = name.removesuffix(str(hydra.job.num)) if of_sweep else name
-    return {"of_sweep": of_sweep, "made_up": made_up}
+    begins_rest = of_sweep and not _OF_TIME.search(name)
+    return {"of_sweep": of_sweep, "made_up": made_up, "begins_rest": begins_rest}
 
 
 def _again(name: str) -> str:
@@ -87,21 +96,40 @@ def train(unresolved: DictConfig) -> float:
     from cxr.infra import interrupts
 
     with interrupts.like_exit():
-        return _train(config.check(unresolved, schema.Train), unresolved)
+        cfg = config.check(unresolved, schema.Train)
+        with _held(cfg):
+            return _train(cfg, unresolved)
+
+
+def _held(cfg: schema.Train) -> "AbstractContextManager[None]":
+    """Take the run's name; of processes that train together the first one does it for all."""
+    from contextlib import nullcontext
+
+    from cxr import root
+    from cxr.infra import holds
+    from cxr.learning import ranks
+
+    first = ranks.here().first
+    return holds.held(root.prepare(cfg.root), cfg.name) if first else nullcontext()
 
 
 def _train(cfg: schema.Train, unresolved: DictConfig) -> float:
     from cxr import root
     from cxr.learning import fit, preparing, ranks, running, score
-    from cxr.learning import predictor as predictors
     from cxr.learning import tracked as in_mlflow
+    from cxr.learning.predictor import Predictor
 
     # asked here too, so that it is refused before anything is decoded or tracked
     fit.resolve_precision(cfg.trainer.precision, cfg.trainer.accelerator)
     ranks.hush()
     folder = root.prepare(cfg.root)
     run_folder = folder / "runs" / cfg.name
-    earlier = running.earlier(cfg, run_folder)
+    asked = _asked(cfg.name)
+    earlier = running.earlier(cfg, run_folder, begins_rest=asked.get("begins_rest", False))
+    if earlier and asked.get("of_sweep") and running.is_over(cfg, run_folder, earlier):
+        _log.info("%s is finished, and is passed over", cfg.name)
+        return float(earlier.kept["score"])
+    running.check(cfg, run_folder)
     material = preparing.material(cfg, folder)
     objective = preparing.objective(cfg, material.cohort.names)
     splits = preparing.splits(cfg, folder, run_folder, material, earlier)
@@ -111,22 +139,8 @@ def _train(cfg: schema.Train, unresolved: DictConfig) -> float:
     params = cast("dict[str, Any]", OmegaConf.to_container(unresolved, resolve=False))
     tracked = running.tracked(cfg, folder, params, earlier)
     with tracked.finishing():
-        record = running.record(cfg, material, splits, tracked.run_id, earlier)
-        predictors.save_run(run_folder, record)
-        if earlier is None:
-            in_mlflow.data(tracked, material, splits, cfg.data.job)
-        told = functools.partial(_told, tracked)
-        with tracked.measured(cfg.tracking.uri):
-            fitted = running.fitted(
-                cfg, run_folder, material, splits, objective, told, resume=earlier is not None
-            )
-        running.note(cfg, run_folder, fitted)
-        _log.info(
-            "kept the %s epoch: %s %.3f in epoch %d of %d; %.0f s, %.0f images/s, %s",
-            cfg.trainer.keep, objective, fitted.score, fitted.epoch, fitted.epochs,
-            fitted.seconds, fitted.images_per_s, fitted.precision,
-        )  # fmt: skip
-        predictor = predictors.Predictor.load(run_folder)
+        fitted = _fit(cfg, run_folder, material, splits, objective, tracked, earlier)
+        predictor = Predictor.load(run_folder)
         evaluated = _evaluate(cfg, folder, run_folder, predictor, material, splits, unresolved)
         _tell(score.flat(evaluated.scored))
         in_mlflow.results(tracked, run_folder, evaluated)
@@ -138,6 +152,36 @@ def _train(cfg: schema.Train, unresolved: DictConfig) -> float:
         )  # fmt: skip
     _print(cfg, run_folder, evaluated)
     return fitted.score
+
+
+def _fit(
+    cfg: schema.Train,
+    run_folder: Path,
+    material: "Material",
+    splits: "NDArray[np.str_]",
+    objective: str,
+    tracked: "Run",
+    earlier: "RunRecord | None",
+) -> "Fitted":
+    """Record what the run is of, train, and tell MLflow of it all."""
+    from cxr.learning import predictor, running
+    from cxr.learning import tracked as in_mlflow
+
+    resume = earlier is not None
+    record = running.record(cfg, material, splits, tracked.run_id, earlier)
+    predictor.save_run(run_folder, record)
+    if not resume:
+        in_mlflow.data(tracked, material, splits, cfg.data.job)
+    told = functools.partial(_told, tracked)
+    with tracked.measured(cfg.tracking.uri):
+        fitted = running.fitted(cfg, run_folder, material, splits, objective, told, resume=resume)
+    running.note(cfg, run_folder, fitted)
+    _log.info(
+        "kept the %s epoch: %s %.3f in epoch %d of %d; %.0f s, %.0f images/s, %s",
+        cfg.trainer.keep, objective, fitted.score, fitted.epoch, fitted.epochs,
+        fitted.seconds, fitted.images_per_s, fitted.precision,
+    )  # fmt: skip
+    return fitted
 
 
 def _evaluate(

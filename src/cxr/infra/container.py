@@ -82,11 +82,15 @@ def _run(ml: Path, training: "_Training") -> None:
         importlib.invalidate_caches()
     if training.stopped:
         return
-    from cxr.infra import checkpoints  # installed just now
+    from cxr.errors import RunError  # installed just now
+    from cxr.infra import checkpoints
 
     processes = int(os.environ.get("CXR_PROCESSES") or _gpus() or 1)
     root, name = ml / "work", str(order["name"])
-    resumes = checkpoints.is_whole(ml / "checkpoints" / "runs", name)
+    try:
+        resumes = checkpoints.is_whole(ml / "checkpoints" / "runs", name)
+    except RunError as error:
+        raise JobError(str(error)) from error
     lay_out(ml, root, order["config"], name, resumes=resumes)
     say(
         f"run {name} {'goes on from its checkpoint' if resumes else 'begins'}: "

@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from hmac import new as hmac
 from pathlib import Path
@@ -27,6 +27,7 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 _PARAM_CHARACTERS = 6000  # MLflow's own limit for one value
 _AT_ONCE = 100  # MLflow's own limit for params in one call
+_METRICS_AT_ONCE = 1000  # and for metrics
 _UNFIT = re.compile(r"[^\w\-. :/]")
 _PASSWORD = re.compile(r"//.*@")  # to the last @: a password may hold one, unquoted
 
@@ -64,16 +65,43 @@ class Run:
 
     run_id: str
     client: Any
+    _unsent: list[Any] = field(default_factory=list, repr=False, compare=False)
 
     def log(self, metrics: Mapping[str, float], epoch: int = 0) -> None:
-        """Log metrics of one epoch, under names MLflow takes (`score.metric_name`)."""
+        """Log metrics of one epoch, under names MLflow takes (`score.metric_name`).
+
+        What a store does not take now is told of, and sent again with the next ones.
+        """
         from mlflow.entities import Metric
 
         now = int(time.time() * 1000)
-        self.client.log_batch(
-            self.run_id,
-            metrics=[Metric(k, float(v), now, epoch) for k, v in metrics.items()],
-        )
+        self._unsent.extend(Metric(k, float(v), now, epoch) for k, v in metrics.items())
+        if reason := self._sent():
+            _log.warning(
+                "MLflow did not take the metrics of %s (%s); they are sent again with the next",
+                self._epochs(), reason,
+            )  # fmt: skip
+
+    def _sent(self) -> str:
+        """Send what is not sent yet, the oldest first; why it could not be, or nothing."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            while self._unsent:
+                batch = self._unsent[:_METRICS_AT_ONCE]
+                self.client.log_batch(self.run_id, metrics=batch)  # again does no harm
+                del self._unsent[: len(batch)]
+        except (MlflowException, OSError, *_of_stores()) as error:
+            return type(error).__name__
+        return ""
+
+    def _epochs(self) -> str:
+        """Say of which epochs metrics are not sent; those of an evaluation are of none."""
+        epochs = sorted({metric.step for metric in self._unsent} - {0})
+        if not epochs:
+            return "the evaluation"
+        first, last = epochs[0], epochs[-1]
+        return f"epoch {first}" if first == last else f"epochs {first} to {last}"
 
     def artifact(self, path: Path, folder: str = "") -> None:
         """Keep a copy of a file, in `folder` of the run's artifacts."""
@@ -133,7 +161,13 @@ class Run:
             monitor.finish()
 
     def finish(self, status: Status = "FINISHED") -> None:
-        """Say how it ended."""
+        """Say how it ended, and send what a store did not take before."""
+        if reason := self._sent():
+            _log.warning(
+                "MLflow did not take the metrics of %s (%s), and they are lost to it",
+                self._epochs(), reason,
+            )  # fmt: skip
+            self._unsent.clear()
         self.client.set_terminated(self.run_id, status)
 
     @contextmanager
@@ -199,6 +233,16 @@ def start(
         reason = _PASSWORD.sub("//", str(error).partition("\n")[0])
         raise RunError(f"MLflow at {shown(uri)}: {reason}") from error
     return Run(run_id, client)
+
+
+def is_finished(uri: str, run_id: str) -> bool:
+    """Say whether MLflow has a run as finished; False also where it does not answer."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return bool(opened(uri).get_run(run_id).info.status == "FINISHED")
+    except MlflowException:
+        return False
 
 
 def resume(uri: str, run_id: str) -> Run:

@@ -54,6 +54,35 @@ def build_net(config: Mapping[str, Any], out_channels: int, *, seed: int = 42) -
     return net
 
 
+def try_net(net: nn.Module, image_size: tuple[int, int], out_channels: int) -> None:
+    """Ask a net about one image, for whether it takes such images shows in no argument.
+
+    Args:
+        net: From `build_net`; it is left evaluating.
+        image_size: (H, W) in pixels.
+        out_channels: Labels L it was built with.
+
+    Raises:
+        ConfigError: It cannot, or does not answer (1, L).
+    """
+    height, width = image_size
+    try:
+        with torch.inference_mode():
+            given = net.eval()(torch.zeros(1, 1, height, width))
+    except (RuntimeError, ValueError, TypeError, IndexError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ConfigError(
+            f"model.net: expected a net that takes images of 1 x {height} x {width}, met one that "
+            f"cannot: {reason}"
+        ) from error
+    if not isinstance(given, Tensor) or given.shape != (1, out_channels):
+        met = tuple(given.shape) if isinstance(given, Tensor) else type(given).__name__
+        raise ConfigError(
+            f"model.net: expected a net that answers one number a label, (1, {out_channels}), "
+            f"met {met}"
+        )
+
+
 def build_optimizer(config: Mapping[str, Any]) -> OptimizerFactory:
     """Make what turns parameters into an optimizer; fused where it can be, four times faster.
 

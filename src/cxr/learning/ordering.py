@@ -45,6 +45,9 @@ def _pseudonym(folder: Path) -> Callable[[str], str]:
 
 def _prepare(cfg: schema.Train, folder: Path, scratch: Path) -> Goods:
     """Refuse here what would be refused there, and gather what the job needs."""
+    from cxr.learning import running  # all that trains, which following a job needs not
+
+    running.check(cfg, folder / "runs" / cfg.name)
     ready = preparing.material(cfg, folder)
     preparing.objective(cfg, ready.cohort.names)
     divided = preparing.splits(cfg, folder, scratch / "divided", ready, None)

@@ -42,30 +42,52 @@ from cxr.learning.material import Material
 from cxr.learning.predictor import RunRecord
 from cxr.pacs import opening
 
+_SOME_LABELS = 2  # how many there are is not known before the job is read
 _log = logging.getLogger(__name__)
 
 
-def earlier(cfg: schema.Train, run_folder: Path) -> RunRecord | None:
+def earlier(cfg: schema.Train, run_folder: Path, *, begins_rest: bool = False) -> RunRecord | None:
     """Give the record of the run that is resumed; None where one begins.
 
     Whatever the run had trained for, it is resumed; one that kept no epoch begins with the first.
 
+    Args:
+        cfg: Of the run.
+        run_folder: Its folder, which need not be there.
+        begins_rest: It is one of several, of which a resume begins those that had not begun.
+
     Raises:
         RunError: The name is taken, or there is none to resume, or it began with other settings.
     """
-    begun = (run_folder / predictors.RUN).exists()
-    kept = any((run_folder / name).exists() for name in (checkpoints.LAST, checkpoints.PREVIOUS))
-    if not cfg.resume:
-        if begun and kept:
-            raise RunError(
-                f"name: a run called {cfg.name!r} is there already; choose another name, or add "
-                "resume=true to go on with it"
-            )
-        # a run that ended before its first epoch left nothing to keep, so its name is free
+    if not (run_folder / predictors.RUN).exists():
+        if cfg.resume and not begins_rest:
+            raise RunError(f"name: no run called {cfg.name!r} in {run_folder.parent} to resume")
         return None
-    if not begun:
-        raise RunError(f"name: no run called {cfg.name!r} in {run_folder.parent} to resume")
     found = predictors.load_run(run_folder)
+    kept, finished = _kept(run_folder), bool(found.members or found.kept or found.thresholds)
+    if cfg.resume:
+        if finished and not kept:
+            what = "an ensemble" if found.members else "finished, and its checkpoints are gone"
+            raise RunError(
+                f"name: {cfg.name!r} is {what}, so there is nothing to go on from; choose another "
+                "name"
+            )
+        _refuse_other(cfg, found)
+        return found
+    if finished or kept or (run_folder / predictors.CHECKPOINT).exists():
+        hint = ", or add resume=true to go on with it" if kept or not finished else ""
+        raise RunError(
+            f"name: a run called {cfg.name!r} is there already; choose another name{hint}"
+        )
+    # a run that ended before its first epoch left nothing to keep, so its name is free
+    return None
+
+
+def _kept(run_folder: Path) -> bool:
+    return any((run_folder / name).exists() for name in (checkpoints.LAST, checkpoints.PREVIOUS))
+
+
+def _refuse_other(cfg: schema.Train, found: RunRecord) -> None:
     now = settings(cfg)
     for key in sorted(found.settings.keys() | now.keys()):
         if found.settings.get(key) != now.get(key):
@@ -73,7 +95,41 @@ def earlier(cfg: schema.Train, run_folder: Path) -> RunRecord | None:
                 f"{key}: expected {found.settings.get(key, 'none')}, with which {cfg.name!r} "
                 f"began, met {now.get(key, 'none')}; a run is resumed as it began"
             )
-    return found
+
+
+def is_over(cfg: schema.Train, run_folder: Path, found: RunRecord) -> bool:
+    """Say whether a run was trained, evaluated and tracked to its end.
+
+    Args:
+        cfg: Of the run.
+        run_folder: Its folder.
+        found: What `earlier` gave.
+    """
+    evaluated = "score" in found.kept and (run_folder / "metrics.json").exists()
+    return evaluated and tracking.is_finished(cfg.tracking.uri, found.run_id)
+
+
+def check(cfg: schema.Train, run_folder: Path) -> None:
+    """Build what the config describes, and find what it names, before anything slow.
+
+    Args:
+        cfg: Of the run.
+        run_folder: Its folder, which need not be there.
+
+    Raises:
+        ConfigError: A loss, net or optimizer cannot be made so.
+        RunError: There is no such file or run of weights.
+    """
+    losses.build(cfg.loss.model_dump(by_alias=True))
+    net = model.build_net(cfg.model.net.model_dump(by_alias=True), _SOME_LABELS, seed=cfg.seed)
+    model.try_net(net, (cfg.data.image_size[0], cfg.data.image_size[1]), _SOME_LABELS)
+    _optimizer(cfg)(net.parameters())
+    if cfg.model.weights and not _kept(run_folder):
+        starting.find(cfg.model.weights, run_folder.parent)
+
+
+def _optimizer(cfg: schema.Train) -> model.OptimizerFactory:
+    return model.build_optimizer(cfg.model.optimizer.model_dump(by_alias=True, exclude_none=True))
 
 
 def settings(cfg: schema.Train) -> dict[str, str]:
@@ -186,9 +242,7 @@ def fitted(
     net = _net(cfg, run_folder, material, splits, resume=last is not None)
     classifier = model.Classifier(
         net, names, loss=loss,
-        optimizer=model.build_optimizer(
-            cfg.model.optimizer.model_dump(by_alias=True, exclude_none=True)
-        ),
+        optimizer=_optimizer(cfg),
         schedule=cfg.model.schedule, warmup=cfg.model.warmup, objective=objective,
         excluded_from_macro=[material.cohort.no_finding] if material.cohort.no_finding else [],
         named=functools.partial(_named, material, tracking.secret(run_folder.parents[1])),

@@ -37,6 +37,7 @@ class SageMaker:
         say: Callable[[str], None],
         made_up: str | None = None,
         of_sweep: bool = False,
+        begins_rest: bool = False,
     ) -> None:
         """Say what is to run where.
 
@@ -49,9 +50,11 @@ class SageMaker:
             made_up: How names of runs begin that this command made up; None where one was given,
                 which is leave to start another job like one that runs.
             of_sweep: The run is one of several.
+            begins_rest: Of which a resume begins those that had not begun.
         """
         self._settings, self._account, self._order = settings, account, order
         self._again_by, self._say, self._made_up = again, say, made_up
+        self._begins_rest = begins_rest
         self._ceiling = request.ceiling(settings, each=of_sweep)
         self._data: list[packing.Channel] = []
 
@@ -97,7 +100,7 @@ class SageMaker:
         if known is None:
             described = following.describe(self._account, job_name(order.name, 1))
             if described is None:
-                if order.resume:
+                if order.resume and not self._begins_rest:
                     raise RunError(f"name: no run called {order.name!r} to resume, here or in AWS")
                 return None
             known = self._found(described, value, scratch)
