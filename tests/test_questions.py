@@ -1,5 +1,6 @@
 """An evaluation asks its questions of the right images, and leaves out what was not asked."""
 
+import html
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +10,7 @@ from test_fit import NET
 from test_predictor import RECORD
 
 from cxr.learning import evaluation
-from cxr.learning.evaluation import headers
+from cxr.learning.evaluation import headers, questions
 from cxr.learning.evaluation.columns import Columns
 from cxr.learning.evaluation.scene import OUT_OF_FOLD, Settings
 from cxr.learning.model import build_net
@@ -83,10 +84,12 @@ def test_on_another_job_metadata_are_fitted_where_the_run_was_trained(tmp_path, 
     splits = {e.sop_instance_uid: s for e, s in zip(given.cohort.examples, SPLITS, strict=True)}
     told = headers.trained_among(given.cohort, splits, RECORD, Columns())
 
-    said, _ = scored(tmp_path, predictor, given, split="external", splits=None, elsewhere=told)
+    said, known = scored(tmp_path, predictor, given, split="external", splits=None, elsewhere=told)
     gone, page = scored(tmp_path, predictor, given, split="external", splits=None)
 
     assert said["metadata_only"]["trained_images"] == 80
-    assert said["probe"]["reason"].endswith("not at hand")
+    assert said["probe"]["reason"] == questions.NOT_DECODED
+    assert "ask the run's own job" in html.unescape(known)
+    assert gone["probe"]["reason"].endswith("not at hand")
     assert gone["metadata_only"]["reason"].endswith("not at hand")
     assert "is not known here" in page

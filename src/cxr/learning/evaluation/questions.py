@@ -12,6 +12,10 @@ from cxr.learning.evaluation import readers, shortcuts, subgroups, views
 from cxr.learning.evaluation.columns import DICOM
 from cxr.learning.evaluation.scene import OUT_OF_FOLD, Scene
 
+NOT_DECODED = (
+    "it is fitted on what the run was trained on, another job's images, whose pixels are not "
+    "decoded here; ask the run's own job"
+)
 _AT_ONCE = 256  # images in memory
 
 
@@ -58,7 +62,9 @@ def probe(scene: Scene) -> Mapping[str, Any] | None:
     nothing = np.empty((len(scene.rows), 0))
     if scene.split == OUT_OF_FOLD:
         return {**ask(nothing, None, None), "reason": "each image was trained on by some members"}
-    if scene.trained is None or not len(scene.trained_rows):
+    if scene.trained is not None and not len(scene.trained_rows):
+        return {**ask(nothing, None, None), "reason": NOT_DECODED}
+    if scene.trained is None:
         return ask(nothing, None, None)
     chosen = shortcuts.enough_for_probe(len(scene.trained_rows), scene.seed)
     try:
