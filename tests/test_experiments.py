@@ -123,6 +123,7 @@ def test_the_published_protocol_is_an_80_10_10_division_of_patients(name, batch,
         0.5,
     )
     assert (cfg.targets.uncertain, cfg.targets.not_mentioned) == ("zeros", "zeros")
+    assert not cfg.targets.consistent
     assert (cfg.model.optimizer.target, cfg.model.optimizer.lr) == ("torch.optim.Adam", 5e-4)
     assert cfg.model.weights == "densenet121-a639ec97.pth"
     assert (cfg.model.schedule, cfg.trainer.patience, cfg.objective) == ("plateau", 10, "val/loss")

@@ -15,6 +15,7 @@ from cxr.errors import RunError
 from cxr.learning import answering, fit, predictor
 from cxr.learning.model import build_net
 from cxr.learning.predictor import Predictor, RunRecord
+from cxr.learning.targets import Policy
 
 RECORD = RunRecord(
     name="toy-1",
@@ -182,6 +183,27 @@ def test_members_and_views_are_averaged_as_logits_then_calibrated_then_consisten
     none = np.minimum(none, 1 - np.maximum(top, bottom))
     assert np.abs(given - np.column_stack([top, bottom, none])).max() < 1e-6
     assert np.ptp(each, axis=0).max() > 0.01
+
+
+def test_a_run_of_inconsistent_labels_answers_as_its_net_says_also_in_onnx(tmp_path):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    images = np.random.default_rng(0).integers(256, size=(40, SIZE, SIZE), dtype=np.uint8)
+    net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(SIZE * SIZE, len(NAMES)))
+    asked = Predictor(dataclasses.replace(FULL, tta=()), net, "cpu")
+    consistent = asked.predict(images)
+    policy = dataclasses.asdict(Policy(consistent=False))
+    asked.record = dataclasses.replace(asked.record, policy=policy)
+    predictor.save_run(tmp_path, asked.record)
+
+    given = asked.predict(images)
+
+    logits = asked.logits(images) * [1.5, 1.0, 0.8] - [0.4, 0.0, 0.0]
+    assert np.abs(given - 1 / (1 + np.exp(-logits))).max() < 1e-6
+    assert np.abs(given - consistent).max() > 0.01
+    assert not predictor.load_run(tmp_path).consistent
+    session = onnxruntime.InferenceSession(str(asked.export_onnx(tmp_path / "model.onnx")))
+    (told,) = session.run(None, {"image": images[:, None].astype(np.float32) / 255})
+    assert np.abs(told - given).max() < 1e-5
 
 
 def test_a_run_of_before_answers_as_it_did(trained):

@@ -40,6 +40,15 @@ def root(tmp_path_factory):
         "uneven": [
             voted(i.orthanc_id, n % 3 == 0) for n, i in enumerate(stored) if n not in (1, 3)
         ],
+        "family": [
+            line(
+                i.orthanc_id,
+                ("not_mentioned", "present" if n < 4 else "absent"),
+                names=("Opacity", "Edema"),
+                **{"label-parents": {"Opacity": ["Edema"]}},
+            )
+            for n, i in enumerate(stored)
+        ],
         "plain": [line(i.orthanc_id) for i in stored],
         "text": [
             line(i.orthanc_id, ("uncertain", "not_mentioned"), **{"label-not-mentioned": "ignore"})
@@ -197,10 +206,17 @@ def test_a_list_saved_with_a_mark_begins_with_its_first_patient_and_another_code
         preparing.splits(cfg, root, tmp_path / "run", made, None)
 
 
-def test_the_split_does_not_depend_on_what_uncertain_becomes(root, tmp_path):
+@pytest.mark.parametrize(
+    ("job", "edits"),
+    [
+        ("text", ["targets.uncertain=ones", "targets.uncertain=ignore"]),
+        ("family", ["targets.consistent=true", "targets.consistent=false"]),
+    ],
+)
+def test_the_split_does_not_depend_on_what_states_become(root, tmp_path, job, edits):
     divided = []
-    for number, edit in enumerate(["targets.uncertain=ones", "targets.uncertain=ignore"]):
-        cfg, made = ready(root, "text", edit, "data.folds=3")
+    for number, edit in enumerate(edits):
+        cfg, made = ready(root, job, edit, "data.folds=3")
         divided.append(preparing.splits(cfg, root, tmp_path / str(number), made, None).tolist())
 
     assert divided[0] == divided[1]

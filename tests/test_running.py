@@ -62,6 +62,16 @@ def test_a_setting_that_was_taken_away_is_named_too(folder):
         running.earlier(configured("resume=true"), folder)
 
 
+def test_a_run_that_began_before_there_was_a_key_goes_on_where_it_did_the_same(folder):
+    began = running.settings(configured())
+    del began["targets.consistent"]
+    predictor.save_run(folder, dataclasses.replace(RECORD, settings=began))
+
+    assert running.earlier(configured("resume=true"), folder) is not None
+    with pytest.raises(RunError, match=r"targets.consistent: expected True, .* met False"):
+        running.earlier(configured("resume=true", "targets.consistent=false"), folder)
+
+
 def test_a_taken_name_is_refused_even_where_its_last_checkpoint_is_torn(folder):
     (folder / checkpoints.LAST).write_bytes(b"PK")
 

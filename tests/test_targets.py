@@ -123,6 +123,55 @@ def test_no_finding_makes_silence_about_findings_absent_but_not_about_devices(si
     assert truth.values[:, :3].max() == 0
 
 
+FAMILY = LabelSet(
+    "family", ("Disease", "Edema", "Opacity", "No Finding", "Mass"), "No Finding",
+    parents={"Disease": ("Opacity", "No Finding"), "Opacity": ("Edema", "Mass")},
+)  # fmt: skip
+
+
+def following(row, name):
+    """What a finding is by a row alone: as labelled, else what is surest among those below it."""
+    said = dict(zip(FAMILY.names, row, strict=True))
+    if name == "No Finding":
+        silent, others = said[name] is M, {k: v for k, v in said.items() if k != name}
+        return A if silent and P in others.values() else said[name]
+    if said[name] is not M:
+        return said[name]
+    children = [c for c in FAMILY.parents.get(name, ()) if c != "No Finding"]
+    ahead = [said[c] for c in children]
+    ahead += [following(row, c) for c in children] + [
+        said[g] for c in children for g in FAMILY.parents.get(c, ())
+    ]
+    surest = next((state for state in (P, U) if state in ahead), M)
+    return A if surest is M and said["No Finding"] is P else surest
+
+
+@given(st.lists(st.lists(st.sampled_from(State), min_size=5, max_size=5), max_size=8))
+def test_a_silent_parent_follows_what_lies_below_it_and_an_answer_stays(states):
+    policy = Policy(not_mentioned="ignore")
+    completed = [[following(row, name) for name in FAMILY.names] for row in states]
+
+    truth = to_truth(states, policy, FAMILY)
+    values, weights = numbers(states, policy, FAMILY)
+
+    said = np.array([[str(s) for s in row] for row in completed]).reshape(-1, 5)
+    assert (truth.values == (said == "present")).all()
+    assert (truth.mask == np.isin(said, ["present", "absent"])).all()
+    assert (truth.uncertain == (said == "uncertain")).all()
+    assert (values == truth.values).all()
+    assert (weights == truth.mask).all()
+
+
+def test_parents_stay_as_labelled_where_that_is_asked_for():
+    states, policy = [[M, P, M, M, A]], Policy(consistent=False)
+
+    assert to_truth(states, Policy(), FAMILY).values.tolist() == [[1, 1, 1, 0, 0]]
+    assert to_truth(states, policy, FAMILY).values.tolist() == [[0, 1, 0, 0, 0]]
+    assert numbers(states, policy, FAMILY)[0].tolist() == [[0, 1, 0, 0, 0]]
+    assert policy.told()["parents"] == "as labelled, and outputs are not made consistent"
+    assert targets.parse({"consistent": False}) == policy
+
+
 @given(ROWS, POLICIES)
 def test_clear_answers_keep_their_side_and_not_asked_is_always_masked(states, policy):
     values, weights = numbers(states, policy)

@@ -66,6 +66,7 @@ class Policy(Section):
     smoothing: float = Field(ge=0, lt=0.5)
     probabilities: bool
     confidence: bool
+    consistent: bool
 
     @model_validator(mode="after")
     def _soft_is_a_range(self) -> "Policy":

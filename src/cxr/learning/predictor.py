@@ -62,8 +62,7 @@ class RunRecord:
         standardize: The net is shown images of mean 0 and deviation 1.
         tta: How each image is moved for the answers that are averaged; empty asks once.
         calibration: Label → `method`, `slope`, `intercept`, fitted on val.
-        weights: What it began with and how many tensors of it (`weights.Taken.counts`); empty
-            where the seed made them all.
+        weights: What it began with (`weights.Taken.counts`); empty where the seed made it all.
         members: Names of the runs an ensemble averages, in its folder; empty for one run.
         machine: What it was trained on, see `learning.machine`.
         kept: Whose weights `best.ckpt` holds: `which` (best or last), `epoch`, the objective's
@@ -99,6 +98,11 @@ class RunRecord:
     kept: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=lambda: versions())
     created: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+
+    @property
+    def consistent(self) -> bool:
+        """Whether its answers obey its label set; those of before, which do not say, do."""
+        return bool(self.policy.get("consistent", True))
 
 
 def versions() -> dict[str, str]:
@@ -303,7 +307,8 @@ class Predictor:
 
     def _answer(self) -> Answer:
         record = self.record
-        return Answer(record.label_names, record.calibration, label_set(record))
+        obeyed = label_set(record) if record.consistent else None
+        return Answer(record.label_names, record.calibration, obeyed)
 
     def export_onnx(self, path: Path) -> Path:
         """Write all that `predict` does as ONNX: `image` (B, 1, H, W) → `probabilities` (B, L).

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxr import schema
+from cxr.contract.labels import State
 from cxr.errors import ConfigError, RunError
 from cxr.infra import tracking
 from cxr.learning import divided, folds, parcel, ranks, score, targets
@@ -167,8 +168,11 @@ def _drawn(cfg: schema.Train, ready: Material) -> NDArray[np.str_]:
             "%d of %d patients in %s have no image in job %s",
             absent, len(set(listed)), cfg.data.test_list, cfg.data.job,
         )  # fmt: skip
+    # by the labels as given, so that no policy moves a patient
+    given = [[state is State.PRESENT for state in e.states] for e in ready.cohort.examples]
+    present = np.array(given, np.float32)
     return folds.split(
-        ready.patient_ids, ready.truth, ready.mask,
+        ready.patient_ids, present, np.ones(present.shape, bool),
         folds=cfg.data.folds, fold=cfg.data.fold, test=cfg.data.test,
         test_patients=listed, seed=cfg.seed,
     )  # fmt: skip

@@ -44,6 +44,8 @@ from cxr.pacs import opening
 
 _SOME_LABELS = 2  # how many there are is not known before the job is read
 _log = logging.getLogger(__name__)
+_BEFORE = {"targets.consistent": "True"}
+"""What runs did before there was a key that says so."""
 
 
 def earlier(cfg: schema.Train, run_folder: Path, *, begins_rest: bool = False) -> RunRecord | None:
@@ -88,11 +90,11 @@ def _kept(run_folder: Path) -> bool:
 
 
 def _refuse_other(cfg: schema.Train, found: RunRecord) -> None:
-    now = settings(cfg)
-    for key in sorted(found.settings.keys() | now.keys()):
-        if found.settings.get(key) != now.get(key):
+    began, now = _BEFORE | dict(found.settings), settings(cfg)
+    for key in sorted(began.keys() | now.keys()):
+        if began.get(key) != now.get(key):
             raise RunError(
-                f"{key}: expected {found.settings.get(key, 'none')}, with which {cfg.name!r} "
+                f"{key}: expected {began.get(key, 'none')}, with which {cfg.name!r} "
                 f"began, met {now.get(key, 'none')}; a run is resumed as it began"
             )
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from cxr.contract.labels import LabelSet, Silence, State
 from cxr.errors import ConfigError, DataError, LabelError
+from cxr.learning import consistency
 
 Uncertain = Literal["ignore", "ones", "zeros", "soft"]
 Table = Sequence[Sequence[float | None]]
@@ -49,6 +50,8 @@ class Policy:
         smoothing: What a target of 0 or 1 moves towards the other.
         probabilities: Whether consolidated probabilities, where there are some, are targets.
         confidence: Whether entries weigh as much as their readers agree.
+        consistent: Whether silence about a parent follows its children, as what a run answers
+            then does (`predictor.RunRecord.consistent`).
         seed: Of the draws of `soft`.
     """
 
@@ -59,6 +62,7 @@ class Policy:
     smoothing: float = 0.0
     probabilities: bool = False
     confidence: bool = False
+    consistent: bool = True
     seed: int = 42
 
     def for_label(self, name: str, label_set: LabelSet) -> Rule:
@@ -95,6 +99,8 @@ class Policy:
             said["targets"] = "consolidated probabilities"
         if self.confidence:
             said["weights"] = "how far readers agree"
+        if not self.consistent:
+            said["parents"] = "as labelled, and outputs are not made consistent"
         return said
 
 
@@ -186,7 +192,7 @@ def to_targets(
     >>> made.values.tolist(), made.weights.tolist()
     ([[1.0, 0.0]], [[1.0, 0.0]])
     """
-    codes = _codes(states, label_set)
+    codes = _codes(states, policy, label_set)
     low, high = policy.smoothing, 1 - policy.smoothing
     values = np.where(codes == _PRESENT, high, low)
     kept = (codes == _PRESENT) | (codes == _ABSENT)
@@ -219,13 +225,13 @@ def to_truth(states: Sequence[Sequence[State]], policy: Policy, label_set: Label
 
     Args:
         states: N rows of L states, in label order.
-        policy: Says what silence means, as in training.
+        policy: Says what silence means, also of parents, as in training.
         label_set: Whose labels these are.
 
     Raises:
         DataError: As `to_targets`.
     """
-    codes = _codes(states, label_set)
+    codes = _codes(states, policy, label_set)
     mask = (codes == _PRESENT) | (codes == _ABSENT)
     for k, name in enumerate(label_set.names):
         if policy.for_label(name, label_set).not_mentioned == "zeros":
@@ -292,19 +298,27 @@ def capped(
     return (weights * scale[:, None]).astype(np.float32)
 
 
-def _codes(states: Sequence[Sequence[State]], label_set: LabelSet) -> NDArray[np.uint8]:
-    """Give (N, L) codes of states, with what No Finding being present says of silence."""
+def _codes(
+    states: Sequence[Sequence[State]], policy: Policy, label_set: LabelSet
+) -> NDArray[np.uint8]:
+    """Give (N, L) codes of states, silence replaced by what other labels say of it."""
     width = len(label_set.names)
     for number, row in enumerate(states):
         if len(row) != width:
             raise DataError(f"row {number}: expected {width} states, met {len(row)}")
     flat = (_CODES[state] for row in states for state in row)
     codes = np.fromiter(flat, np.uint8, len(states) * width).reshape(len(states), width)
-    if label_set.no_finding:
-        clear = codes[:, label_set.names.index(label_set.no_finding)] == _PRESENT
-        for name in label_set.excluded:
-            column = codes[:, label_set.names.index(name)]
-            column[clear & (column == _NOT_MENTIONED)] = _ABSENT
+    rules = consistency.rules(label_set)
+    for parent, below in rules.parents if policy.consistent else ():
+        silent = codes[:, parent] == _NOT_MENTIONED
+        for state in (_UNCERTAIN, _PRESENT):  # as reports are mined: what is surer comes last
+            codes[silent & (codes[:, list(below)] == state).any(axis=1), parent] = state
+    if rules.no_finding is not None:
+        said, excluded = codes[:, rules.no_finding], list(rules.excluded)
+        found = (codes[:, excluded] == _PRESENT).any(axis=1)
+        said[found & (said == _NOT_MENTIONED)] = _ABSENT
+        silence = (said == _PRESENT)[:, None] & (codes[:, excluded] == _NOT_MENTIONED)
+        codes[:, excluded] = np.where(silence, _ABSENT, codes[:, excluded])
     return codes
 
 
