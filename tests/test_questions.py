@@ -80,6 +80,24 @@ def test_out_of_fold_metadata_are_fitted_on_the_other_patients_in_turn(tmp_path,
     assert said["probe"]["reason"] == "each image was trained on by some members"
 
 
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_metadata_of_patients_are_fitted_on_patients(tmp_path, predictor, given, elsewhere):
+    settings, splits, told = Settings(unit="patient"), SPLITS, None
+    if elsewhere:
+        known = dict(zip(given.sop_instance_uids, SPLITS, strict=True))
+        told = headers.trained_among(given.cohort, known, RECORD, Columns(), "patient")
+        splits = None
+
+    said, _ = scored(
+        tmp_path, predictor, given, settings=settings, splits=splits, elsewhere=told,
+        split="external" if elsewhere else "test",
+    )  # fmt: skip
+
+    alone = said["metadata_only"]
+    assert alone["trained_images"] == len(set(given.patient_ids[:80])) == 40
+    assert alone["fitted_on"] == "the 40 patients this run was trained on"
+
+
 def test_on_another_job_metadata_are_fitted_where_the_run_was_trained(tmp_path, predictor, given):
     splits = {e.sop_instance_uid: s for e, s in zip(given.cohort.examples, SPLITS, strict=True)}
     told = headers.trained_among(given.cohort, splits, RECORD, Columns())

@@ -114,6 +114,64 @@ def test_without_metadata_the_section_says_why(trained):
     json.dumps(said, allow_nan=False)
 
 
+def crossed(made, **changed):
+    common = {"averaged": AVERAGED, "draws": 20, "seed": 1}
+    return shortcuts.crossed(made, **(common | changed))
+
+
+def blank(seed, positives, count=300):
+    """Patients whose view, age and sex say nothing of a finding."""
+    rng = np.random.default_rng(seed)
+    made = sample(n=count, patients=10 * count, seed=seed)
+    truth = np.zeros((count, 3))
+    for k in range(3):
+        truth[rng.permutation(count)[:positives], k] = 1
+    return replace(made, truth=truth, mask=np.ones((count, 3), bool))
+
+
+def test_out_of_fold_metadata_that_say_nothing_rank_by_chance_and_not_below():
+    areas = [
+        label["auroc"]
+        for n in range(16)
+        for label in crossed(blank(n, 90), draws=2)["labels"].values()
+    ]
+
+    # by probabilities of five regressions it would be .466
+    assert np.mean(areas) == pytest.approx(0.5, abs=0.02)
+
+
+def test_out_of_fold_metadata_find_what_the_view_gives_away():
+    made = sample(seed=1, shortcut=3)
+
+    said = crossed(made)
+
+    keep = made.mask[:, 0]
+    view = sk.roc_auc_score(made.truth[keep, 0], (made.columns["view"] == "AP")[keep])
+    assert said["labels"]["Edema"]["auroc"] == pytest.approx(view, abs=0.04)
+
+
+def test_a_finding_too_rare_in_one_fifth_is_guessed_alike_in_all():
+    # four fifths of six are five or four
+    label = crossed(blank(0, 6))["labels"]["Edema"]
+
+    assert label["auroc"] == 0.5
+    assert label["reason"] == "fewer than 5 images of a class in training"
+
+
+def test_fifths_share_no_patient_and_have_like_shares_of_findings():
+    made = sample(n=600, patients=300, seed=3)
+
+    fifth = shortcuts._fifths(made, seed=1)
+
+    for patient in np.unique(made.patients):
+        assert len(set(fifth[made.patients == patient])) == 1
+    present = made.mask & (made.truth == 1)
+    patients = [
+        len(set(made.patients[(fifth == n) & present[:, 0]])) for n in range(5)
+    ]  # fmt: skip
+    assert max(patients) - min(patients) <= 2
+
+
 def test_probe_finds_what_lies_in_the_embedding_and_nothing_else():
     made, trained = sample(seed=1), sample(seed=2)
     rng = np.random.default_rng(0)

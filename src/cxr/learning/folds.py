@@ -65,7 +65,7 @@ def split(
     had = np.array([present[rows_of[patient]].any(axis=0) for patient in patients])
     role = _roles(folds, fold, test)
     splits = np.full(len(patient_ids), "test", dtype="<U5")
-    for patient, number in zip(patients, _stratify(had, folds, seed), strict=True):
+    for patient, number in zip(patients, stratify(had, folds, seed), strict=True):
         splits[rows_of[patient]] = role[number]
     return splits
 
@@ -100,8 +100,8 @@ def _roles(folds: int, fold: int, test: str) -> list[str]:
     return role
 
 
-def _stratify(had: NDArray[np.bool_], folds: int, seed: int) -> NDArray[np.intp]:
-    """Give each row of (P, L) a fold, 0 to folds - 1."""
+def stratify(had: NDArray[np.bool_], folds: int, seed: int) -> NDArray[np.intp]:
+    """Give each row of (P, L) a fold, 0 to folds - 1, with like shares of every column."""
     from iterstrat.ml_stratifiers import MultilabelStratifiedKFold
 
     # the stratifier takes no single column; an empty one beside it changes nothing

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxr.errors import RunError
-from cxr.learning.evaluation import readers, shortcuts, subgroups, views
+from cxr.learning.evaluation import readers, sampling, shortcuts, subgroups, views
 from cxr.learning.evaluation.columns import DICOM
 from cxr.learning.evaluation.scene import OUT_OF_FOLD, Scene
 
@@ -44,8 +44,12 @@ def metadata_only(scene: Scene) -> Mapping[str, Any] | None:
         return shortcuts.crossed(
             scene.sample, averaged=scene.scored["averaged"], draws=scene.draws, seed=scene.seed
         )
+    trained = scene.trained
+    if trained is not None and len(scene.trained_rows):  # as units too, for views of theirs
+        unit = scene.settings.unit
+        trained = sampling.pooled(trained, scene.material, scene.trained_rows, unit)
     return shortcuts.metadata_only(
-        scene.sample, scene.trained, averaged=scene.scored["averaged"],
+        scene.sample, trained, averaged=scene.scored["averaged"],
         draws=scene.draws, seed=scene.seed,
     )  # fmt: skip
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cxr.learning import metrics
+from cxr.learning import folds, metrics
 from cxr.learning.evaluation.sample import Sample
 from cxr.learning.metrics import FEWEST_PATIENTS
 from cxr.learning.score import ENOUGH
@@ -22,6 +22,7 @@ NOT_AT_HAND = "the images the run was trained on are not at hand"
 MOST_IMAGES = 5000
 """That a probe is fitted on; more hardly change what it finds, and take long."""
 _MOST_CLASSES = 10
+_SEVERAL = {"image": "images", "study": "studies", "patient": "patients"}
 _PENALTY = 0.1
 """Of the probe (C of scikit-learn): a layer has more numbers than a small set has images."""
 
@@ -49,10 +50,11 @@ def metadata_only(
         seed: Of the bootstrap.
 
     Returns:
-        `asked` (of view, age and sex, what is known of the images trained on), `trained_images`,
-        `fitted_on` (in words), `findings`, `auroc_macro`, `auroc_macro_ci`, `difference` (model
-        less metadata) and `difference_ci`; `labels`: name → `auroc`, `auroc_ci`, `difference`,
-        `difference_ci`, `reason`; `reason` where there is nothing.
+        `asked` (of view, age and sex, what is known of the images trained on), `trained_images`
+        (how many units it was fitted on), `fitted_on` (in words), `findings`, `auroc_macro`,
+        `auroc_macro_ci`, `difference` (model less metadata) and `difference_ci`; `labels`: name →
+        `auroc`, `auroc_ci`, `difference`, `difference_ci`, `reason`; `reason` where there is
+        nothing.
     """
     said: dict[str, Any] = {
         "asked": [], "trained_images": 0, "findings": [], "auroc_macro": None,
@@ -68,7 +70,7 @@ def metadata_only(
     count = len(trained.patients)
     said |= {
         "asked": asked, "trained_images": count, "reason": None,
-        "fitted_on": f"the {count} images this run was trained on",
+        "fitted_on": f"the {count} {_SEVERAL[trained.unit]} this run was trained on",
     }  # fmt: skip
     return said | _beside(sample, predicted, reasons, averaged, draws=draws, seed=seed)
 
@@ -77,11 +79,11 @@ def crossed(sample: Sample, *, averaged: Sequence[str], draws: int, seed: int) -
     """Predict each finding by view, age and sex alone where nothing is left to fit on.
 
     As of pooled out-of-fold predictions, which say something of every patient. Each fifth of the
-    patients is predicted by a regression fitted on the others. Takes and gives what
-    `metadata_only` does.
+    patients is predicted by a regression fitted on the others, and counts by its rank within the
+    fifth; fifths have like shares of every finding. A fifth with many positives leaves few to be
+    fitted on, so by probabilities it would rank below the others, and what metadata do not tell
+    below one half. Takes and gives what `metadata_only` does.
     """
-    from sklearn.model_selection import GroupKFold
-
     asked = [name for name in ASKED if _varies(sample, name)]
     people = len(np.unique(sample.patients))
     if not asked or people < 2:
@@ -89,16 +91,36 @@ def crossed(sample: Sample, *, averaged: Sequence[str], draws: int, seed: int) -
         return metadata_only(sample, nobody, averaged=averaged, draws=draws, seed=seed)
     predicted = np.full(sample.truth.shape, 0.5)
     reasons: list[str | None] = [None] * len(sample.names)
-    fifths = GroupKFold(min(5, people)).split(predicted, groups=sample.patients)
-    for others, held_out in fifths:
+    fifth = _fifths(sample, seed)
+    for number in np.unique(fifth):
+        others, held_out = np.flatnonzero(fifth != number), np.flatnonzero(fifth == number)
         some, few = _predict(sample.take(others), sample.take(held_out), asked)
-        predicted[held_out] = some
+        for k in range(len(sample.names)):
+            known = sample.mask[held_out, k]
+            predicted[held_out[known], k] = _ranks(some[known, k])
         reasons = [one or other for one, other in zip(reasons, few, strict=True)]
+    # guessed in one fifth and predicted in others, its patients would rank by their fifth
+    predicted[:, [reason is not None for reason in reasons]] = 0.5
     said = {
         "asked": asked, "trained_images": len(sample.patients), "reason": None,
         "fitted_on": "four fifths of these patients, in turn, and scored on the others",
     }  # fmt: skip
     return said | _beside(sample, predicted, reasons, averaged, draws=draws, seed=seed)
+
+
+def _fifths(sample: Sample, seed: int) -> NDArray[np.intp]:
+    """Number each unit's fifth; a patient's units are in one."""
+    patients, which = np.unique(sample.patients, return_inverse=True)
+    had = np.zeros((len(patients), len(sample.names)), bool)
+    np.logical_or.at(had, which, sample.mask & (sample.truth == 1))
+    return folds.stratify(had, min(5, len(patients)), seed)[which]
+
+
+def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Give each value's rank from 0 to 1, equal ones the same."""
+    _, which, counts = np.unique(values.round(9), return_inverse=True, return_counts=True)
+    middle: NDArray[np.float64] = (counts.cumsum() - counts / 2) / max(len(values), 1)
+    return middle[which]
 
 
 def _beside(
