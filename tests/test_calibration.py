@@ -1,6 +1,7 @@
 """Calibration against scikit-learn and scipy: what is fitted, and how it is measured."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,9 +13,14 @@ from sklearn.calibration import calibration_curve
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import brier_score_loss
 from statsmodels import api as statsmodels
+from test_evaluation import evaluated, material
+from test_fit import NET
+from test_predictor import FULL
 
 from cxr.learning import points, resampling
 from cxr.learning.evaluation import calibration
+from cxr.learning.model import build_net
+from cxr.learning.predictor import Predictor
 
 
 def overconfident(seed=0, n=400, factor=3.0, shift=1.0):
@@ -107,6 +113,7 @@ def test_labels_with_few_of_a_class_stay_as_they_are_and_say_so():
     assert fitted["sure"]["slope"] == pytest.approx(1 / 3, rel=0.35)
     assert fitted["sure"]["intercept"] == 0
     assert fitted["few"]["reason"] == "19 positives on val, 20 needed"
+    assert fitted["few"]["split"] == "val"
     assert fitted["backwards"]["reason"] == "no better than chance on val"
     assert fitted["masked"]["reason"] == "19 positives on val, 20 needed"
     for name in ("few", "backwards", "masked"):
@@ -114,6 +121,28 @@ def test_labels_with_few_of_a_class_stay_as_they_are_and_say_so():
         assert (unchanged["method"], unchanged["slope"], unchanged["intercept"]) == ("none", 1, 0)
     json.dumps(fitted, allow_nan=False)
     assert calibration.fit(z[:, None], present[:, None], masked[:, :1], ("a",), "none") == {}
+
+
+def test_the_report_says_whose_ranking_calibration_can_change(tmp_path):
+    fitted = {
+        name: one | {"split": "out-of-fold", "reason": None}
+        for name, one in FULL.calibration.items()
+    }
+    record = replace(FULL, tta=(), calibration=fitted)
+    literal = replace(record, policy={"consistent": False})
+    net = build_net(NET, 3)
+
+    made, pages = [], []
+    for one in (record, literal, replace(record, calibration={})):
+        done = evaluated(tmp_path, Predictor(one, net, "cpu"), material(20), pictures=False)
+        made.append(done.scored["calibration"])
+        pages.append(done.report.read_text())
+    said, bare, plain = made
+
+    assert said["reranked"] == ["Top", "No Finding"]
+    assert bare["reranked"] == plain["reranked"] == []
+    assert "as it is, but for Top and No Finding" in " ".join(pages[0].split())
+    assert "ranking as it is.</p>" in pages[1]
 
 
 @settings(max_examples=30)

@@ -62,7 +62,8 @@ def test_each_image_is_scored_by_the_run_that_never_saw_its_patient(runs):
         assert np.abs(held.logits[rows] - logits(runs / f"cv-{fold}", rows)).max() < 1e-6
     assert ensembling.of_folds(members)
     assert (held.split, held.tuned_on) == ("out-of-fold", "out-of-fold")
-    assert held.warnings == [ensembling.TUNED]
+    assert held.warnings == [ensembling.TUNED, ensembling.ANOTHER]
+    assert (held.by == (FOLD[:, None] == np.arange(3))).all()
 
 
 def test_runs_on_one_fold_are_averaged_first(runs):
@@ -84,8 +85,38 @@ def test_seeds_on_one_fold_are_scored_on_its_test_and_tuned_on_its_val(runs):
     held = ensembling.held(ensembling.members(ensembling.find(runs, ["cv-0", "again"])), READY)
 
     assert held.rows.tolist() == np.flatnonzero(FOLD == 0).tolist()
-    assert held.tuned_rows.tolist() == np.flatnonzero(FOLD == 1).tolist()
+    assert held.tuned.rows.tolist() == np.flatnonzero(FOLD == 1).tolist()
+    assert held.by.all()
     assert (held.split, held.tuned_on, held.warnings) == ("test", "val", [])
+
+
+def test_members_tuned_on_other_val_images_say_that_their_mean_is_another_model(runs):
+    run(runs, "again", 0, seed=7, splits=np.array(["test", "train", "val"])[FOLD])
+
+    held = ensembling.held(ensembling.members(ensembling.find(runs, ["cv-0", "again"])), READY)
+
+    assert held.tuned.rows.tolist() == np.flatnonzero(FOLD > 0).tolist()
+    assert held.warnings == [ensembling.ANOTHER]
+
+
+def test_maps_and_pointing_are_of_the_members_that_held_an_image_out(runs, tmp_path):
+    members = ensembling.members(ensembling.find(runs, ["cv"]))
+    held = ensembling.held(members, READY)
+    nets = [Predictor.load(m.folder, "cpu").net for m in members]
+    asked = Predictor(RECORD, nets, "cpu")
+    pairs = [(row, 0) for row in range(6)]
+
+    found = list(saliency.maps(asked, READY, pairs, held.by[:6]))
+
+    for row, one in enumerate(found):
+        image = asked.inputs(READY.gather(np.array([row])))
+        alone = saliency.grad_cam(nets[FOLD[row]], image, 0)[0]
+        np.testing.assert_allclose(one, alone, rtol=1e-4, atol=1e-9)
+    both = np.array([[True, False, True]])
+    (one,) = saliency.maps(asked, READY, pairs[:1], both)
+    image = asked.inputs(READY.gather(np.array([0])))
+    expected = np.mean([saliency.grad_cam(nets[k], image, 0)[0] for k in (0, 2)], axis=0)
+    np.testing.assert_allclose(one, expected, rtol=1e-4, atol=1e-9)
 
 
 def made(runs, names, settings):
@@ -200,6 +231,7 @@ def test_a_patient_who_withdraws_is_named_by_no_member(runs):
         ({"job": "elsewhere"}, "with other jobs"),
         ({"examples_sha256": "c" * 64}, "with other images or labels"),
         ({"standardize": True}, "with other data.standardize"),
+        ({"policy": {"consistent": False}}, "with other targets.consistent"),
         ({"members": ("a", "b")}, "'odd' is an ensemble itself; name its runs instead"),
         ({"splits": np.where(FOLD == 0, "val", "train")}, "'odd' held no image out"),
         (

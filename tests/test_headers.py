@@ -3,15 +3,20 @@
 import dataclasses
 
 import numpy as np
+import pytest
 from test_comparisons import NAMES, cohort
+from test_evaluation import material
 from test_examples import Shelf, line, written
 from test_predictor import RECORD
 
-from cxr.contract.labels import State
+from cxr.contract.labels import LabelSet, State
+from cxr.errors import DataError
 from cxr.learning import folds
-from cxr.learning.evaluation import headers
+from cxr.learning.evaluation import headers, sampling
 from cxr.learning.evaluation.columns import Columns
 from cxr.learning.targets import Policy
+
+NAMES_THERE = ("Pleural Thickening", "Nodule", "Effusion")
 
 
 def test_labels_are_found_by_name_and_those_not_asked_are_masked():
@@ -22,6 +27,40 @@ def test_labels_are_found_by_name_and_those_not_asked_are_masked():
     mass = [example.states[1] is State.PRESENT for example in given.examples]
     assert known.values[:, 0].tolist() == mass
     assert known.mask.all(axis=0).tolist() == [True, False, True]
+
+
+def test_a_silent_parent_is_true_where_both_policies_complete_it_and_unknown_where_one_does():
+    given = cohort()
+    family = dataclasses.replace(given.labels, parents={"Mass": ("Edema",)})
+    said = (State.PRESENT, State.NOT_MENTIONED, State.ABSENT)
+    examples = tuple(dataclasses.replace(e, states=said) for e in given.examples)
+    given = dataclasses.replace(given, labels=family, examples=examples)
+    plain, literal = Policy(), Policy(consistent=False)
+
+    both = headers.truth(given, [plain, plain], ("Mass", "Edema"))
+    one = headers.truth(given, [literal, plain], ("Mass", "Edema"))
+
+    assert (both.values == 1).all()
+    assert both.mask.all()
+    assert one.mask.all(axis=0).tolist() == [False, True]
+    assert not one.mask[:, 0].any()
+
+
+def test_evaluate_and_compare_find_a_runs_labels_in_a_job_by_the_same_rule():
+    given = material(6)
+    labels = LabelSet("theirs", NAMES_THERE, aliases={"Pleural Effusion": "Effusion"})
+    given = dataclasses.replace(given, cohort=dataclasses.replace(given.cohort, labels=labels))
+    names = ("effusion", "Pleural_Thickening", "Hernia")
+    asked = dataclasses.replace(RECORD, label_names=names)
+
+    aligned = sampling.align(given, asked)
+
+    known = headers.truth(given.cohort, [Policy()], names)
+    assert (aligned.truth[:, :2] == given.truth[:, [2, 0]]).all()
+    assert (aligned.mask == known.mask).all()
+    assert known.mask.all(axis=0).tolist() == [True, True, False]
+    with pytest.raises(DataError, match=r"expected labels of the run .*met a job with"):
+        sampling.align(given, dataclasses.replace(RECORD, label_names=("Hernia", "Mass", "Edema")))
 
 
 def test_sample_has_what_the_headers_say():

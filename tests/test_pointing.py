@@ -15,7 +15,7 @@ from test_evaluation import evaluated, material
 from test_predictor import RECORD
 from torch import nn
 
-from cxr.learning import decoding, regions
+from cxr.learning import decoding, evaluation, regions
 from cxr.learning.evaluation import gallery, pointing
 from cxr.learning.evaluation.gallery import KINDS, Case
 from cxr.learning.evaluation.scene import Settings
@@ -92,6 +92,42 @@ def test_a_box_drawn_around_what_the_net_sees_is_hit_and_one_elsewhere_is_not(tm
     assert said["chance"] == pytest.approx((20 + 2 * margin) ** 2 / (100 * 200), rel=0.7)
     assert "6 of 12" in made.report.read_text()
     assert "<image" not in made.report.read_text()
+
+
+class Mirrored(Bright):
+    """Sees the same on the other side."""
+
+    def forward(self, image):
+        return super().forward(image.flip(-1))
+
+
+def test_of_an_ensemble_of_folds_those_point_that_held_an_image_out(tmp_path):
+    given, spots = drawn()
+    given = with_regions(given, [((x, y), (x + 20, y + 20)) for x, y in spots])
+    context = evaluation.context(
+        tmp_path, given, job="ward", config_yaml="", warnings=[], policies={}, pictures=True,
+        draws=20, seed=0, settings=SALIENCY,
+    )  # fmt: skip
+    rows = np.arange(len(spots))
+    both = Predictor(RECORD, [Bright(), Mirrored()], "cpu")
+
+    def told(name, asked, by):
+        said = asker().logits(given.images.images)
+        scene = replace(context, by=by)
+        return evaluation.evaluate(tmp_path / name, asked, given, rows, "test", scene, said)
+
+    halves = told("a", both, rows[:, None] // 12 == np.arange(2))
+    first = told("b", both, rows[:, None] * 0 == np.arange(2))
+    alone = told("c", asker(), None)
+
+    # six by who sees spots where they are, one in the middle by who sees them mirrored
+    assert halves.scored["pointing"]["labels"][FIRST]["hits"] == 6 + 1
+    maps = [
+        made.report.read_text().partition("<h2>Error gallery</h2>")[2].partition("<h2>")[0]
+        for made in (halves, first, alone)
+    ]
+    assert maps[0] != maps[1] == maps[2]
+    assert "image/png" in maps[2]
 
 
 def test_without_regions_the_report_says_so_and_without_asking_nothing(tmp_path):

@@ -129,8 +129,10 @@ def _evaluate(
         trained_with=ensembling.trained_with(place, asked.record),
     )  # fmt: skip
     known = folds.load(place / ensembling.SPLIT)
-    told = headers.trained_among(material.cohort, known, asked.record, context.columns)
-    context = replace(context, elsewhere=told)
+    told = headers.trained_among(
+        material.cohort, known, asked.record, context.columns, settings.unit
+    )
+    context = replace(context, elsewhere=told, by=held.by)
     made = evaluation.evaluate(
         place, asked, material, held.rows, held.split, context, logits=held.logits
     )

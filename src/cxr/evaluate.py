@@ -93,8 +93,9 @@ def _evaluate(
         trained_with=ensembling.trained_with(run_folder, record),
     )  # fmt: skip
     if splits is None and settings.shortcuts:
-        told = headers.trained_on(folder, run_folder, record, pacs, context.columns)
+        told = headers.trained_on(folder, run_folder, record, pacs, context.columns, settings.unit)
         context = replace(context, elsewhere=told)
+    context = replace(context, by=None if held is None else held.by)
     place = run_folder / "evaluations" / cfg.data.job
     known = None if held is None else held.logits
     evaluated = evaluation.evaluate(place, predictor, ready, chosen, split, context, logits=known)

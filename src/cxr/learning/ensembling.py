@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,10 +29,15 @@ TUNED = (
     "Thresholds, and calibration where there is one, were chosen on the predictions scored here: "
     "sensitivity, specificity and calibration flatter."
 )
+ANOTHER = (
+    "Thresholds, and calibration where there is one, were chosen on what some members at a time "
+    "say. What is served is the mean of all: at these thresholds its sensitivity and specificity "
+    "are others, and nobody has measured them here."
+)
 _SAME = {
     "label_names": "labels", "labels": "label sets", "image_size": "image sizes",
     "preset": "presets", "job": "jobs", "examples_sha256": "images or labels",
-    "standardize": "data.standardize", "tta": "model.tta",
+    "standardize": "data.standardize", "tta": "model.tta", "consistent": "targets.consistent",
 }  # fmt: skip
 
 
@@ -63,23 +68,32 @@ class Held:
     Attributes:
         rows: (K,) of the material.
         logits: (K, L) mean over the members that did not see the image.
+        by: (K, M) which members those are.
         split: What these images are called.
-        tuned_rows: (J,) of the material: where thresholds are chosen.
-        tuned_logits: (J, L) of them.
-        tuned_on: What those are called.
+        tuned: Where thresholds are chosen.
+        tuned_on: What those images are called.
     """
 
     rows: NDArray[np.intp]
     logits: NDArray[np.float64]
+    by: NDArray[np.bool_]
     split: str
-    tuned_rows: NDArray[np.intp]
-    tuned_logits: NDArray[np.float64]
+    tuned: "Asked"
     tuned_on: str
 
     @property
     def warnings(self) -> list[str]:
         """What must stand beside the figures."""
-        return [TUNED] if self.tuned_on == self.split else []
+        flatter = [TUNED] if self.tuned_on == self.split else []
+        return flatter if self.tuned.by.all() else [*flatter, ANOTHER]
+
+
+class Asked(NamedTuple):
+    """Rows of the material (J,), what some members say of them (J, L), and which (J, M)."""
+
+    rows: NDArray[np.intp]
+    logits: NDArray[np.float64]
+    by: NDArray[np.bool_]
 
 
 def find(runs: Path, names: Sequence[str]) -> list[Path]:
@@ -190,20 +204,18 @@ def held(given: Sequence[Member], material: Material) -> Held:
             f"job {given[0].record.job!r}: images or labels changed since its runs were trained; "
             "train them anew"
         )
-    rows, logits = _asked(given, material, "test")
+    tested = _asked(given, material, "test")
     if of_folds(given):
-        return Held(rows, logits, OUT_OF_FOLD, rows, logits, OUT_OF_FOLD)
-    return Held(rows, logits, "test", *_asked(given, material, "val"), "val")
+        return Held(*tested, OUT_OF_FOLD, tested, OUT_OF_FOLD)
+    return Held(*tested, "test", _asked(given, material, "val"), "val")
 
 
-def _asked(
-    given: Sequence[Member], material: Material, role: str
-) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+def _asked(given: Sequence[Member], material: Material, role: str) -> Asked:
     """Give the images that have this role in a member, and the mean of what such members say."""
     uids, patients = material.sop_instance_uids, np.array(material.patient_ids)
     total = np.zeros(material.targets.shape, np.float64)
-    count = np.zeros(len(uids), int)
-    for member in given:
+    by = np.zeros((len(uids), len(given)), bool)
+    for k, member in enumerate(given):
         roles = np.array([member.splits.get(uid, "") for uid in uids])
         rows = np.flatnonzero(roles == role)
         seen = set(patients[(roles != role) & (roles != "")]) & set(patients[rows])
@@ -213,9 +225,9 @@ def _asked(
                 f"{member.folder.name!r} too"
             )
         total[rows] += tuning.logits(Predictor.load(member.folder), material, rows)
-        count[rows] += 1
-    rows = np.flatnonzero(count)
-    return rows, total[rows] / count[rows, None]
+        by[rows, k] = True
+    rows = np.flatnonzero(by.any(axis=1))
+    return Asked(rows, total[rows] / by[rows].sum(axis=1)[:, None], by[rows])
 
 
 def tune(
@@ -230,15 +242,15 @@ def tune(
         settings: What is fitted, by what thresholds are chosen and for which unit.
         calibrate: Fit anew; else the record's calibration stays.
     """
-    rows, record = what.tuned_rows, asked.record
+    (rows, logits, _), record = what.tuned, asked.record
     if calibrate:
         bare = sampling.images(material, rows, None, record, Settings(), Columns())
         fitted = calibration.fit(
-            what.tuned_logits, bare.truth, bare.mask, record.label_names, settings.calibration,
+            logits, bare.truth, bare.mask, record.label_names, settings.calibration,
             split=what.tuned_on,
         )  # fmt: skip
         asked.record = record = replace(record, calibration=fitted)
-    predicted = asked.probabilities(what.tuned_logits)
+    predicted = asked.probabilities(logits)
     sample = sampling.images(material, rows, predicted, record, Settings(), Columns())
     sample = sampling.pooled(sample, material, rows, settings.unit)
     thresholds = operating.choose(sample, settings, split=what.tuned_on)

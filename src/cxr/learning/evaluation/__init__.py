@@ -74,11 +74,13 @@ class Context:
         settings: What is asked beside AUROC and average precision.
         columns: The table of metadata.
         trained: Rows of the material that the run was trained on; none in another job.
-        elsewhere: There, what it was trained on, if that is still known; no pixels.
+        elsewhere: There, what it was trained on, if that is still known; no pixels. In units that
+            are scored.
         answers: Where single readers' answers may be found: output manifest and label attribute.
         splits: Of every row of the material, see `Scene`.
         passed_over: View → images that the job left out because of it; None where not known.
         trained_with: Setting → value of the run's training, where `config_yaml` does not say it.
+        by: Which members answer for each image scored, see `Scene`.
     """
 
     job: str
@@ -98,6 +100,7 @@ class Context:
     splits: NDArray[np.str_] | None = None
     passed_over: Mapping[str, int] | None = None
     trained_with: Mapping[str, str] = field(default_factory=dict)
+    by: NDArray[np.bool_] | None = None
 
 
 def context(
@@ -274,6 +277,7 @@ def _scene(
         trained_rows=np.empty(0, np.intp) if context.trained is None else context.trained,
         answers=sampling.answers(material, chosen, sample.names, context.answers),
         splits=context.splits,
+        by=context.by,
     )  # fmt: skip
 
 

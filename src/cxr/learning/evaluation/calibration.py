@@ -2,7 +2,8 @@
 
 Temperature scaling (Guo 2017) divides logits by one number a finding, Platt scaling (1999) also
 adds one; both are fitted on val, before a threshold is chosen. Neither changes who ranks above
-whom, so AUROC stays as it is.
+whom by a finding's own logit, so AUROC stays as it is; but for parents and No Finding, which are
+then compared with other findings (`consistency`) and may rank otherwise.
 """
 
 from typing import Any, Literal
@@ -10,10 +11,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from cxr.learning import metrics, points, resampling, score
+from cxr.learning import consistency, metrics, points, predictor, resampling, score
 from cxr.learning.evaluation.sample import Sample
 from cxr.learning.evaluation.scene import Scene
 from cxr.learning.metrics import FEWEST_PATIENTS, Bools, Floats
+from cxr.learning.predictor import RunRecord
 
 ENOUGH = 20
 """Positives, and negatives, below which nothing is fitted."""
@@ -108,7 +110,12 @@ def optimum(logits: NDArray[np.float64], present: Bools, *, shift: bool) -> tupl
 
 
 def section(scene: Scene) -> dict[str, Any]:
-    """Say how well probabilities are calibrated, before and after what was fitted."""
+    """Say how well probabilities are calibrated, before and after what was fitted.
+
+    Returns:
+        `labels`: name → `fitted` (see `fit`), `before`, `after`; `reranked`, the labels that are
+        compared with others after what was fitted, so that it may change their AUROC.
+    """
     record = scene.predictor.record
     fitted = record.calibration if scene.plain is not None else {}
     after = describe(scene.sample, draws=scene.draws, seed=scene.seed)
@@ -121,6 +128,7 @@ def section(scene: Scene) -> dict[str, Any]:
         "binning": "equal counts",
         "most_bins": MOST_BINS,
         "fewest_in_a_bin": IN_A_BIN,
+        "reranked": _compared(record) if fitted else [],
         "labels": {
             name: {
                 "fitted": dict(fitted[name]) if name in fitted else None,
@@ -130,6 +138,18 @@ def section(scene: Scene) -> dict[str, Any]:
             for name in after
         },
     }
+
+
+def _compared(record: RunRecord) -> list[str]:
+    """Name what consistency makes of several labels' outputs: parents, and No Finding."""
+    label_set = predictor.label_set(record) if record.consistent else None
+    if label_set is None:
+        return []
+    rules = consistency.rules(label_set)
+    columns = {parent for parent, _ in rules.parents}
+    if rules.no_finding is not None and rules.excluded:
+        columns.add(rules.no_finding)
+    return [name for k, name in enumerate(record.label_names) if k in columns]
 
 
 def describe(sample: Sample, *, draws: int, seed: int) -> dict[str, dict[str, Any] | None]:

@@ -115,7 +115,8 @@ def pictures(scene: Scene, chosen: Sequence[Case]) -> list[Picture]:
     if not scene.settings.saliency:
         return plain
     pairs = [(row, case.k) for row, case in zip(rows, chosen, strict=True)]
-    found = saliency.maps(scene.predictor, scene.material, pairs)
+    by = None if scene.by is None else scene.by[[case.n for case in chosen]]
+    found = saliency.maps(scene.predictor, scene.material, pairs, by)
     try:
         return [
             _mapped(scene, picture, row, one)

@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 from cxr.contract.labels import LabelSet
 from cxr.errors import DataError, LabelError, ManifestError
 from cxr.learning import examples, folds, targets
+from cxr.learning.evaluation import units
 from cxr.learning.evaluation.columns import Columns, ages
 from cxr.learning.evaluation.sample import Sample
+from cxr.learning.evaluation.scene import Unit
 from cxr.learning.examples import Cohort
 from cxr.learning.predictor import RunRecord
 from cxr.learning.targets import Policy, Truth
@@ -21,7 +23,7 @@ from cxr.pacs import Pacs
 
 
 def truth(cohort: Cohort, policies: Sequence[Policy], names: Sequence[str]) -> Truth:
-    """Say what is true of each example, where all policies call it known.
+    """Say what is true of each example, where all policies call it known, and the same.
 
     Args:
         cohort: N examples.
@@ -30,20 +32,31 @@ def truth(cohort: Cohort, policies: Sequence[Policy], names: Sequence[str]) -> T
     """
     states = [example.states for example in cohort.examples]
     known = [targets.to_truth(states, policy, cohort.labels) for policy in policies]
-    column = [_column(cohort.labels, name) for name in names]
+    column = columns_of(cohort.labels, names)
     here = np.array(column) >= 0
+    # where policies differ about silence, nothing is known that both runs can be held to
+    alike = np.all([one.mask & (one.values == known[0].values) for one in known], axis=0)
     return Truth(
         known[0].values[:, column],
-        np.all([one.mask for one in known], axis=0)[:, column] & here,
+        alike[:, column] & here,
         known[0].uncertain[:, column] & here,
     )
 
 
-def _column(label_set: LabelSet, name: str) -> int:
-    try:
-        return label_set.names.index(label_set.canonical(name))
-    except LabelError:
-        return -1
+def columns_of(label_set: LabelSet, names: Sequence[str]) -> list[int]:
+    """Find a run's labels in a job's label set, by alias, case or underscores; -1 for none.
+
+    Args:
+        label_set: Of the job.
+        names: (L,) of the run.
+    """
+    found = []
+    for name in names:
+        try:
+            found.append(label_set.names.index(label_set.canonical(name)))
+        except LabelError:
+            found.append(-1)
+    return found
 
 
 def sample(
@@ -85,7 +98,12 @@ def sample(
 
 
 def trained_on(
-    root: Path, run_folder: Path, record: RunRecord, pacs: Pacs, columns: Columns
+    root: Path,
+    run_folder: Path,
+    record: RunRecord,
+    pacs: Pacs,
+    columns: Columns,
+    unit: Unit = "image",
 ) -> Sample | None:
     """Find what a run was trained on, where its job and the images' headers are still here.
 
@@ -95,6 +113,7 @@ def trained_on(
         record: Of the run.
         pacs: Where the images are.
         columns: A table that goes before what the images say of themselves.
+        unit: What is scored.
 
     Returns:
         None where the job, the run's split or all of its images are gone.
@@ -106,11 +125,15 @@ def trained_on(
         cohort = examples.read(path, pacs, None if attribute == "None" else attribute)
     except (DataError, ManifestError):
         return None
-    return trained_among(cohort, splits, record, columns)
+    return trained_among(cohort, splits, record, columns, unit)
 
 
 def trained_among(
-    cohort: Cohort, splits: Mapping[str, str], record: RunRecord, columns: Columns
+    cohort: Cohort,
+    splits: Mapping[str, str],
+    record: RunRecord,
+    columns: Columns,
+    unit: Unit = "image",
 ) -> Sample | None:
     """Take what a run was trained on out of its job; None where nothing of it is there.
 
@@ -119,9 +142,11 @@ def trained_among(
         splits: SOPInstanceUID → split.
         record: Of the run.
         columns: A table that goes before what the images say of themselves.
+        unit: What is scored.
     """
     rows = [k for k, e in enumerate(cohort.examples) if splits.get(e.sop_instance_uid) == "train"]
     if not rows:
         return None
     known = truth(cohort, [targets.parse(record.policy)], record.label_names)
-    return sample(cohort, known, record.label_names, rows, columns=columns)
+    images = sample(cohort, known, record.label_names, rows, columns=columns)
+    return units.made(images, [cohort.examples[row] for row in rows], unit)

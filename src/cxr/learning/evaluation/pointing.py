@@ -54,7 +54,8 @@ def game(scene: Scene) -> Mapping[str, Any] | None:
 def _played(scene: Scene, asked: Sequence[tuple[int, int]]) -> dict[int, list["_Play"]]:
     played: dict[int, list[_Play]] = {}
     pairs = [(int(scene.rows[n]), k) for n, k in asked]
-    maps = saliency.maps(scene.predictor, scene.material, pairs)
+    by = None if scene.by is None else scene.by[[n for n, _ in asked]]
+    maps = saliency.maps(scene.predictor, scene.material, pairs, by)
     for (n, k), (row, _), found in zip(asked, pairs, maps, strict=True):
         at = placement(scene.material, row, found.shape)
         area = target(drawn(scene, n, k), at)

@@ -24,16 +24,20 @@ _POOLS = (nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
 
 
 def maps(
-    predictor: Predictor, material: Material, asked: Sequence[tuple[int, int]]
+    predictor: Predictor,
+    material: Material,
+    asked: Sequence[tuple[int, int]],
+    by: NDArray[np.bool_] | None = None,
 ) -> Iterator[NDArray[np.float32]]:
     """Give one map per image and label asked, in the order asked; best grouped by label.
 
-    Of an ensemble, the members' maps are averaged as their logits are.
+    Of an ensemble, maps are averaged over the members whose logits were.
 
     Args:
         predictor: Of the run.
         material: Of the job.
         asked: Row of `material`, column of the label.
+        by: (len(asked), M) which members to ask; None asks all.
 
     Yields:
         (H, W), 0 where nothing spoke for the finding; not scaled.
@@ -42,13 +46,26 @@ def maps(
         RunError: A net does not pool its features.
     """
     done = 0
+    if by is None:
+        by = np.ones((len(asked), len(predictor.members)), bool)
     with progress.bar("mapped", len(asked)) as advance:
         for column, rows in _runs(asked):
             images = predictor.inputs(material.gather(np.array(rows, np.intp)))
-            found = [grad_cam(net, images, column) for net in predictor.members]
-            yield from np.asarray(np.mean(found, axis=0), np.float32)
+            yield from _mean(predictor.members, images, column, by[done : done + len(rows)])
             done += len(rows)
             advance(done)
+
+
+def _mean(
+    nets: Sequence[nn.Module], images: Tensor, column: int, by: NDArray[np.bool_]
+) -> NDArray[np.float32]:
+    """Average the maps of the nets that are asked about each image."""
+    total = np.zeros((len(images), *images.shape[2:]), np.float64)
+    for net, asked in zip(nets, by.T, strict=True):
+        if asked.any():
+            total[asked] += grad_cam(net, images[torch.from_numpy(asked)], column)
+    mean: NDArray[np.float64] = total / by.sum(axis=1)[:, None, None]
+    return mean.astype(np.float32)
 
 
 def grad_cam(net: nn.Module, images: Tensor, column: int) -> NDArray[np.float32]:

@@ -13,7 +13,7 @@ from cxr.errors import DataError
 from cxr.learning import answers as answering
 from cxr.learning import predictions
 from cxr.learning.answers import Answers
-from cxr.learning.evaluation import units
+from cxr.learning.evaluation import headers, units
 from cxr.learning.evaluation.columns import Columns, ages
 from cxr.learning.evaluation.sample import Sample
 from cxr.learning.evaluation.scene import Settings, Unit
@@ -105,7 +105,7 @@ def _numbered(material: Material, chosen: NDArray[np.intp]) -> list[str]:
 def align(material: Material, record: RunRecord) -> Material:
     """Put a job's labels into the order of the run's; a label the job lacks is masked.
 
-    Labels that go by another name in the job's label set are found by its aliases.
+    Labels that go by another name in the job's label set are found as in `headers.columns_of`.
 
     Raises:
         DataError: They have no label in common.
@@ -113,10 +113,8 @@ def align(material: Material, record: RunRecord) -> Material:
     names = material.cohort.names
     if names == record.label_names:
         return material
-    known = {name: name for name in names} | {
-        alias: name for alias, name in material.cohort.aliases.items() if alias not in names
-    }
-    missing = [name for name in record.label_names if name not in known]
+    taken = headers.columns_of(material.cohort.labels, record.label_names)
+    missing = [name for name, k in zip(record.label_names, taken, strict=True) if k < 0]
     if len(missing) == len(record.label_names):
         raise DataError(
             f"expected labels of the run ({', '.join(record.label_names)}), "
@@ -124,7 +122,6 @@ def align(material: Material, record: RunRecord) -> Material:
         )
     if missing:
         _log.warning("the job has no label %s: not scored", ", ".join(missing))
-    taken = [names.index(known[name]) if name in known else -1 for name in record.label_names]
     return replace(
         material,
         targets=_columns(material.targets, taken),

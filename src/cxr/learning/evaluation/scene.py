@@ -89,8 +89,8 @@ class Scene:
         images: The same, image by image; `sample` itself where images are scored.
         plain: The units of `sample` with their probabilities before calibration; None where
             nothing was fitted.
-        trained: The images the run was trained on, probabilities NaN; None where they are not
-            at hand, in another job's evaluation.
+        trained: The images the run was trained on, probabilities NaN, where they are of another
+            job as the units that are scored; None where they are not at hand.
         scored: What `score.score` made of `sample`, and the sections before this one.
         settings: What was asked.
         split: What these images are called: `test`, `val`, `external`.
@@ -103,6 +103,7 @@ class Scene:
         answers: What each reader said of `images`; None where no reader is known.
         splits: (len(material)) of `train`, `val`, `test` and "" for what came later; None in
             another job.
+        by: (N, M) which of an ensemble's members were asked about each of `rows`; None: all.
     """
 
     sample: Sample
@@ -120,3 +121,4 @@ class Scene:
     trained_rows: NDArray[np.intp]
     answers: Answers | None = None
     splits: NDArray[np.str_] | None = None
+    by: NDArray[np.bool_] | None = None
