@@ -151,7 +151,10 @@ class CxrData(pl.LightningDataModule):
         super().__init__()
         for name in ("train", "val"):
             if not (splits == name).any():
-                raise DataError(f"expected at least one image in {name}, met none")
+                raise DataError(
+                    f"expected at least one image in {name}, met none; use more images, another "
+                    "data.fold, or a data.split that has some"
+                )
         self.sizes = {str(name): int((splits == name).sum()) for name in np.unique(splits)}
         self._images, self._rows = images, rows
         self._trained = {"targets": targets, "weights": weights.astype(np.float32)}
