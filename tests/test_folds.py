@@ -107,7 +107,10 @@ def test_one_label_and_patients_without_any_finding_can_be_split():
         ({"folds": 2}, "at least 3 folds .* met folds=2 fold=0"),
         ({"fold": 5}, "a fold from 0 to folds - 1, met folds=5 fold=5"),
         ({"folds": 500}, "at least 500 patients for 500 folds, met"),
-        ({"test": "list", "test_patients": ["X"]}, "none of the listed test patients"),
+        (
+            {"test": "list", "test_patients": ["X"]},
+            "data.test_list: expected PatientIDs of this data, one a line, met none",
+        ),
     ],
 )
 def test_what_cannot_be_split_is_refused(given, message):

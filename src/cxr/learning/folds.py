@@ -80,7 +80,10 @@ def _check(
             f"met folds={folds} fold={fold}"
         )
     if test == "list" and not listed:
-        raise DataError('test="list": none of the listed test patients is in this data')
+        raise DataError(
+            "data.test_list: expected PatientIDs of this data, one a line, met none of them; "
+            "correct the list, or choose data.test=fold"
+        )
     if len(patients) < folds:
         raise DataError(
             f"expected at least {folds} patients for {folds} folds, met {len(patients)}; "
