@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import time
 
@@ -30,7 +31,7 @@ def site(tmp_path_factory):
 @pytest.fixture(scope="module")
 def whole(site):
     """A run that nothing interrupted."""
-    run = site.train("name=whole", *LIVELY)
+    run = site.train("name=whole-0", *LIVELY)
     assert run.ends() == 0, run.err
     return run
 
@@ -95,20 +96,20 @@ def test_a_terminated_run_exits_143_and_is_marked_killed(ended):
 
 
 def test_an_interrupted_run_has_the_figures_of_a_whole_one(site, whole, ended):
-    expected, met = history(site, "whole"), history(site, "parts")
+    expected, met = history(site, "whole-0"), history(site, "parts")
 
     assert ended[-1][1:] == (0, ["FINISHED"])
     assert {"train/loss", "train/lr", "val/loss", "val/auroc_macro"} <= met.keys()
     assert met == expected
     assert set(met["val/loss"]) == set(range(1, 8))
     assert all(len(values) == 1 for epochs in met.values() for values in epochs.values())
-    assert figures(site, "parts") == figures(site, "whole")
+    assert figures(site, "parts") == figures(site, "whole-0")
 
 
 def test_what_is_kept_is_bit_for_bit_that_of_a_whole_run(site, whole, ended):
     kept = [
         torch.load(site.root / "runs" / name / "best.ckpt", weights_only=True)
-        for name in ("whole", "parts")
+        for name in ("whole-0", "parts")
     ]
 
     assert kept[0]["epoch"] == kept[1]["epoch"]
@@ -133,15 +134,15 @@ def test_a_run_that_had_finished_training_goes_straight_to_its_evaluation(ended)
 
 
 def test_the_machine_is_recorded(site, whole):
-    record = json.loads((site.root / "runs" / "whole" / "run.json").read_text())
-    _, (run,) = runs(site, "whole")
+    record = json.loads((site.root / "runs" / "whole-0" / "run.json").read_text())
+    _, (run,) = runs(site, "whole-0")
 
     assert record["machine"]["threads"] == "1"
     assert record["machine"]["torch"] == torch.__version__
     assert record["machine"].keys() >= {"cpu", "cores", "precision", "instructions"}
     tags = {k.removeprefix("machine."): v for k, v in run.data.tags.items() if "machine." in k}
     assert tags == record["machine"]
-    assert record["machine"]["cpu"] in (site.root / "runs" / "whole" / "report.html").read_text()
+    assert record["machine"]["cpu"] in (site.root / "runs" / "whole-0" / "report.html").read_text()
 
 
 def test_a_loss_that_is_no_number_ends_the_run_in_one_line_that_names_images_by_pseudonyms(site):
@@ -172,9 +173,28 @@ def test_a_run_at_work_has_its_name_to_itself_and_keeps_withdrawals_out(site):
     assert first.ends(signal.SIGKILL) == -signal.SIGKILL
     with holds.held(site.root, "long"):  # which its end has let go
         others = [
-            site.start("cxr.ensemble", "runs=[whole,parts]", "name=long"),
-            site.start("cxr.evaluate", "run=whole", "data=job", "data.job=few"),
+            site.start("cxr.ensemble", "runs=[whole-0,parts]", "name=long"),
+            site.start("cxr.evaluate", "run=whole-0", "data=job", "data.job=few"),
         ]
-        with holds.held(site.root, "whole", "few"):
+        with holds.held(site.root, "whole-0", "few"):
             assert [other.ends() for other in others] == [1, 1]
     assert all("is at work already, in process" in other.err for other in others)
+
+
+def test_an_interrupted_sweep_goes_on_with_what_is_left_of_it(site, whole):
+    (_, (before,)), report = runs(site, "whole-0"), site.root / "runs" / "whole-0" / "report.html"
+    written = report.stat().st_mtime_ns
+
+    sweep = site.train("name=whole", *LIVELY, "data.fold=0,1", "resume=true", "-m")
+
+    assert sweep.ends() == 0, sweep.err
+    assert "whole-0 is finished, and is passed over" in sweep.err
+    assert status(site, "whole-0") == status(site, "whole-1") == ["FINISHED"]
+    assert report.stat().st_mtime_ns == written
+    assert runs(site, "whole-0")[1][0].info.end_time == before.info.end_time
+    assert (site.root / "runs" / "whole-1" / "report.html").exists()
+
+    anew = site.train(*LIVELY, "resume=true", "-m")  # whose names hold the time
+
+    assert anew.ends() == 1
+    assert re.search(r"name: no run called 'densenet121-\d{8}-\d{6}-0' in .* to resume$", anew.err)

@@ -457,7 +457,10 @@ def test_a_sweep_runs_its_jobs_abreast_and_names_every_trial_that_failed(site):
         faults.job_fails("AlgorithmError: NaN", "cxr-sweep-0"),
         faults.job_fails("CapacityError: none left", "cxr-sweep-1"),
     ):
-        done = site.command("train", "-m", "name=sweep", "model.optimizer.lr=1e-3,1e-1")
+        # resumed, though none had begun: what is left of an interrupted sweep begins
+        done = site.command(
+            "train", "-m", "name=sweep", "resume=true", "model.optimizer.lr=1e-3,1e-1"
+        )
         _, err = done.communicate(timeout=300)
 
     assert done.returncode == 1, err
