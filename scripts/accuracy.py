@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import rankdata
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -80,8 +81,8 @@ def gather(root: Path, images: Images, pattern: str) -> Recipe:
 def metadata_only(images: Images, like: Recipe, seeds: Collection[int]) -> Recipe:
     """Fit logistic regressions on view, sex and age, on the same folds.
 
-    Each is centred on the images it was fitted on: a fold rich in a finding leaves a poor share to
-    learn from, so that five intercepts, pooled, would rank against the truth.
+    Each image counts by its rank within its fold: a fold rich in a finding leaves few with it to
+    learn from, so that five intercepts, pooled as they are, would rank against the truth.
     """
     found = {seed: np.full(images.targets.shape, np.nan) for seed in seeds}
     for seed in seeds:
@@ -91,8 +92,8 @@ def metadata_only(images: Images, like: Recipe, seeds: Collection[int]) -> Recip
             for k in range(len(FIVE)):
                 model = make_pipeline(StandardScaler(), LogisticRegression())
                 model.fit(images.metadata[train], images.targets[train, k])
-                logits = model.decision_function(images.metadata)
-                found[seed][test, k] = logits[test] - logits[train].mean()
+                logits = model.decision_function(images.metadata[test])
+                found[seed][test, k] = rankdata(logits) / len(logits)
     return Recipe(found, {})
 
 
