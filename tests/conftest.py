@@ -1,10 +1,12 @@
 """Fixtures every test may use: real radiographs, where there are any, a browser, a portal."""
 
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import orthanc_servers
+import preloaded as preloading
 import pytest
 import sites
 from chromium import EXECUTABLE, FLAGS
@@ -17,6 +19,15 @@ if TYPE_CHECKING:
 settings.register_profile("cxr", deadline=None)
 settings.load_profile("cxr")
 SHARED = Path(__file__).parents[2] / "shared"
+
+
+@pytest.hookimpl(trylast=True)  # after those not asked for are gone
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest, so that none is left to one worker at the end."""
+    marks: dict[Path, set[str]] = defaultdict(set)
+    for item in items:
+        marks[item.path] |= {mark.name for mark in item.iter_markers()}
+    items.sort(key=lambda item: ("long" not in marks[item.path], "slow" not in marks[item.path]))
 
 
 @pytest.fixture(scope="session")
@@ -51,7 +62,7 @@ def site(tmp_path, pacs):
     """Readers ann and bob, three images, two answers each."""
     made = sites.Site(tmp_path, pacs, "ann", "bob")
     yield made
-    made.stop()
+    sites.let_go(made.stop)
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +89,14 @@ def own_orthanc(tmp_path):
     made = orthanc_servers.Server(tmp_path / "orthanc")
     yield made
     made.resume()
+    made.stop()
+
+
+@pytest.fixture(scope="session")
+def preloaded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[preloading.Preloaded]:
+    """What starts commands at once, for tests that run many which train; see preloaded.py."""
+    made = preloading.Preloaded(tmp_path_factory.mktemp("commands"))
+    yield made
     made.stop()
 
 

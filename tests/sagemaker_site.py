@@ -1,9 +1,7 @@
 """A labelled job on this machine, and an account on loopback that trains on it."""
 
 import csv
-import os
 import subprocess
-import sys
 import zipfile
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +9,7 @@ from pathlib import Path
 import hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from preloaded import Preloaded
 
 from cxr import config, evaluate, schema, train
 from cxr.contract import manifest
@@ -18,7 +17,6 @@ from cxr.images import synth
 from cxr.pacs import synthetic
 from cxr.pacs.folder import FolderPacs
 
-ROOT = Path(__file__).parents[1]
 BUCKET = "cxr-tests"
 NET = (
     "{_target_: monai.networks.nets.DenseNet, spatial_dims: 2, in_channels: 1, init_features: 4, "
@@ -73,14 +71,12 @@ class Site:
         composed = config.compose("evaluate", told)
         evaluate.main(config.check(composed, schema.Evaluate), composed)
 
-    def command(self, name: str, *overrides: str) -> subprocess.Popen:
-        """Start a command as a user does."""
-        told = self.overrides
-        return subprocess.Popen(
-            [sys.executable, "-m", f"cxr.{name}", *overrides[:1], *told, *overrides[1:]],
-            cwd=ROOT, env={**os.environ, **self.aws.environment}, text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        )  # fmt: skip
+    def command(
+        self, preloaded: Preloaded, name: str, *overrides: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command as a process of its own."""
+        told = [*overrides[:1], *self.overrides, *overrides[1:]]
+        return preloaded.run(f"cxr.{name}", *told, environment=self.aws.environment)
 
 
 def _as_hydra(name: str, told: list[str]) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 from doors import KEYS, Site, certificate
+from sites import let_go
 from specimens import LABELS, dicom, form
 
 from cxr.contract import signing
@@ -66,7 +67,7 @@ def pacs(tmp_path_factory):
 def site(tmp_path, pacs):
     made = Site(tmp_path, pacs, *TEAM, routes=ROUTES)
     yield made
-    made.stop()
+    let_go(made.stop)
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +86,7 @@ def proxied(tmp_path, pacs):
         public="https://portal.example", proxies=["127.0.0.2"], user_header="X-Remote-User",
     )  # fmt: skip
     yield made
-    made.stop()
+    let_go(made.stop)
 
 
 def refusal(response):

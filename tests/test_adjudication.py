@@ -5,6 +5,7 @@ import json
 
 import pytest
 from panel import TEAM, Panel
+from sites import let_go
 from specimens import LABELS, form, roi, skip
 
 from cxr.contract import consolidate, manifest
@@ -27,7 +28,7 @@ def panel(tmp_path):
     for reader in ("ann1", "bob2", "cyd3"):
         made.read(reader, said(reader))
     yield made
-    made.stop()
+    let_go(made.stop)
 
 
 @pytest.fixture(scope="module")

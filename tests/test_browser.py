@@ -16,6 +16,7 @@ from pydicom import Dataset
 from pydicom.encaps import encapsulate
 from pydicom.filewriter import correct_ambiguous_vr
 from pydicom.uid import JPEG2000Lossless, JPEGLSLossless
+from sites import let_go
 
 from cxr.contract import manifest
 from cxr.contract.labels import LabelSet
@@ -69,7 +70,7 @@ def serve(
 def portal(tmp_path: Path) -> Iterator[Portal]:
     served = serve(tmp_path)
     yield served
-    served.backend.close()
+    let_go(served.backend.close)
 
 
 def opened(browser: Browser, portal: Portal, url: str = "") -> Page:

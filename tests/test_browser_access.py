@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from doors import KEYS, Site, certificate
 from playwright.sync_api import Browser, Page
+from sites import let_go
 from specimens import LABELS, dicom
 
 from cxr.labeling import Job, Reader, selection
@@ -28,7 +29,7 @@ def pacs(tmp_path: Path) -> FolderPacs:
 def site(tmp_path: Path, pacs: FolderPacs) -> Iterator[Any]:
     made = Site(tmp_path, pacs, Reader("ann", name="Ann Example"), "bob")
     yield made
-    made.stop()
+    let_go(made.stop)
 
 
 def told(page: Page) -> list[str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import lone_page
 import pytest
 from playwright.sync_api import Browser, Page, Route
+from sites import let_go
 from test_browser import Portal, opened, ready, serve
 from test_browser_session import ROW, item, next_item, said, state
 
@@ -20,7 +21,7 @@ DRAFTS = """() => Object.keys({ ...localStorage, ...sessionStorage })
 def two(tmp_path: Path) -> Iterator[Portal]:
     served = serve(tmp_path, images=2)
     yield served
-    served.backend.close()
+    let_go(served.backend.close)
 
 
 def lose_drafts(page: Page) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from panel import Panel
 from playwright.sync_api import Browser, Page, Route
+from sites import let_go
 from test_browser import Portal, opened, ready, serve
 from test_browser_session import (
     ROW,
@@ -33,7 +34,7 @@ EDEMA = ROW.format("Edema")
 def two(tmp_path: Path) -> Iterator[Portal]:
     served = serve(tmp_path, images=2)
     yield served
-    served.backend.close()
+    let_go(served.backend.close)
 
 
 @pytest.fixture
@@ -43,7 +44,7 @@ def panel(tmp_path: Path) -> Iterator[Panel]:
     for reader, letters in {"ann1": "aaap", "bob2": "pppa", "cyd3": "aapa"}.items():
         made.read(reader, lambda _, letters=letters: letters)
     yield made
-    made.stop()
+    let_go(made.stop)
 
 
 def answer_first(page: Page) -> tuple[str, str]:

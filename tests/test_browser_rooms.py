@@ -7,6 +7,7 @@ import pytest
 from lone_page import serving, task_input
 from panel import Panel
 from playwright.sync_api import Browser, Page
+from sites import let_go
 from test_browser import Portal, opened, ready, serve
 from test_browser_session import answers, item, next_item, state
 
@@ -17,7 +18,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 def three(tmp_path: Path) -> Iterator[Portal]:
     served = serve(tmp_path, images=3)
     yield served
-    served.backend.close()
+    let_go(served.backend.close)
 
 
 def answer(page: Page) -> str:

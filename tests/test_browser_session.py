@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
+from sites import let_go
 from test_browser import (
     COLUMNS,
     LABELS,
@@ -34,7 +35,7 @@ ROW = '[data-label="{}"]'
 def two(tmp_path: Path) -> Iterator[Portal]:
     served = serve(tmp_path, images=2)
     yield served
-    served.backend.close()
+    let_go(served.backend.close)
 
 
 def answers(portal: Portal) -> list[dict[str, Any]]:

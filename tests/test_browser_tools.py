@@ -1,11 +1,14 @@
 """Everything one does to the image on the worker page, with a real mouse and real keys."""
 
+import base64
+import io
 import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 from playwright.sync_api import Browser
 from shapely import LineString, Point, Polygon
 from worker_page import COLUMNS, ROWS, Room, room
@@ -176,14 +179,10 @@ def test_twins_of_both_photometric_interpretations_look_the_same(
             for key in ("t", "3", "Shift+ArrowDown", "Alt+ArrowLeft"):
                 opened.page.keyboard.press(key)
             opened.page.wait_for_timeout(200)
-            pictures.append(
-                np.array(
-                    opened.page.locator(".cxr-stage canvas").first.evaluate(
-                        """(canvas) => [...canvas.getContext('2d')
-                             .getImageData(0, 0, canvas.width, canvas.height).data]"""
-                    )
-                )
-            )
+            canvas = opened.page.locator(".cxr-stage canvas").first
+            png = canvas.evaluate("(canvas) => canvas.toDataURL().split(',')[1]")
+            with Image.open(io.BytesIO(base64.b64decode(png))) as picture:
+                pictures.append(np.array(picture.convert("RGBA"), int))
 
     assert np.abs(pictures[0] - pictures[1]).max() <= 2
     assert len(np.unique(pictures[0])) > 50

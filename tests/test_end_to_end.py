@@ -8,48 +8,72 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
+from preloaded import Preloaded
 
 ROOT = Path(__file__).parents[1]
 QUICK = ("trainer.max_epochs=1", "data.image_size=[64,64]", "draws=100")
 
 
-def cxr(
-    command: str,
-    *overrides: str | Path,
-    root: Path,
-    fails: bool = False,
-    env: Mapping[str, str] | None = None,
-) -> subprocess.CompletedProcess[str]:
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def typed(command: str, *overrides: str | Path, root: Path) -> subprocess.CompletedProcess[str]:
+    """Run a command from its very start; the others are begun by a process that loaded it all."""
     done = subprocess.run(
         [sys.executable, "-m", f"cxr.{command}", *map(str, overrides)],
         cwd=ROOT,
-        env={**os.environ, "CXR_ROOT": str(root), **(env or {})},
+        env={**os.environ, "CXR_ROOT": str(root)},
         capture_output=True,
         text=True,
         check=False,
         timeout=600,
     )
-    assert (done.returncode == 0) is not fails, done.stdout + done.stderr
+    assert done.returncode == 0, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     return done
+
+
+@pytest.fixture(scope="session")
+def cxr(preloaded: Preloaded) -> Run:
+    def run(
+        command: str,
+        *overrides: str | Path,
+        root: Path,
+        fails: bool = False,
+        env: Mapping[str, str] | None = None,
+    ) -> subprocess.CompletedProcess[str]:
+        environment = {"CXR_ROOT": str(root), **(env or {})}
+        done = preloaded.run(f"cxr.{command}", *overrides, environment=environment)
+        assert (done.returncode != 0) is fails, done.stdout + done.stderr
+        assert "Traceback" not in done.stderr
+        return done
+
+    return run
 
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data root with a small demo job, labelled by the three scripted readers."""
     root = tmp_path_factory.mktemp("demo")
-    cxr("label", "job=demo", "job.synthetic.images=75", "labeling.port=0", root=root)
+    typed("label", "job=demo", "job.synthetic.images=75", "labeling.port=0", root=root)
     return root
 
 
-@pytest.mark.slow
-def test_demo_goes_the_whole_way_through(demo: Path) -> None:
-    done = cxr("train", "experiment=demo", "name=whole", "onnx=true", *QUICK, root=demo)
+@pytest.fixture(scope="module")
+def whole(demo: Path) -> subprocess.CompletedProcess[str]:
+    """A run of it, `whole`."""
+    return typed("train", "experiment=demo", "name=whole", "onnx=true", *QUICK, root=demo)
 
+
+@pytest.mark.slow
+def test_demo_goes_the_whole_way_through(
+    demo: Path, whole: subprocess.CompletedProcess[str]
+) -> None:
+    done = whole
     run = demo / "runs" / "whole"
     assert f"report: {run / 'report.html'}" in done.stdout
     assert "Research use only" in done.stdout
@@ -66,7 +90,7 @@ def test_demo_goes_the_whole_way_through(demo: Path) -> None:
     assert done.stderr.splitlines()[-1].startswith("kept the best epoch: val/auroc_macro ")
     assert tracked["model.onnx"].read_bytes() == (run / "model.onnx").read_bytes()
     assert "data:image/png" in tracked["report.html"].read_text()  # synthetic, nobody's
-    traced = cxr("trace", f"sop_uid={rows[0]['sop_instance_uid']}", "format=json", root=demo)
+    traced = typed("trace", f"sop_uid={rows[0]['sop_instance_uid']}", "format=json", root=demo)
     found = json.loads(traced.stdout)
     assert [one["of_this_file"] for one in found["pixels"]["decoded"]] == [True]
     assert {answer["worker"] for answer in found["jobs"][0]["answers"]} == {
@@ -77,7 +101,7 @@ def test_demo_goes_the_whole_way_through(demo: Path) -> None:
 
 
 @pytest.mark.slow
-def test_what_cannot_be_trained_is_refused_before_a_run_begins(demo: Path) -> None:
+def test_what_cannot_be_trained_is_refused_before_a_run_begins(demo: Path, cxr: Run) -> None:
     wanted = ["experiment=demo", "name=refused", *QUICK]
 
     label = cxr("train", *wanted, "objective=val/auroc/edema", root=demo, fails=True)
@@ -95,7 +119,9 @@ def test_what_cannot_be_trained_is_refused_before_a_run_begins(demo: Path) -> No
 
 
 @pytest.mark.slow
-def test_a_run_whose_labels_changed_is_not_resumed_and_keeps_its_split(demo: Path) -> None:
+def test_a_run_whose_labels_changed_is_not_resumed_and_keeps_its_split(
+    demo: Path, cxr: Run
+) -> None:
     shutil.copytree(demo / "jobs" / "demo", demo / "jobs" / "grows")
     manifest = demo / "jobs" / "grows" / "manifests" / "output" / "output.manifest"
     lines = manifest.read_text().splitlines(keepends=True)
@@ -117,7 +143,7 @@ def test_a_run_whose_labels_changed_is_not_resumed_and_keeps_its_split(demo: Pat
 
 
 @pytest.mark.slow
-def test_sweep_gives_a_run_for_each_value(demo: Path) -> None:
+def test_sweep_gives_a_run_for_each_value(demo: Path, cxr: Run) -> None:
     cxr(
         "train", "-m", "experiment=demo", "name=sweep", "model.optimizer.lr=1e-3,1e-4", *QUICK,
         root=demo,
@@ -135,22 +161,14 @@ def test_sweep_gives_a_run_for_each_value(demo: Path) -> None:
 
 
 @pytest.mark.slow
-def test_taken_name_is_refused_and_an_interrupted_run_resumes(demo: Path) -> None:
+def test_taken_name_is_refused_and_an_interrupted_run_resumes(
+    demo: Path, cxr: Run, preloaded: Preloaded
+) -> None:
     run = demo / "runs" / "first"
     wanted = ["experiment=demo", "name=first", "data.image_size=[64,64]", "draws=100"]
     wanted.append("trainer.max_epochs=6")
-    with subprocess.Popen(
-        [sys.executable, "-m", "cxr.train", *wanted],
-        cwd=ROOT,
-        env={**os.environ, "CXR_ROOT": str(demo)},
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as begun:
-        assert begun.stderr is not None
-        for line in begun.stderr:
-            if line.startswith("epoch 2/6"):
-                begun.send_signal(signal.SIGTERM)
-        killed = begun.wait(timeout=120)
+    begun = preloaded.begin("cxr.train", *wanted, environment={"CXR_ROOT": str(demo)})
+    killed = begun.reaches("epoch 2/6").ends(signal.SIGTERM, 120)
     record = json.loads((run / "run.json").read_text())
 
     again = cxr("train", *wanted, root=demo, fails=True)
@@ -168,7 +186,7 @@ def test_taken_name_is_refused_and_an_interrupted_run_resumes(demo: Path) -> Non
 
 
 @pytest.mark.slow
-def test_run_scores_every_image_of_another_job(demo: Path) -> None:
+def test_run_scores_every_image_of_another_job(demo: Path, cxr: Run) -> None:
     cxr("train", "experiment=demo", "name=elsewhere", "data.test=none", *QUICK, root=demo)
     truth = demo / "synthetic" / "truth.csv"
     cxr(
@@ -186,7 +204,7 @@ def test_run_scores_every_image_of_another_job(demo: Path) -> None:
 
 
 @pytest.mark.slow
-def test_an_output_manifest_of_the_public_sample_trains_and_is_scored(demo: Path) -> None:
+def test_an_output_manifest_of_the_public_sample_trains_and_is_scored(demo: Path, cxr: Run) -> None:
     jobs = demo / "jobs"
     path = jobs / "sample" / "manifests" / "output" / "output.manifest"
     path.parent.mkdir(parents=True)
@@ -221,8 +239,8 @@ def of_the_sample(line: dict) -> dict:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("whole")
 def test_nothing_identifying_reaches_logs_or_mlflow(demo: Path) -> None:
-    cxr("train", "experiment=demo", "name=private", *QUICK, root=demo)
     manifest = demo / "jobs" / "demo" / "manifests" / "output" / "output.manifest"
     uids = {json.loads(line)["sop-instance-uid"] for line in manifest.read_text().splitlines()}
     sources = {json.loads(line)["source"] for line in manifest.read_text().splitlines()}
@@ -239,7 +257,7 @@ def test_nothing_identifying_reaches_logs_or_mlflow(demo: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.real
-def test_real_radiographs_go_the_whole_way_through(shared: Path, tmp_path: Path) -> None:
+def test_real_radiographs_go_the_whole_way_through(shared: Path, tmp_path: Path, cxr: Run) -> None:
     root = tmp_path / "root"
     ingest = cxr("ingest", f"folder={shared / 'nih-cxr' / 'dicom'}", root=root)
     again = cxr("ingest", f"folder={shared / 'nih-cxr' / 'dicom'}", root=root)

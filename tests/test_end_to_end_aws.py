@@ -10,12 +10,14 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from preloaded import Preloaded
 from sagemaker_site import NET
 
 from cxr.contract import manifest
 from cxr.pacs.folder import FolderPacs
 
-pytestmark = [pytest.mark.aws, pytest.mark.browser, pytest.mark.slow]
+# though it opens a page, which has a minute for everything, others may run beside it
+pytestmark = [pytest.mark.aws, pytest.mark.slow]
 ROOT = Path(__file__).parents[1]
 JOB = "ward"
 COMMENT = "Frau Beispiel, 3. Stock"
@@ -36,19 +38,23 @@ TINY = (
 class Way:
     """A data root on this machine, and an account on loopback."""
 
-    def __init__(self, aws, root: Path) -> None:
-        self.aws, self.root = aws, root
+    def __init__(self, aws, root: Path, preloaded: Preloaded) -> None:
+        self.aws, self.root, self._preloaded = aws, root, preloaded
         self.printed: dict[str, str] = {}
         wheel = root / "wheels" / "cxr-0.1.0-py3-none-any.whl"
         wheel.parent.mkdir()
         with zipfile.ZipFile(wheel, "w") as file:
             file.writestr("cxr/__init__.py", "")  # jobs of the double have cxr already
 
+    @property
+    def environment(self) -> dict[str, str]:
+        return {**self.aws.environment, "CXR_ROOT": str(self.root)}
+
     def begin(self, *words) -> subprocess.Popen:
         """Start a command as a person does."""
         return subprocess.Popen(
             [sys.executable, *map(str, words)], cwd=ROOT, text=True,
-            env={**os.environ, **self.aws.environment, "CXR_ROOT": str(self.root)},
+            env={**os.environ, **self.environment},
             stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
 
@@ -60,10 +66,16 @@ class Way:
     def run(self, *words) -> str:
         return self.end(self.begin(*words))
 
+    def at_once(self, command: str, *words) -> str:
+        """Run a command of ours in a process that another begins, which has loaded everything."""
+        done = self._preloaded.run(f"cxr.{command}", *words, environment=self.environment)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
 
 @pytest.fixture(scope="module")
-def way(aws, browser, tmp_path_factory) -> Way:
-    way = Way(aws, tmp_path_factory.mktemp("way"))
+def way(aws, browser, preloaded, tmp_path_factory) -> Way:
+    way = Way(aws, tmp_path_factory.mktemp("way"), preloaded)
     stack = (ROOT / "scripts" / "stack.py", "up")
     way.run(*stack, "labeling", "way-labeling", "MakeNotebook=false")
     way.run(*stack, "training", "way-training", "--from", "way-labeling", *network(aws))
@@ -78,8 +90,8 @@ def way(aws, browser, tmp_path_factory) -> Way:
     for task in others:
         submit(task, answered, drawn[image(task)])
     way.printed["label"] = way.end(label)
-    way.printed["train"] = way.run(
-        "-m", "cxr.train", *TINY, "name=first", "compute=sagemaker", "aws=account",
+    way.printed["train"] = way.at_once(
+        "train", *TINY, "name=first", "compute=sagemaker", "aws=account",
         "aws.stack=[way-labeling,way-training]", f"compute.wheelhouse={way.root}/wheels",
     )  # fmt: skip
     way.first = first
@@ -170,8 +182,8 @@ def test_what_a_reader_did_on_the_page_is_in_the_manifest(way) -> None:
 
 def test_the_model_trained_in_the_cloud_is_evaluated_here(way) -> None:
     run = way.root / "runs" / "first"
-    told = way.run("-m", "cxr.evaluate", "run=first", *DRAW[:1], "data=job", f"data.job={JOB}",
-                   "draws=100", "data.workers=1")  # fmt: skip
+    told = way.at_once("evaluate", "run=first", *DRAW[:1], "data=job", f"data.job={JOB}",
+                       "draws=100", "data.workers=1")  # fmt: skip
 
     here = json.loads((run / "evaluations" / JOB / "metrics.json").read_text())
     there = json.loads((run / "metrics.json").read_text())

@@ -1,11 +1,8 @@
 """Training learns, keeps its best epoch, and ends sanely however it ends."""
 
-import os
 import re
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -295,35 +292,14 @@ def test_a_gpu_that_is_not_there_is_refused_in_one_line(tmp_path):
         assert "\n" not in str(met.value)
 
 
-STOPPED = """
-import sys
-from pathlib import Path
-from test_fit import run
-try:
-    run(Path(sys.argv[1]), max_epochs=100000)
-except KeyboardInterrupt:
-    sys.exit(130)
-"""
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(("signal_", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_stopped_run_says_so_and_keeps_its_last_checkpoint(tmp_path, signal_, status):
-    here = Path(__file__).parent
-    path = os.pathsep.join([str(here), str(here.parent / "src"), os.environ.get("PYTHONPATH", "")])
-    process = subprocess.Popen(
-        [sys.executable, "-c", STOPPED, str(tmp_path)],
-        env=os.environ | {"PYTHONPATH": path},
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    while "epoch 2/" not in (line := process.stderr.readline()):
-        assert line, "the run ended by itself"
+def test_a_stopped_run_says_so_and_keeps_its_last_checkpoint(tmp_path, preloaded, signal_, status):
+    process = preloaded.begin("endless_run", tmp_path)
+    process.reaches("epoch 3/")  # so the second is on disk
     time.sleep(0.1)
-    process.send_signal(signal_)
-    _, err = process.communicate(timeout=60)
 
-    assert process.returncode == status
-    assert "Traceback" not in err
+    assert process.ends(signal_, 60) == status
+    assert "Traceback" not in process.err
     assert torch.load(tmp_path / "last.ckpt", weights_only=True)["epoch"] >= 1
     assert torch.load(tmp_path / "best.ckpt", weights_only=True)["state_dict"]

@@ -9,6 +9,7 @@ import krippendorff
 import numpy as np
 import pytest
 from panel import TEAM, Panel
+from sites import let_go
 from sklearn.metrics import cohen_kappa_score
 from specimens import LABELS, form, skip
 
@@ -41,7 +42,7 @@ def fresh(tmp_path):
     """Three images that nobody has read."""
     made = Panel(tmp_path, closes="lead")
     yield made
-    made.stop()
+    let_go(made.stop)
 
 
 def newest(panel, path):

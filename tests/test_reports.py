@@ -501,7 +501,7 @@ def drawn(folder, texts, images=60):
 
 
 @pytest.mark.slow
-def test_texts_go_the_whole_way_and_are_seen_nowhere_but_in_their_store(tmp_path):
+def test_texts_go_the_whole_way_and_are_seen_nowhere_but_in_their_store(tmp_path, preloaded):
     (tmp_path / "dicom").mkdir()
     drawn(tmp_path / "dicom", tmp_path / "texts")
     tree(tmp_path / "texts", {"files/p10/p19999999/s59999999.txt": SECRET})
@@ -510,10 +510,11 @@ def test_texts_go_the_whole_way_and_are_seen_nowhere_but_in_their_store(tmp_path
 
     linked = cxr("ingest", f"reports={tmp_path / 'texts'}", root=root)
     mined = cxr("label", "job=reports", root=root)
-    trained = cxr(
-        "train", "data=job", "data.job=reports", "name=mined", "trainer=smoke",
-        "data.image_size=[64,64]", "draws=100", root=root,
+    trained = preloaded.run(
+        "cxr.train", "data=job", "data.job=reports", "name=mined", "trainer=smoke",
+        "data.image_size=[64,64]", "draws=100", environment={"CXR_ROOT": str(root)},
     )  # fmt: skip
+    assert trained.returncode == 0, trained.stderr
 
     assert "56 reports linked (56 new, 0 replaced, 0 as before), 1 not" in linked.stdout
     assert "0 studies without a report" in linked.stdout

@@ -22,10 +22,8 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory):
-    made = Site(tmp_path_factory.mktemp("site"))
-    yield made
-    made.stop()
+def site(tmp_path_factory, preloaded):
+    return Site(tmp_path_factory.mktemp("site"), preloaded)
 
 
 @pytest.fixture(scope="module")

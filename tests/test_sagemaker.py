@@ -451,7 +451,7 @@ def test_what_a_job_had_learned_when_it_ended_early_is_fetched_and_can_be_evalua
 
 
 @pytest.mark.slow
-def test_a_sweep_runs_its_jobs_abreast_and_names_every_trial_that_failed(site):
+def test_a_sweep_runs_its_jobs_abreast_and_names_every_trial_that_failed(site, preloaded):
     faults = site.aws.faults
     with (
         faults.job_fails("AlgorithmError: NaN", "cxr-sweep-0"),
@@ -459,9 +459,9 @@ def test_a_sweep_runs_its_jobs_abreast_and_names_every_trial_that_failed(site):
     ):
         # resumed, though none had begun: what is left of an interrupted sweep begins
         done = site.command(
-            "train", "-m", "name=sweep", "resume=true", "model.optimizer.lr=1e-3,1e-1"
+            preloaded, "train", "-m", "name=sweep", "resume=true", "model.optimizer.lr=1e-3,1e-1"
         )
-        _, err = done.communicate(timeout=300)
+    err = done.stderr
 
     assert done.returncode == 1, err
     last = err.splitlines()[-1]

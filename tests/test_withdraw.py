@@ -29,6 +29,7 @@ from cxr.pacs import server, withdrawn
 from cxr.pacs.folder import FolderPacs
 
 ROOT = Path(__file__).parents[1]
+pytestmark = pytest.mark.slow
 KEYS = signing.Keys({"test": b"k" * 32})
 PATIENT = "SYN7-0008"  # two frontal images, which are labelled, and a lateral
 QUICK = (
@@ -48,15 +49,20 @@ def cxr(command, *overrides, root, fails=False, **env):
     return done
 
 
+def train(preloaded, root, name):
+    done = preloaded.run("cxr.train", *QUICK, f"name={name}", environment={"CXR_ROOT": str(root)})
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory):
+def trained(tmp_path_factory, preloaded):
     """A site of synthetic patients: a job answered by three, a run, a cache."""
     root = tmp_path_factory.mktemp("site")
     cxr(
         "label", "job=demo", "job.synthetic.images=30", "job.synthetic.rows=128",
         "job.synthetic.columns=128", "labeling.port=0", root=root,
     )  # fmt: skip
-    cxr("train", *QUICK, "name=first", root=root)
+    train(preloaded, root, "first")
     return root
 
 
@@ -184,7 +190,7 @@ def left(done, tmp_path):
     return Path(shutil.copytree(done.root, tmp_path / "left"))
 
 
-def test_the_log_stays_whole_and_the_job_can_be_labelled_and_trained_on(left):
+def test_the_log_stays_whole_and_the_job_can_be_labelled_and_trained_on(left, preloaded):
     database = left / "jobs" / "demo" / "answers.db"
     audit.verify(database, audit_key(left))
     with sqlite3.connect(database) as db:
@@ -202,7 +208,7 @@ def test_the_log_stays_whole_and_the_job_can_be_labelled_and_trained_on(left):
     assert task is not None
     assert count == 28 - 2 + 1
     audit.verify(database, audit_key(left))
-    cxr("train", *QUICK, "name=second", root=left)
+    train(preloaded, left, "second")
 
 
 def test_answers_made_away_with_are_still_found(left):

@@ -14,6 +14,7 @@ import pydicom
 import specimens
 from playwright.sync_api import Browser, Page
 from pydicom.filewriter import correct_ambiguous_vr
+from sites import let_go
 
 from cxr.contract import manifest
 from cxr.contract.labels import LabelSet
@@ -188,4 +189,4 @@ def room(
         yield opened
     finally:
         page.close()
-        backend.close()
+        let_go(backend.close)
