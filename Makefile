@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
+BY_THEMSELVES = $(shell grep -lE 'mark\.(alone|browser)' tests/*.py)
+UNLESS_LONG := $(if $(LONG),,and not long)
 STAMP := $(VENV)/.installed
 
 .PHONY: help setup viewer demo test check lint checkov bench clean
@@ -11,7 +13,7 @@ STAMP := $(VENV)/.installed
 help:
 	@echo "make setup   install into .venv and build the viewer"
 	@echo "make demo    the whole way through, on synthetic radiographs, in about four minutes"
-	@echo "make test    install what the tests need and run all of them"
+	@echo "make test    install what the tests need and run them; LONG=1: the longest as well"
 	@echo "make check   ruff, mypy --strict and the tests"
 	@echo "make checkov hold the CloudFormation templates to checkov, in a venv of its own"
 	@echo "make bench   measure; one section: make bench SECTION=pixels"
@@ -33,11 +35,12 @@ viewer: $(STAMP)
 demo: setup
 	$(BIN)/python scripts/demo.py
 
+# the second reads those files alone that have such tests; 5: none of those asked for
 test: setup
 	$(BIN)/python scripts/browser.py
 	$(BIN)/python scripts/servers.py
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not alone and not browser" $(TESTS) || [ $$? = 5 ]
-	$(BIN)/python -m pytest -m "alone or browser" $(TESTS) || [ $$? = 5 ]  # 5: none of those asked for
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not alone and not browser $(UNLESS_LONG)" $(TESTS) || [ $$? = 5 ]
+	$(BIN)/python -m pytest -o testpaths="$(BY_THEMSELVES)" -m "(alone or browser) $(UNLESS_LONG)" $(TESTS) || [ $$? = 5 ]
 
 lint: setup
 	$(BIN)/ruff format --check .

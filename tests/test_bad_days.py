@@ -33,6 +33,7 @@ from cxr.pacs.folder import FolderPacs
 
 KEYS = signing.Keys({"test": b"k" * 32})
 IMPATIENT = "pacs.timeout_s=2"
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture

@@ -157,6 +157,7 @@ def interrupted(tmp_path_factory, home):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_job_that_is_stopped_ends_with_143_and_a_whole_checkpoint(interrupted):
     first, _, code, log, *_ = interrupted
 
@@ -169,6 +170,7 @@ def test_a_job_that_is_stopped_ends_with_143_and_a_whole_checkpoint(interrupted)
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_job_that_is_started_again_goes_on_in_the_same_run(interrupted):
     first, second, _, _, code, log, *_ = interrupted
     runs = second / "checkpoints" / "runs"
@@ -192,6 +194,7 @@ def test_a_job_that_is_started_again_goes_on_in_the_same_run(interrupted):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_job_trains_what_a_run_at_home_would(interrupted, home):
     _, second, *_ = interrupted
     root, ready, splits = home
@@ -214,6 +217,7 @@ def test_a_job_trains_what_a_run_at_home_would(interrupted, home):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_two_processes_leave_one_run_and_one_voice(interrupted):
     first, second, _, before, _, log, third, other = interrupted
     runs = second / "checkpoints" / "runs"
@@ -232,6 +236,7 @@ def test_two_processes_leave_one_run_and_one_voice(interrupted):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_the_model_comes_with_all_that_belongs_to_it(interrupted):
     _, second, *_ = interrupted
     model = second / "model"
@@ -251,6 +256,7 @@ def test_the_model_comes_with_all_that_belongs_to_it(interrupted):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_the_log_has_metrics_and_names_nobody(interrupted, home):
     _, _, _, before, _, log, _, other = interrupted
 
@@ -531,6 +537,7 @@ def test_an_unforeseen_failure_names_its_place_and_nobody(tmp_path, at):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_job_whose_metrics_were_lost_goes_on_training_in_a_new_record(interrupted, ml):
     first, *_ = interrupted
     shutil.copytree(first / "checkpoints", ml / "checkpoints")

@@ -39,11 +39,14 @@ def read(first: int, last: int) -> tuple[list[str], str]:
 
 
 @pytest.mark.slow
-def test_no_damaged_file_crashes_hangs_or_fills_the_memory() -> None:
-    tried, wrong = read(0, FILES)
+@pytest.mark.parametrize(
+    ("first", "last"), [(0, 500), pytest.param(500, FILES, marks=pytest.mark.long)]
+)
+def test_no_damaged_file_crashes_hangs_or_fills_the_memory(first: int, last: int) -> None:
+    tried, wrong = read(first, last)
 
     assert wrong == ""
-    assert len(tried) == FILES
+    assert len(tried) == last - first
     kinds = Counter(line.split()[1].strip(",") for line in tried)
     assert set(kinds) == {kind.__name__ for kind in dicom_mutations.KINDS}
 

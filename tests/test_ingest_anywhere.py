@@ -24,6 +24,8 @@ from cxr.pacs import ledger, ledgers, sources
 from cxr.pacs.folder import FolderPacs
 from cxr.pacs.orthanc import OrthancPacs
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def server(own_orthanc, monkeypatch):
