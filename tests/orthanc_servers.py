@@ -1,5 +1,7 @@
 """Real Orthancs for tests, started as the command starts them, on ports that are free."""
 
+import contextlib
+import secrets
 import shutil
 import signal
 import socket
@@ -16,10 +18,15 @@ NEEDS = "apt-get install orthanc orthanc-dicomweb orthanc-gdcm nginx-light libng
 
 
 def free_port():
-    """A port that nobody listens at now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A port that nobody has now, and that the system gives nobody as an end of a connection.
+
+    A server that is killed may want it again later.
+    """
+    while True:
+        port = 20_000 + secrets.randbelow(12_000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def skip_without_orthanc():

@@ -3,23 +3,17 @@
 import collections
 import json
 import random
-import socket
 import sqlite3
 import threading
 import time
 
 import pytest
+from orthanc_servers import free_port
 from serving import KEYS, Client, Served
 
 from cxr.labeling import audit
 
 pytestmark = pytest.mark.slow
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def kept(folder):

@@ -279,14 +279,14 @@ def test_a_job_left_by_kill_or_by_a_closed_terminal_goes_on_and_is_not_paid_for_
 @pytest.mark.slow
 def test_what_was_sent_is_not_sent_again(site, told):
     with site.aws.faults.job_fails("no"):
-        with pytest.raises(RunError, match="cxr-first failed"):
-            site.train("name=first")
+        with pytest.raises(RunError, match="cxr-sent-once failed"):
+            site.train("name=sent-once")
         told.clear()
-        with pytest.raises(RunError, match="cxr-second failed"):
-            site.train("name=second", "model.optimizer.lr=1e-2")
+        with pytest.raises(RunError, match="cxr-sent-twice failed"):
+            site.train("name=sent-twice", "model.optimizer.lr=1e-2")
 
     assert not [r for r in told.messages if r.startswith("sending")]
-    first, second = (site.aws.training.jobs[n].request for n in ("cxr-first", "cxr-second"))
+    first, second = (site.aws.training.jobs[n].request for n in ("cxr-sent-once", "cxr-sent-twice"))
     assert first["InputDataConfig"] == second["InputDataConfig"]
 
 

@@ -24,6 +24,8 @@ from cxr.errors import RunError
 
 # read when mlflow is imported, which happens in the functions below: it would report home
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+# it would ask a server that is away for four minutes, each time; what is not taken is sent again
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
 
 _PARAM_CHARACTERS = 6000  # MLflow's own limit for one value
 _AT_ONCE = 100  # MLflow's own limit for params in one call
