@@ -4,6 +4,7 @@ The joint between a model and its evaluation: whatever writes this file can be s
 handing what `read` gives to `score.score`.
 """
 
+import contextlib
 import csv
 import io
 import os
@@ -111,6 +112,12 @@ def replace_bytes(path: Path, data: bytes) -> None:
     except BaseException:  # Ctrl-C too
         part.unlink(missing_ok=True)
         raise
+    folder = os.open(path.parent, os.O_RDONLY)  # the new name lies there
+    try:
+        with contextlib.suppress(OSError):  # not every network disk syncs folders
+            os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def _probability(value: str, place: str) -> float:
