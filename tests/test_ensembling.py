@@ -260,10 +260,13 @@ def test_a_run_that_did_not_finish_is_refused(runs):
         (["cv-0"], "expected at least two runs, each once, met cv-0"),
         (["cv-0", "cv-0"], "expected at least two runs, each once, met cv-0, cv-0"),
         (["cv", "cv-2"], "each once, met cv-0, cv-1, cv-2, cv-2"),
-        (["c"], "no run and no sweep called 'c' in .*; there are cv-0, cv-1, cv-2"),
+        (["c"], "no run and no sweep called 'c' in .*; there are cv-0, cv-1, cv-2$"),
     ],
 )
 def test_names_that_are_no_runs_are_refused(runs, names, message):
+    run(runs, "failed")
+    (runs / "failed" / "best.ckpt").unlink()  # is not among those one may choose
+
     with pytest.raises(RunError, match=message):
         ensembling.find(runs, names)
 

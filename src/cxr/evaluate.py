@@ -169,14 +169,15 @@ def find_run(runs: Path, run: str) -> Path:
     Raises:
         RunError: There is none.
     """
+    from cxr.learning import predictor
+
     if (runs / run / "run.json").is_file():
         return runs / run
     for path in runs.glob("*/run.json"):
         with contextlib.suppress(ValueError, AttributeError):  # a torn one is none of ours to tell
             if json.loads(path.read_text()).get("run_id") == run:
                 return path.parent
-    names = ", ".join(sorted(p.parent.name for p in runs.glob("*/run.json")))
-    raise RunError(f"run: no run called {run!r} in {runs}; there are {names or 'none yet'}")
+    raise RunError(f"run: no run called {run!r} in {runs}; {predictor.there_are(runs)}")
 
 
 def _splits(run_folder: Path, ready: "Material") -> "NDArray[np.str_]":

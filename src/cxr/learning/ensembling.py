@@ -110,10 +110,8 @@ def find(runs: Path, names: Sequence[str]) -> list[Path]:
         trials = [p for p in runs.glob(f"{name}-*") if re.fullmatch(r".*-\d+", p.name)]
         trials = [p for p in trials if p.name.rpartition("-")[0] == name]
         if not trials:
-            there = ", ".join(sorted(p.parent.name for p in runs.glob("*/run.json")))
             raise RunError(
-                f"runs: no run and no sweep called {name!r} in {runs}; there are "
-                f"{there or 'none yet'}"
+                f"runs: no run and no sweep called {name!r} in {runs}; {predictor.there_are(runs)}"
             )
         found += sorted(trials, key=lambda p: int(p.name.rpartition("-")[2]))
     if len(found) < 2 or len(set(found)) < len(found):

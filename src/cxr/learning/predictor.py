@@ -155,6 +155,13 @@ def load_run(run_folder: Path) -> RunRecord:
         raise RunError(f"{path}: {error!r}") from error
 
 
+def there_are(runs: Path) -> str:
+    """Name the runs that can be asked, for a message; what failed before its first epoch cannot."""
+    found = (p.parent for p in runs.glob(f"*/{RUN}"))
+    able = [p.name for p in found if (p / CHECKPOINT).is_file() or (p / MEMBERS).is_dir()]
+    return f"there are {', '.join(sorted(able)) or 'none yet'}"
+
+
 def label_set(record: RunRecord) -> LabelSet | None:
     """Read the run's label set; None in runs of before, which kept its names alone.
 
