@@ -73,6 +73,7 @@ def test_a_sound_config_is_typed():
         ("data.fold=5", "data.fold: expected 0 to 4, met 5"),
         ("data.folds=2", "data.folds: expected at least 3 for train, val and test, met 2"),
         ("data.test=list", "data.test_list: expected a file with test=list, and only then"),
+        ("examples=maybe", "examples: expected one of false, true or 'unflagged', met \"maybe\""),
         ("data.test=lst", "data.test: expected one of 'fold', 'list' or 'none', met \"lst\""),
         ("trainer.precision=fp8", "trainer.precision: expected one of 'auto', '32-true' or"),
         ("name=a/b", "name: expected letters, digits, dots, hyphens and underscores, met"),

@@ -331,7 +331,7 @@ def _expected(kind: str, context: Mapping[str, Any]) -> str:
         "greater_than_equal": f"at least {bound}",
         "less_than": f"less than {bound}",
         "less_than_equal": f"at most {bound}",
-        "literal_error": f"one of {context.get('expected')}",
+        "literal_error": f"one of {_as_written(str(context.get('expected')))}",
         "union_tag_invalid": f"a _target_ out of {context.get('expected_tags')}",
         "too_short": f"at least {context.get('min_length')} values",
         "too_long": f"at most {context.get('max_length')} values",
@@ -340,6 +340,11 @@ def _expected(kind: str, context: Mapping[str, Any]) -> str:
         "wanted": str(context.get("wanted")),
     }
     return words.get(kind, kind.replace("_", " "))
+
+
+def _as_written(choices: str) -> str:
+    """Give Python's True and False as YAML and the command line have them."""
+    return choices.replace("True", "true").replace("False", "false")
 
 
 def _fields(model: type[BaseModel], place: Sequence[Any]) -> list[str]:

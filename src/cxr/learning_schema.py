@@ -6,6 +6,9 @@ from pydantic import Field, model_validator
 
 from cxr.sections import Name, Positive, Section, Share, Target, like
 
+Pictured = Literal[False, True, "unflagged"]
+"""Of whom a report has pictures: nobody, files that say no text is burned in, silent ones too."""
+
 
 class Optimizer(Target):
     """A torch optimizer; its learning rate is ours to check."""

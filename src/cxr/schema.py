@@ -18,7 +18,16 @@ from cxr.labeling_schema import (
     Synthetic,
     Team,
 )
-from cxr.learning_schema import Augment, Data, Evaluating, Loss, Model, Policy, Trainer
+from cxr.learning_schema import (
+    Augment,
+    Data,
+    Evaluating,
+    Loss,
+    Model,
+    Pictured,
+    Policy,
+    Trainer,
+)
 from cxr.pacs_schema import Ingesting, OrthancPacs, Pacs
 from cxr.sections import Name, Section, like
 
@@ -212,7 +221,7 @@ class Train(Site):
     ]
     resume: bool
     onnx: bool
-    examples: bool
+    examples: Pictured
     draws: int = Field(ge=100, le=100_000)
     labels: Labels | None = None
     data: Data
@@ -238,7 +247,7 @@ class Evaluate(Site):
 
     run: Name | None
     runs: list[Name]
-    examples: bool
+    examples: Pictured
     draws: int = Field(ge=100, le=100_000)
     seed: int = Field(ge=0)
     data: Data
@@ -259,7 +268,7 @@ class Ensemble(Site):
 
     runs: list[Name] = Field(min_length=1)
     name: Name
-    examples: bool
+    examples: Pictured
     draws: int = Field(ge=100, le=100_000)
     seed: int = Field(ge=0)
     onnx: bool

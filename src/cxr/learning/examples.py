@@ -39,7 +39,8 @@ class Example:
         patient_id: What folds divide.
         study_instance_uid: Of the same patient.
         states: One per label, in label order.
-        burned_in: The file does not say that no text is burned into its pixels: never show it.
+        burned_in: Whether the file says that text is burned into its pixels, and then it is never
+            shown; None if it does not say (PS3.3 C.7.6.1, BurnedInAnnotation).
         regions: Where readers saw the findings that are present.
         probabilities: How likely consolidation takes each label for present, None where it says
             nothing of it; empty where it says nothing at all.
@@ -52,7 +53,7 @@ class Example:
     patient_id: str
     study_instance_uid: str
     states: tuple[State, ...]
-    burned_in: bool = False
+    burned_in: bool | None = False
     regions: tuple[Region, ...] = ()
     probabilities: tuple[float | None, ...] = ()
     votes: tuple[tuple[int, ...], ...] = ()
@@ -240,7 +241,7 @@ def _example(line: Mapping[str, Any], labelled: Labelled, instance: Instance) ->
         patient_id=instance.patient_id,
         study_instance_uid=instance.study_instance_uid,
         states=tuple(labelled.states.values()),
-        burned_in=instance.burned_in is not False,
+        burned_in=instance.burned_in,
         regions=regions.told(labelled),
         probabilities=_probabilities(labelled),
         votes=_votes(line, labelled),

@@ -44,7 +44,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Picture:
-    """One image of the gallery; never one that may have text burned in.
+    """One image of the gallery; never one whose file says that text is burned in.
 
     Attributes:
         image: (H, W) uint8, upright, black is air.
@@ -91,7 +91,9 @@ class Report:
         pictures: Only of synthetic data, or when asked for; those of a finding together.
         wanted: Pictures may be shown.
         cut: Pictures that were chosen too, and left out for want of room.
-        kept_back: Images scored that may have text burned in, so that none of them is shown.
+        flagged: Images scored whose files say that text is burned in: never shown.
+        silent: Images scored whose files do not say: shown where `unflagged`.
+        unflagged: Whether those were asked for.
         config_yaml: The config as composed, never resolved: a resolved one may hold secrets.
         trained_with: Setting → value of the run's training, where the config is not that one.
         members: Of an ensemble, 0 of one run.
@@ -117,7 +119,9 @@ class Report:
     pictures: Sequence[Picture] = ()
     wanted: bool = False
     cut: int = 0
-    kept_back: int = 0
+    flagged: int = 0
+    silent: int = 0
+    unflagged: bool = False
     config_yaml: str = ""
     trained_with: Mapping[str, str] = field(default_factory=dict)
     members: int = 0

@@ -24,6 +24,7 @@ from cxr.learning.evaluation.scene import Scene, Settings
 from cxr.learning.material import Material
 from cxr.learning.metrics import Floats
 from cxr.learning.predictor import Predictor, versions
+from cxr.learning_schema import Pictured
 from cxr.pacs import synthetic
 
 _log = logging.getLogger(__name__)
@@ -67,7 +68,8 @@ class Context:
         warnings: Sentences beside the headline.
         policies: Name → value.
         agreement: What agreement.json holds, or None.
-        pictures: Whether images were asked for; those of synthetic data always come.
+        pictures: Whether images were asked for, "unflagged" if those too whose files do not say
+            whether text is burned in; those of synthetic data always come.
         synthetic: All images were drawn by us and are nobody's.
         draws: Of the bootstrap.
         seed: Of the bootstrap.
@@ -88,7 +90,7 @@ class Context:
     warnings: Sequence[str]
     policies: Mapping[str, str]
     agreement: Mapping[str, Any] | None
-    pictures: bool
+    pictures: Pictured
     synthetic: bool
     draws: int
     seed: int
@@ -111,7 +113,7 @@ def context(
     config_yaml: str,
     warnings: Sequence[str],
     policies: Mapping[str, str],
-    pictures: bool,
+    pictures: Pictured,
     draws: int,
     seed: int,
     settings: Settings | None = None,
@@ -128,7 +130,7 @@ def context(
         config_yaml: Unresolved.
         warnings: Sentences beside the headline.
         policies: Name → value.
-        pictures: Whether images were asked for.
+        pictures: Whether images were asked for, see `Context`.
         draws: Of the bootstrap.
         seed: Of the bootstrap.
         settings: What is asked beside AUROC and average precision.
@@ -215,8 +217,8 @@ def evaluate(
 def _pages(folder: Path, said: report.Report, scene: Scene, context: Context) -> tuple[Path, Path]:
     """Write the report, and the one to share, which is the same where no patient is shown."""
     page = shareable = folder / _PAGE
-    shown = context.pictures or context.synthetic
-    belong = gallery.cases(scene) if shown else []
+    shown = bool(context.pictures) or context.synthetic
+    belong = gallery.cases(scene, unflagged=said.unflagged) if shown else []
     chosen = gallery.shared_out(belong)
     pictures = gallery.pictures(scene, chosen)
     if pictures and not context.synthetic:
@@ -284,6 +286,7 @@ def _scene(
 def _report(scene: Scene, context: Context) -> report.Report:
     """Say everything but pictures."""
     record, sample = scene.predictor.record, scene.sample
+    flagged, silent = gallery.kept_back(scene)
     return report.Report(
         run=record.name,
         run_id=record.run_id,
@@ -303,7 +306,9 @@ def _report(scene: Scene, context: Context) -> report.Report:
         policies=context.policies,
         agreement=context.agreement,
         config_yaml=context.config_yaml,
-        kept_back=gallery.kept_back(scene),
+        flagged=flagged,
+        silent=silent,
+        unflagged=context.pictures == "unflagged",
         versions=versions() | {f"trained on, {k}": str(v) for k, v in record.machine.items()},
         hashes=_hashes(scene, context),
     )

@@ -1,7 +1,8 @@
 """Which images a report shows: a finding's surest true calls, surest false alarms, worst misses.
 
-An image whose file does not say that nothing is burned into its pixels is never shown, neither as
-it is nor under a map. What is here is patient data.
+An image whose file says that text is burned into its pixels is never shown, neither as it is nor
+under a map; one whose file is silent about it only where that was asked for. What is here is
+patient data.
 """
 
 import logging
@@ -41,7 +42,7 @@ class Case:
     kind: str
 
 
-def cases(scene: Scene, *, per_kind: int = PER_KIND) -> list[Case]:
+def cases(scene: Scene, *, unflagged: bool = False, per_kind: int = PER_KIND) -> list[Case]:
     """Choose images, finding by finding.
 
     With a threshold a call is what lies above it. Without one nothing is called, and the highest
@@ -50,11 +51,11 @@ def cases(scene: Scene, *, per_kind: int = PER_KIND) -> list[Case]:
 
     Args:
         scene: Whose single images are chosen from, whatever unit is scored.
+        unflagged: Also from those whose file does not say whether text is burned in.
         per_kind: Of one finding.
     """
     sample = scene.images
-    examples = scene.material.cohort.examples
-    may = np.array([not examples[row].burned_in for row in scene.rows], bool)
+    may = np.array([said is False or (unflagged and said is None) for said in _burned_in(scene)])
     names = sample.names
     order = [k for k, name in enumerate(names) if name in scene.scored["averaged"]]
     order += [k for k, name in enumerate(names) if k not in order and name != sample.no_finding]
@@ -103,9 +104,14 @@ def _of_one(
     return [(FOUND, found), (ALARM, alarms), (MISSED, missed)]
 
 
-def kept_back(scene: Scene) -> int:
-    """Count the scored images that must not be shown."""
-    return sum(scene.material.cohort.examples[row].burned_in for row in scene.rows)
+def kept_back(scene: Scene) -> tuple[int, int]:
+    """Count the scored images whose files say that text is burned in, and those that are silent."""
+    said = _burned_in(scene)
+    return said.count(True), said.count(None)
+
+
+def _burned_in(scene: Scene) -> list[bool | None]:
+    return [scene.material.cohort.examples[row].burned_in for row in scene.rows]
 
 
 def pictures(scene: Scene, chosen: Sequence[Case]) -> list[Picture]:
