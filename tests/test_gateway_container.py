@@ -297,7 +297,11 @@ def test_it_ends_in_one_line_when_nginx_does(started):
     gateway = started(FIRST)
     assert gateway.ready()
 
-    os.kill(int((gateway.folder / "state" / "gateway" / "nginx.pid").read_text()), signal.SIGKILL)
+    nginx = int((gateway.folder / "state" / "gateway" / "nginx.pid").read_text())
+    workers = Path(f"/proc/{nginx}/task/{nginx}/children").read_text().split()
+
+    for pid in (nginx, *map(int, workers)):  # in a container all of them end with it
+        os.kill(pid, signal.SIGKILL)
 
     assert gateway.process.wait(PATIENCE_S) == 1
     assert "PacsError: nginx ended by itself" in gateway.told
