@@ -220,43 +220,6 @@ def test_the_gallery_has_the_surest_calls_right_and_wrong_and_the_clearest_misse
     assert {kind for kind, _ in first} == {"Present, high", "Absent, high", "Present, low"}
 
 
-SAID = (False, None, True)  # BurnedInAnnotation: NO, none, YES
-
-
-@pytest.mark.parametrize(("asked", "seen"), [(True, {0}), ("unflagged", {0, 1})])
-def test_a_file_that_says_text_is_burned_in_is_never_shown_nor_its_map(tmp_path, asked, seen):
-    given, _ = drawn()
-    examples = tuple(replace(e, burned_in=SAID[k % 3]) for k, e in enumerate(given.cohort.examples))
-    given = replace(given, cohort=replace(given.cohort, examples=examples))
-    for k, picture in enumerate(given.images.images):
-        picture[0, :2] = (k, 77)  # a mark in the letterbox, by which each is known again
-
-    page = evaluated(tmp_path, asker(), given, settings=SALIENCY, pictures=asked).report.read_text()
-
-    assert {int(pixels[0, 0]) % 3 for pixels in pictures_in(page)} == seen
-    assert "Never shown: 8 of the images scored" in page
-    assert ("Not shown: 8 of the images scored" in page) is (asked is True)
-    assert ("look for names before you pass this report on" in page) is (asked == "unflagged")
-
-
-@pytest.mark.parametrize(
-    ("said", "asked", "reason"),
-    [
-        (True, "unflagged", "text is burned into 24 of those scored, their files say."),
-        (None, True, "24 files do not say whether text is burned in"),
-    ],
-)
-def test_a_report_without_pictures_says_why(tmp_path, said, asked, reason):
-    given, _ = drawn()
-    examples = tuple(replace(e, burned_in=said) for e in given.cohort.examples)
-    blind = replace(given, cohort=replace(given.cohort, examples=examples))
-
-    page = evaluated(tmp_path, asker(), blind, settings=SALIENCY, pictures=asked).report.read_text()
-
-    assert "data:image" not in page
-    assert f"No image is shown: {reason}" in page
-
-
 def pictures_in(page):
     for uri in re.findall(r'<image id="p\d+" href="data:image/png;base64,([^"]+)"', page):
         read = matplotlib_image.imread(io.BytesIO(base64.b64decode(uri)), format="png")

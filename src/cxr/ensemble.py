@@ -114,9 +114,11 @@ def _evaluate(
     settings: "Settings",
 ) -> "Evaluated":
     from dataclasses import replace
+    from functools import partial
 
     from cxr.learning import card, ensembling, evaluation, folds, predictor
     from cxr.learning.evaluation import headers
+    from cxr.pacs import opening
 
     context = evaluation.context(
         folder, material,
@@ -124,7 +126,8 @@ def _evaluate(
         config_yaml=OmegaConf.to_yaml(unresolved, resolve=False),
         warnings=held.warnings,
         policies=material.policy.told() | {"split": "by patient, each scored out of fold"},
-        pictures=cfg.examples, draws=cfg.draws, seed=cfg.seed,
+        pictures=cfg.examples, opened=partial(opening.opened, cfg.pacs, root=folder),
+        draws=cfg.draws, seed=cfg.seed,
         settings=settings,
         trained_with=ensembling.trained_with(place, asked.record),
     )  # fmt: skip

@@ -50,6 +50,7 @@ def _evaluate(
     pacs: "Pacs",
 ) -> None:
     from dataclasses import replace
+    from functools import partial
 
     import numpy as np
 
@@ -57,6 +58,7 @@ def _evaluate(
     from cxr.learning.evaluation import headers, operating, sampling, tuning
     from cxr.learning.evaluation.scene import Settings
     from cxr.learning.targets import parse
+    from cxr.pacs import opening
 
     record = predictor.record
     settings = Settings(**cfg.evaluate.model_dump())
@@ -87,7 +89,8 @@ def _evaluate(
         config_yaml=_asked(unresolved),
         warnings=warnings,
         policies=ready.policy.told(),
-        pictures=cfg.examples, draws=cfg.draws, seed=cfg.seed,
+        pictures=cfg.examples, opened=partial(opening.opened, cfg.pacs, root=folder),
+        draws=cfg.draws, seed=cfg.seed,
         settings=settings, splits=splits,
         attribute=cfg.data.attribute,
         trained_with=ensembling.trained_with(run_folder, record),

@@ -199,6 +199,7 @@ def _evaluate(
     from cxr.learning.evaluation import tuning
     from cxr.learning.evaluation.scene import Settings
     from cxr.learning.predictor import save_run
+    from cxr.pacs import opening
 
     settings = Settings(**cfg.evaluate.model_dump())
     val = np.flatnonzero(splits == "val")
@@ -211,7 +212,8 @@ def _evaluate(
         config_yaml=OmegaConf.to_yaml(unresolved, resolve=False),
         warnings=[evaluation.ON_VAL] if split == "val" else [],
         policies=material.policy.told() | {"split": "by patient"},
-        pictures=cfg.examples, draws=cfg.draws, seed=cfg.seed,
+        pictures=cfg.examples, opened=functools.partial(opening.opened, cfg.pacs, root=folder),
+        draws=cfg.draws, seed=cfg.seed,
         settings=settings, splits=splits,
         attribute=cfg.data.attribute,
     )  # fmt: skip

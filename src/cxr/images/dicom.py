@@ -169,6 +169,16 @@ def render(
     return pixels.look_up(table, stored)
 
 
+def burned_in(dicom: bytes | Path) -> str:
+    """Read BurnedInAnnotation (PS3.3 C.7.6.1): YES, NO, a word of the file's own, or empty.
+
+    Raises:
+        DicomError: Not a DICOM file, or damaged.
+    """
+    with explained(dicom):
+        return text(_parse(dicom, stop_before_pixels=True), "BurnedInAnnotation").upper()
+
+
 def pixel_hash(dicom: bytes | Path) -> str:
     """Hash the decoded pixels; equal for the same exposure under other headers or codecs.
 

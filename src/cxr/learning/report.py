@@ -44,7 +44,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Picture:
-    """One image of the gallery; never one whose file says that text is burned in.
+    """One image of the gallery; never one of which it is known that text is burned in.
 
     Attributes:
         image: (H, W) uint8, upright, black is air.
@@ -89,10 +89,9 @@ class Report:
         policies: Name → value: how states became targets, how patients were split.
         agreement: What agreement.json holds, or None.
         pictures: Only of synthetic data, or when asked for; those of a finding together.
-        wanted: Pictures may be shown.
         cut: Pictures that were chosen too, and left out for want of room.
-        flagged: Images scored whose files say that text is burned in: never shown.
-        silent: Images scored whose files do not say: shown where `unflagged`.
+        flagged: Images scored of which it is known that text is burned in: never shown.
+        silent: Images scored of which that is not known.
         unflagged: Whether those were asked for.
         config_yaml: The config as composed, never resolved: a resolved one may hold secrets.
         trained_with: Setting → value of the run's training, where the config is not that one.
@@ -117,7 +116,6 @@ class Report:
     policies: Mapping[str, str] = field(default_factory=dict)
     agreement: Mapping[str, Any] | None = None
     pictures: Sequence[Picture] = ()
-    wanted: bool = False
     cut: int = 0
     flagged: int = 0
     silent: int = 0

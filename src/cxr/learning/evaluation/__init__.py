@@ -6,7 +6,7 @@ the first shows pictures of patients.
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,7 +25,7 @@ from cxr.learning.material import Material
 from cxr.learning.metrics import Floats
 from cxr.learning.predictor import Predictor, versions
 from cxr.learning_schema import Pictured
-from cxr.pacs import synthetic
+from cxr.pacs import Pacs, synthetic
 
 _log = logging.getLogger(__name__)
 ON_VAL = "Scored on val, where checkpoint and thresholds were chosen: these figures flatter."
@@ -68,8 +68,9 @@ class Context:
         warnings: Sentences beside the headline.
         policies: Name → value.
         agreement: What agreement.json holds, or None.
-        pictures: Whether images were asked for, "unflagged" if those too whose files do not say
+        pictures: Whether images were asked for, "unflagged" if those too of which it is not known
             whether text is burned in; those of synthetic data always come.
+        opened: Opens the PACS with the files of the latter; None: none of them is shown.
         synthetic: All images were drawn by us and are nobody's.
         draws: Of the bootstrap.
         seed: Of the bootstrap.
@@ -103,6 +104,7 @@ class Context:
     passed_over: Mapping[str, int] | None = None
     trained_with: Mapping[str, str] = field(default_factory=dict)
     by: NDArray[np.bool_] | None = None
+    opened: Callable[[], Pacs] | None = None
 
 
 def context(
@@ -120,6 +122,7 @@ def context(
     splits: NDArray[np.str_] | None = None,
     attribute: str | None = None,
     trained_with: Mapping[str, str] | None = None,
+    opened: Callable[[], Pacs] | None = None,
 ) -> Context:
     """Gather what a report says beside its figures.
 
@@ -137,6 +140,7 @@ def context(
         splits: Of every row of `material`, where it is the run's own job; "" for what came later.
         attribute: Label attribute of the output manifest, where it has several.
         trained_with: Setting → value of the run's training, where `config_yaml` does not say it.
+        opened: Opens the PACS, if files have to be looked at.
 
     Raises:
         ConfigError: A finding or a column is unknown.
@@ -166,6 +170,7 @@ def context(
         answers=(told_by, attribute) if told_by.exists() else None,
         passed_over=cohort.passed_over(root / "jobs" / job),
         trained_with=trained_with or {},
+        opened=opened,
     )
 
 
@@ -217,16 +222,27 @@ def evaluate(
 def _pages(folder: Path, said: report.Report, scene: Scene, context: Context) -> tuple[Path, Path]:
     """Write the report, and the one to share, which is the same where no patient is shown."""
     page = shareable = folder / _PAGE
-    shown = bool(context.pictures) or context.synthetic
-    belong = gallery.cases(scene, unflagged=said.unflagged) if shown else []
-    chosen = gallery.shared_out(belong)
-    pictures = gallery.pictures(scene, chosen)
+    if not (context.pictures or context.synthetic):
+        report.write(page, said)
+        return page, page
+    choice = _choice(scene, context)
+    pictures = gallery.pictures(scene, choice.cases)
     if pictures and not context.synthetic:
         shareable = folder / _SHAREABLE
         report.write(shareable, said)  # first: it is what a withdrawal puts in the other's place
-    cut = len(belong) - len(chosen)
-    report.write(page, replace(said, pictures=pictures, wanted=shown, cut=cut))
+    shown = replace(
+        said, pictures=pictures, cut=choice.cut,
+        flagged=choice.flagged, silent=choice.silent, unflagged=context.pictures == "unflagged",
+    )  # fmt: skip
+    report.write(page, shown)
     return page, shareable
+
+
+def _choice(scene: Scene, context: Context) -> gallery.Choice:
+    if context.pictures != "unflagged" or context.opened is None:
+        return gallery.choose(scene)
+    with context.opened() as pacs:
+        return gallery.choose(scene, pacs.retrieve)
 
 
 def _uncalibrated(scene: Scene, logits: NDArray[np.float64]) -> Sample | None:
@@ -286,7 +302,6 @@ def _scene(
 def _report(scene: Scene, context: Context) -> report.Report:
     """Say everything but pictures."""
     record, sample = scene.predictor.record, scene.sample
-    flagged, silent = gallery.kept_back(scene)
     return report.Report(
         run=record.name,
         run_id=record.run_id,
@@ -306,9 +321,6 @@ def _report(scene: Scene, context: Context) -> report.Report:
         policies=context.policies,
         agreement=context.agreement,
         config_yaml=context.config_yaml,
-        flagged=flagged,
-        silent=silent,
-        unflagged=context.pictures == "unflagged",
         versions=versions() | {f"trained on, {k}": str(v) for k, v in record.machine.items()},
         hashes=_hashes(scene, context),
     )

@@ -1,19 +1,22 @@
 """Which images a report shows: a finding's surest true calls, surest false alarms, worst misses.
 
 An image whose file says that text is burned into its pixels is never shown, neither as it is nor
-under a map; one whose file is silent about it only where that was asked for. What is here is
-patient data.
+under a map; one of which that is not known only where it was asked for, and once its file was
+looked at: searches of a DICOMweb server may leave out what files say. What is here is patient data.
 """
 
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cxr.errors import RunError
+from cxr.errors import DicomError, PacsError, RunError, UnavailableError
+from cxr.images import dicom
+from cxr.images.dicom import Instance
 from cxr.learning import regions
 from cxr.learning.evaluation import pointing, saliency
 from cxr.learning.evaluation.scene import Scene
@@ -24,6 +27,8 @@ PER_KIND = 2
 """Images of one finding that are called alike."""
 MOST = 72
 """Images in one report, half a megabyte each at worst."""
+MOST_ASKED = 10 * MOST
+"""Files about that are looked at before one report; then silent images are no longer chosen."""
 KINDS = FOUND, ALARM, MISSED = "found", "false alarm", "missed"
 
 
@@ -42,7 +47,61 @@ class Case:
     kind: str
 
 
-def cases(scene: Scene, *, unflagged: bool = False, per_kind: int = PER_KIND) -> list[Case]:
+class Choice(NamedTuple):
+    """What a gallery shows, and what it keeps back.
+
+    Attributes:
+        cases: At most `MOST`.
+        cut: Left out for want of room.
+        flagged: Images scored of which it is known that text is burned in.
+        silent: Images scored of which it is not known.
+    """
+
+    cases: list[Case]
+    cut: int
+    flagged: int
+    silent: int
+
+
+def choose(scene: Scene, file_of: Callable[[Instance], bytes] | None = None) -> Choice:
+    """Choose images of which it is known that no text is burned in.
+
+    Args:
+        scene: As for `cases`.
+        file_of: Gives an image's file. With it, silent ones are chosen too, if theirs are here and
+            do not say that text is burned in.
+    """
+    cohort = scene.material.cohort
+    said = [cohort.examples[row].burned_in for row in scene.rows]
+    asked: set[int] = set()
+    lost: set[int] = set()
+    while True:
+        more = file_of is not None and len(asked) < MOST_ASKED
+        silent = [each is None and (more or n in asked) for n, each in enumerate(said)]
+        may = [each is False or (silent[n] and n not in lost) for n, each in enumerate(said)]
+        belong = cases(scene, np.array(may, bool))
+        chosen = shared_out(belong)
+        doubted = {case.n for case in chosen if silent[case.n]} - asked
+        if not doubted or file_of is None:
+            break
+        asked |= doubted
+        for n in sorted(doubted):
+            try:
+                said[n] = _says(file_of(cohort.instances[scene.rows[n]]))
+            except UnavailableError as error:
+                _log.warning("no image is shown whose file cannot be looked at: %s", error)
+                return choose(scene)
+            except (PacsError, DicomError):
+                lost.add(n)
+    return Choice(chosen, len(belong) - len(chosen), said.count(True), said.count(None))
+
+
+def _says(file: bytes) -> bool | None:
+    """Say what a file says; a word of its own is taken for a yes."""
+    return {"": None, "NO": False}.get(dicom.burned_in(file), True)
+
+
+def cases(scene: Scene, may: NDArray[np.bool_], *, per_kind: int = PER_KIND) -> list[Case]:
     """Choose images, finding by finding.
 
     With a threshold a call is what lies above it. Without one nothing is called, and the highest
@@ -51,11 +110,10 @@ def cases(scene: Scene, *, unflagged: bool = False, per_kind: int = PER_KIND) ->
 
     Args:
         scene: Whose single images are chosen from, whatever unit is scored.
-        unflagged: Also from those whose file does not say whether text is burned in.
+        may: (N,) of the scored images, which may be shown.
         per_kind: Of one finding.
     """
     sample = scene.images
-    may = np.array([said is False or (unflagged and said is None) for said in _burned_in(scene)])
     names = sample.names
     order = [k for k, name in enumerate(names) if name in scene.scored["averaged"]]
     order += [k for k, name in enumerate(names) if k not in order and name != sample.no_finding]
@@ -102,16 +160,6 @@ def _of_one(
     below = present if threshold is None else present & ~called
     missed = [int(n) for n in lowest if below[n] and n not in found][:per_kind]
     return [(FOUND, found), (ALARM, alarms), (MISSED, missed)]
-
-
-def kept_back(scene: Scene) -> tuple[int, int]:
-    """Count the scored images whose files say that text is burned in, and those that are silent."""
-    said = _burned_in(scene)
-    return said.count(True), said.count(None)
-
-
-def _burned_in(scene: Scene) -> list[bool | None]:
-    return [scene.material.cohort.examples[row].burned_in for row in scene.rows]
 
 
 def pictures(scene: Scene, chosen: Sequence[Case]) -> list[Picture]:
